@@ -1,0 +1,65 @@
+"""Every error a user can meet, as one tree.
+
+::
+
+    EmotionEdgeError                 exit 1   something failed; the message says what and what to do
+    ├── UsageError                   exit 2   a command line that asks for the impossible
+    ├── ConfigError                  exit 78  settings that are wrong; starting again changes nothing
+    ├── BundleError                  exit 78  a model bundle that is missing, damaged, unknown or refused
+    ├── LandmarkModelError           exit 78  a landmark predictor that is missing or no 68-point model
+    ├── CameraError                  exit 69  a camera, clip or folder that cannot be opened or stopped giving frames
+    ├── ImageError                   exit 1   a picture that cannot be read; the others go on
+    ├── DataError                    exit 1   training data that does not hold what it should
+    └── DeliveryError                exit 1   events that could not be stored or sent
+
+The exit codes are those of sysexits.h: 69 EX_UNAVAILABLE is worth a restart, 78 EX_CONFIG is not, and the systemd
+unit treats them so.
+"""
+
+
+class EmotionEdgeError(Exception):
+    """The root: ``str(error)`` is the one line that a user reads."""
+
+    exit_code = 1
+
+
+class UsageError(EmotionEdgeError):
+    """A command line that asks for the impossible."""
+
+    exit_code = 2
+
+
+class ConfigError(EmotionEdgeError):
+    """Settings that are wrong; names the key, what was found and what is allowed."""
+
+    exit_code = 78
+
+
+class BundleError(EmotionEdgeError):
+    """A model bundle that is missing, damaged, unknown or refused; names the file."""
+
+    exit_code = 78
+
+
+class LandmarkModelError(EmotionEdgeError):
+    """A landmark predictor that is missing or is no 68-point model."""
+
+    exit_code = 78
+
+
+class CameraError(EmotionEdgeError):
+    """A camera, clip or folder that cannot be opened or stopped giving frames."""
+
+    exit_code = 69
+
+
+class ImageError(EmotionEdgeError):
+    """A picture that cannot be read."""
+
+
+class DataError(EmotionEdgeError):
+    """Training data that does not hold what it should; names file and line."""
+
+
+class DeliveryError(EmotionEdgeError):
+    """Events that could not be stored or sent."""

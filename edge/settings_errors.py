@@ -1,0 +1,63 @@
+"""The sentences that tell a user which setting is wrong: key, what was found, what is allowed. Never a password."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
+
+from edge.errors import ConfigError
+
+URL_FORM = "mqtt://[user@]host[:port] or mqtts://[user@]host[:port]"
+
+
+def closest(key: str, known: Mapping[str, Any], prefix: str = "") -> str:
+    """Suggest the known key that looks most like one, or list them all."""
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{near[0]}?" if near else f"; there are {', '.join(known)}"
+
+
+def allowed(kind: Any, message: str) -> str:
+    """Say what a setting takes, from its type and msgspec's message (``Expected `int` <= 2 - at …``)."""
+    bare = kind.__origin__ if hasattr(kind, "__metadata__") else kind
+    if get_origin(bare) is Literal:
+        return f"allowed is {' or '.join(map(str, get_args(bare)))}"
+    if bare is bool:
+        return "allowed is true or false"
+    text = message.partition(" - at ")[0]
+    if "[a-z0-9-]{1,64}" in text:
+        return "allowed are a-z, 0-9 and -, at most 64 characters"
+    return text[0].lower() + text[1:]
+
+
+def shown(value: Any) -> str:
+    """Return a value as text for a message: short, and without a password where it holds an address with one."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = re.sub(r"(//[^:/@]*):.*@", r"\1:***@", repr(value), flags=re.DOTALL)
+    return text if len(text) <= 120 else text[:117] + "…"
+
+
+def check_url(url: str) -> None:
+    """Refuse an address of a broker that cannot be one. Raises ``ConfigError``."""
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.port == 0
+        wrong = wrong or parts.path not in {"", "/"} or bool(parts.query or parts.fragment)
+    except ValueError:  # its text may hold a piece of a password
+        wrong, parts = True, None
+    if parts is not None and parts.password is not None and not wrong:
+        raise ConfigError(
+            "mqtt.url: a password does not belong in an address; put it into mqtt.password_file (mode 0600)"
+        )
+    if wrong:
+        raise ConfigError(f"mqtt.url: found {shown(url)}: allowed is {URL_FORM}")
+
+
+def check_one_line(values: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse texts with line breaks and other control characters, wherever they are. Raises ``ConfigError``."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            check_one_line(value, f"{prefix}{name}.")
+        elif isinstance(value, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+            raise ConfigError(f"{prefix}{name}: found {shown(value)}: allowed is one line of text")

@@ -1,0 +1,21 @@
+"""What every test may rely on."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Speed is never asserted, and the first call of a property test loads libraries.
+settings.register_profile("emotion-edge", deadline=None)
+settings.load_profile("emotion-edge")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def media() -> Path:
+    """The folder of real clips; skips where this machine has none."""
+    folder = SHARED / "media"
+    if not folder.is_dir():
+        pytest.skip(f"no real clips here: {folder} is absent")
+    return folder
