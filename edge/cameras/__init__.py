@@ -1,0 +1,25 @@
+"""Where frames come from: one address, one protocol.
+
+`open_camera` turns an address (``camera = "v4l2:/dev/video0"``) into a `edge.frames.FrameSource`; `Capture` takes
+frames from it, the newest only where the source is live; `read_picture` decodes a single picture. Importing this
+package loads neither OpenCV nor scikit-image nor picamera2.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from edge.cameras.address import redacted
+from edge.cameras.capture import Capture
+from edge.cameras.opening import open_camera
+
+if TYPE_CHECKING:
+    from edge.cameras.pictures import Picture, read_picture
+
+__all__ = ["Capture", "Picture", "open_camera", "read_picture", "redacted"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Picture", "read_picture"):
+        from edge.cameras import pictures
+
+        return getattr(pictures, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

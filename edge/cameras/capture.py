@@ -1,0 +1,140 @@
+"""The newest frame of a live source, whatever the pace of whoever looks at it; every frame of any other."""
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from edge.errors import CameraError
+from edge.frames import Frame, FrameSource
+
+READ_TIMEOUT_S = 10.0
+"""For how long the thread lets a live source be silent before it counts as failed, seconds."""
+CLOSE_TIMEOUT_S = 2.0
+"""For how long `Capture.close` waits for a read that hangs, seconds."""
+
+log = logging.getLogger(__name__)
+
+
+class Capture:
+    """Takes frames from a source that it then owns, and closes.
+
+    A live source is read in a thread as fast as it gives frames; a frame that nobody has taken when the next one
+    comes is dropped and counted. Any other source is pulled by `get`, without a thread, and nothing is dropped.
+    """
+
+    frames: int
+    """frames that came from the source, the dropped ones among them"""
+    dropped: int
+    """frames that a newer one replaced before they were taken"""
+
+    def __init__(self, source: FrameSource) -> None:
+        self.frames = 0
+        self.dropped = 0
+        self._source = source
+        self._changed = threading.Condition()
+        self._newest: Frame | None = None
+        self._arrived_s: float | None = None
+        self._failure: Exception | None = None
+        self._ended = False
+        self._closed = False
+        self._interrupted = False
+        self._thread: threading.Thread | None = None
+        if source.live:
+            self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, timeout_s: float) -> Frame | None:
+        """Return a frame that has not been returned before; None where it has ended, or was interrupted or closed.
+
+        Raises
+        ------
+        CameraError
+            The source failed (after its last frame was taken), or no frame came within ``timeout_s``.
+        """
+        if self._thread is None:
+            return self._pull(timeout_s)
+        with self._changed:
+            self._changed.wait_for(self._has_news, timeout_s)
+            if self._closed or self._interrupted:
+                return None
+            if self._newest is not None:
+                frame, self._newest = self._newest, None
+                return frame
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                return None
+            raise CameraError(f"the camera gave no frame within {timeout_s:g} s")
+
+    def newest_age_s(self) -> float | None:
+        """Seconds since a frame last came from the source, None before the first."""
+        arrived_s = self._arrived_s
+        return None if arrived_s is None else time.monotonic() - arrived_s
+
+    def interrupt(self) -> None:
+        """Let `get` return None from now on, also one that waits; the source stays open. Fit for a signal handler."""
+        self._interrupted = True
+        with self._changed:  # its lock is re-entrant: the handler may run in the thread that holds it
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the thread and close the source; a `get` that waits returns None. May be called twice."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._newest = None
+            self._changed.notify_all()
+        self._source.close()
+        if self._thread is not None:
+            self._thread.join(CLOSE_TIMEOUT_S)
+            if self._thread.is_alive():
+                log.warning("the camera hangs in a read; it is left behind")
+
+    def _pull(self, timeout_s: float) -> Frame | None:
+        if self._closed or self._interrupted:
+            return None
+        frame = self._source.read(timeout_s)
+        if frame is not None:
+            self.frames += 1
+            self._arrived_s = time.monotonic()
+        return frame
+
+    def _has_news(self) -> bool:
+        return self._closed or self._interrupted or self._ended or self._newest is not None or self._failure is not None
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                frame = self._source.read(READ_TIMEOUT_S)
+            except Exception as error:  # noqa: BLE001  # `get` raises it, where somebody hears it
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                if self._closed:
+                    return
+                self._take_in(frame)
+                self._changed.notify_all()
+                if frame is None:
+                    return
+
+    def _take_in(self, frame: Frame | None) -> None:
+        if frame is None:
+            self._ended = True
+            return
+        self.frames += 1
+        self.dropped += self._newest is not None
+        self._newest = frame
+        self._arrived_s = time.monotonic()

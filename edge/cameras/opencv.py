@@ -1,0 +1,188 @@
+"""Cameras that OpenCV opens: USB (V4L2) and network (RTSP)."""
+
+import logging
+import stat
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.cameras.address import Address, redacted
+from edge.cameras.quiet import quiet_opencv
+from edge.cameras.worker import Worker
+from edge.errors import CameraError
+from edge.frames import Frame
+
+OPEN_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 5.0
+"""After which FFmpeg gives a silent network camera up, seconds."""
+CLOSE_TIMEOUT_S = 2.0
+_BAD_READS = 5
+"""Reads in a row that may fail: USB cameras send a broken JPEG now and then."""
+
+log = logging.getLogger(__name__)
+
+
+def open_v4l2(address: Address) -> "OpenCvCamera":
+    """Open ``v4l2:/dev/video0`` and ask for the size and rate of its options; the camera may give its own nearest.
+
+    Raises
+    ------
+    CameraError
+        There is no such device, it may not be read, or it is no camera.
+    """
+    path = Path(address.target)
+    _check_device(path)
+    width, height = address.size
+
+    def open_device() -> Any:
+        device = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+        for key, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, height),
+            (cv2.CAP_PROP_FPS, int(address.options["fps"])),
+            # One buffer: the driver would hand out frames that are older than need be.
+            (cv2.CAP_PROP_BUFFERSIZE, 1),
+        ):
+            device.set(key, value)
+        return device
+
+    return OpenCvCamera(f"v4l2:{path}", open_device, hint="is it a camera, and does no other program use it?")
+
+
+def open_rtsp(address: Address) -> "OpenCvCamera":
+    """Open a network camera, over TCP.
+
+    Raises
+    ------
+    CameraError
+        It cannot be reached, refuses the password, or sends no video; never holds the password.
+    """
+
+    def open_stream() -> Any:
+        limits = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(OPEN_TIMEOUT_S * 1000),
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(READ_TIMEOUT_S * 1000),
+        ]  # fmt: skip
+        return cv2.VideoCapture(address.target, cv2.CAP_FFMPEG, limits)
+
+    hint = "check host, port, path, user and password"
+    return OpenCvCamera(redacted(address.target), open_stream, hint=hint)
+
+
+class OpenCvCamera:
+    """A live camera behind ``cv2.VideoCapture``, all of whose calls are made in one thread of their own.
+
+    OpenCV may block for longer than its own timeouts, and must not be used from two threads at once.
+
+    Parameters
+    ----------
+    name
+        What errors call it; holds no password.
+    open_device
+        Gives an object with ``isOpened``, ``read`` and ``release``, as ``cv2.VideoCapture`` has them.
+    hint
+        What to look at where it does not open.
+    """
+
+    live = True
+
+    def __init__(
+        self, name: str, open_device: Callable[[], Any], *, hint: str, open_timeout_s: float = OPEN_TIMEOUT_S + 2
+    ) -> None:
+        self._name = name
+        self._device: Any = None
+        self._index = 0
+        self._lock = threading.Lock()
+        self._closed: Future[None] = Future()
+        self._pending: Future[NDArray[np.uint8]] | None = None
+        quiet_opencv()
+        self._worker = Worker(f"camera {name}")
+        opened = self._worker.submit(lambda: self._open(open_device))
+        wait([opened], open_timeout_s)
+        if not opened.done():
+            self.close()
+            raise CameraError(f"{name}: did not open within {open_timeout_s:g} s; {hint}")
+        if opened.exception() is not None or not opened.result():
+            self.close()
+            raise CameraError(f"{name}: cannot be opened; {hint}") from None
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Return the next frame with luma and colour, None once closed; ``time_s`` is the monotonic clock's.
+
+        Raises
+        ------
+        CameraError
+            Nothing came within ``timeout_s``, or the camera is gone.
+        """
+        with self._lock:
+            if self._closed.done():
+                return None
+            pending = self._pending = self._pending or self._worker.submit(self._grab)
+        either: list[Future[Any]] = [pending, self._closed]
+        wait(either, timeout_s, return_when=FIRST_COMPLETED)
+        if self._closed.done():
+            return None
+        if not pending.done():
+            raise CameraError(f"{self._name}: no frame within {timeout_s:g} s")
+        with self._lock:
+            self._pending = None
+            bgr = pending.result()
+            luma = bgr if bgr.ndim == 2 else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
+            frame = Frame(luma, time.monotonic(), self._index, bgr if bgr.ndim == 3 else None)
+            self._index += 1
+            return frame
+
+    def close(self) -> None:
+        """Let go of the camera; one that hangs is let go of whenever it returns."""
+        with self._lock:
+            if self._closed.done():
+                return
+            self._closed.set_result(None)
+        if not self._worker.finish(self._release, CLOSE_TIMEOUT_S):
+            log.warning("%s: hangs in a read; it is left behind", self._name)
+
+    def _open(self, open_device: Callable[[], Any]) -> bool:
+        self._device = open_device()
+        return bool(self._device.isOpened())
+
+    def _grab(self) -> NDArray[np.uint8]:
+        for _ in range(_BAD_READS):
+            try:
+                read, bgr = self._device.read()
+            except cv2.error as error:
+                raise CameraError(f"{self._name}: gives frames that OpenCV cannot decode: {error.err}") from error
+            if read and bgr is not None:
+                return np.asarray(bgr)
+        raise CameraError(f"{self._name}: stopped giving frames; is it still connected?")
+
+    def _release(self) -> None:
+        if self._device is not None:
+            self._device.release()
+
+
+def _check_device(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        there = ", ".join(f"v4l2:{found}" for found in sorted(Path("/dev").glob("video*")))
+        raise CameraError(
+            f"v4l2:{path}: no such device; {f'there are {there}' if there else 'none is connected'}"
+        ) from None
+    except OSError as error:
+        raise CameraError(f"v4l2:{path}: cannot be opened: {error.strerror}") from error
+    if not stat.S_ISCHR(mode):
+        raise CameraError(f"v4l2:{path}: is no device; for a clip there is file:{path}")
+    try:
+        with path.open("rb"):
+            pass
+    except PermissionError:
+        raise CameraError(f"v4l2:{path}: may not be read; add the user to the group video") from None
+    except OSError as error:
+        raise CameraError(f"v4l2:{path}: cannot be opened: {error.strerror}") from error

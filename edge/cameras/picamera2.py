@@ -1,0 +1,163 @@
+"""The Pi's own camera through picamera2: the luma plane of its low-resolution stream.
+
+API: raspberrypi/picamera2, ``picamera2.py``, ``job.py`` and ``request.py``. A YUV420 array is
+``[height * 3 / 2, stride]``; its first ``height`` rows are the luma plane, padded to ``stride``.
+"""
+
+import importlib
+import logging
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from edge.cameras.address import Address
+from edge.cameras.worker import Worker
+from edge.errors import CameraError
+from edge.frames import Frame
+
+CLOSE_TIMEOUT_S = 5.0
+_BUFFERS = 4
+"""Enough that the sensor never waits for one; each costs its size in contiguous memory."""
+
+log = logging.getLogger(__name__)
+
+
+def open_picamera2(address: Address) -> "PiCamera":
+    """Open ``picamera2:N`` and start it with the size and rate of its options.
+
+    Raises
+    ------
+    CameraError
+        picamera2 is not installed, there is no such camera, or it cannot be started.
+    """
+    try:
+        picamera2 = importlib.import_module("picamera2")
+    except ImportError as error:
+        raise CameraError(
+            f"picamera2:{address.target}: the module picamera2 cannot be loaded ({error}): "
+            "sudo apt install python3-picamera2, and make the venv with --system-site-packages"
+        ) from error
+    number = int(address.target)
+    found = [str(camera.get("Model", "unknown")) for camera in picamera2.Picamera2.global_camera_info()]
+    if number >= len(found):
+        there = ", ".join(f"picamera2:{n} ({model})" for n, model in enumerate(found))
+        raise CameraError(
+            f"picamera2:{number}: no such camera; "
+            f"{f'there are {there}' if there else 'none is connected: check the ribbon cable, then rpicam-hello'}"
+        )
+    return PiCamera(picamera2.Picamera2, number, size=address.size, fps=int(address.options["fps"]))
+
+
+class PiCamera:
+    """A camera of the Pi, live; frames hold luma alone, colour would have to be converted.
+
+    Parameters
+    ----------
+    factory
+        ``picamera2.Picamera2``, or what behaves like it.
+    size
+        Width and height of the low-resolution stream, pixels, even.
+    fps
+        Frames a second.
+    """
+
+    live = True
+
+    def __init__(self, factory: Any, number: int, *, size: tuple[int, int], fps: int) -> None:
+        self._name = f"picamera2:{number}"
+        self._lock = threading.Lock()
+        self._closed = False
+        self._wake = threading.Event()
+        self._pending: Any = None
+        self._index = 0
+        try:
+            self._camera: Any = factory(number)
+        except (RuntimeError, IndexError, OSError) as error:
+            raise CameraError(f"{self._name}: cannot be opened; does another program use it? ({error})") from error
+        try:
+            self._width, self._height = self._start(size, fps)
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            self.close()
+            raise CameraError(f"{self._name}: cannot be started with {size[0]}x{size[1]} at {fps}: {error}") from error
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Return the next frame, None once closed; ``time_s`` is the monotonic clock's.
+
+        Raises
+        ------
+        CameraError
+            Nothing came within ``timeout_s`` (a loose cable looks like this), or the camera broke.
+        """
+        with self._lock:
+            if self._closed:
+                return None
+            # A job that timed out stays in picamera2's queue: the next read waits for it, it does not add another.
+            if self._pending is None:
+                self._wake.clear()
+                self._pending = self._camera.capture_array("lores", wait=False, signal_function=self._on_done)
+        woken = self._wake.wait(timeout_s)
+        with self._lock:
+            if self._closed:
+                return None
+            if not woken:
+                raise CameraError(
+                    f"{self._name}: no frame within {timeout_s:g} s; check the ribbon cable and `journalctl -k`"
+                )
+            job, self._pending = self._pending, None
+            try:
+                array = job.get_result(timeout=timeout_s)
+            except Exception as error:
+                raise CameraError(f"{self._name}: stopped giving frames: {error}") from error
+            frame = Frame(self._luma(array), time.monotonic(), self._index)
+            self._index += 1
+            return frame
+
+    def close(self) -> None:
+        """Stop the camera and let go of it."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._wake.set()
+        # stop() waits for picamera2's event loop, which a broken camera may have taken along.
+        if not Worker(f"close {self._name}").finish(self._let_go, CLOSE_TIMEOUT_S):
+            log.warning("%s: hangs while it is closed; it is left behind", self._name)
+
+    def _start(self, size: tuple[int, int], fps: int) -> tuple[int, int]:
+        width, height = size
+        frame_us = round(1_000_000 / fps)
+        config = self._camera.create_video_configuration(
+            # Twice the size: a main stream of 640x480 makes the imx219 choose a mode that sees the middle alone.
+            main={"size": (2 * width, 2 * height), "format": "YUV420"},
+            lores={"size": size, "format": "YUV420"},
+            controls={"FrameDurationLimits": (frame_us, frame_us)},
+            buffer_count=_BUFFERS,
+            display=None,
+            encode=None,
+        )
+        self._camera.configure(config)
+        given = self._camera.stream_configuration("lores")
+        self._camera.start()
+        given_width, given_height = given["size"]
+        log.info("%s: %dx%d, stride %d, %d frames/s", self._name, given_width, given_height, given["stride"], fps)
+        return int(given_width), int(given_height)
+
+    def _on_done(self, _job: Any) -> None:
+        self._wake.set()
+
+    def _luma(self, array: Any) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+        if array.dtype != np.uint8 or array.ndim != 2 or array.shape[0] < self._height or array.shape[1] < self._width:
+            raise CameraError(
+                f"{self._name}: gave an array {array.dtype} {array.shape}, expected uint8 YUV420 "
+                f"of {self._width}x{self._height}"
+            )
+        return np.ascontiguousarray(array[: self._height, : self._width])
+
+    def _let_go(self) -> None:
+        for step in (self._camera.stop, self._camera.close):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001  # it is being given up
+                log.warning("%s: while it was closed: %s", self._name, error)

@@ -1,0 +1,238 @@
+"""Pictures of every kind, upright; what is none, one clear line; a folder of them."""
+
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge.cameras import open_camera, read_picture
+from edge.cameras.photos import natural_order
+from edge.cameras.picture_header import picture_size
+from edge.cameras.pictures import MAX_BYTES
+from edge.errors import CameraError, ImageError
+
+BLUE, GREEN, RED = 200, 100, 50
+LUMA = round(0.114 * BLUE + 0.587 * GREEN + 0.299 * RED)
+
+
+def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16], suffix: str = ".png") -> bytes:
+    done, data = cv2.imencode(suffix, pixels)
+    assert done
+    return data.tobytes()
+
+
+def colour(height: int = 4, width: int = 6) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), (BLUE, GREEN, RED), np.uint8)
+
+
+def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
+    entry = struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0MM\0*\0\0\0\x08" + entry
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".webp"])
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (1, 1), (300, 17)])
+def test_colour_pictures_of_every_kind(suffix: str, height: int, width: int) -> None:
+    picture = read_picture(encode(colour(height, width), suffix))
+
+    assert picture.bgr.shape == (height, width, 3)
+    assert picture.luma.shape == (height, width)
+    assert picture.bgr.dtype == picture.luma.dtype == np.uint8
+    assert picture.bgr[0, 0].tolist() == pytest.approx([BLUE, GREEN, RED], abs=3)
+    assert int(picture.luma[0, 0]) == pytest.approx(LUMA, abs=3)
+
+
+def test_sixteen_bits_become_eight() -> None:
+    gray = read_picture(encode(np.full((4, 6), 0xABCD, np.uint16)))
+    coloured = read_picture(encode(np.full((4, 6, 3), (0x1234, 0x5678, 0x9ABC), np.uint16)))
+
+    assert int(gray.luma[0, 0]) == 0xAB
+    assert coloured.bgr[0, 0].tolist() == [0x12, 0x56, 0x9A]
+
+
+def test_gray_becomes_colour() -> None:
+    picture = read_picture(encode(np.full((4, 6), 77, np.uint8)))
+
+    assert picture.luma[0, 0] == 77
+    assert picture.bgr[0, 0].tolist() == [77, 77, 77]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_what_is_transparent_is_laid_on_neutral_gray(depth: int) -> None:
+    scale = 257 if depth == 16 else 1
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels = np.zeros((1, 3, 4), np.uint16) if depth == 16 else np.zeros((1, 3, 4), np.uint8)
+    pixels[0, :, :3] = 255 * scale
+    pixels[0, :, 3] = [0, 128 * scale, 255 * scale]
+
+    picture = read_picture(encode(pixels))
+
+    assert picture.bgr[0, :, 0].tolist() == [128, 192, 255]
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (39, 79)), (6, (0, 39)), (8, (79, 0))])
+def test_the_exif_orientation_is_applied(orientation: int, corner: tuple[int, int]) -> None:
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:10, :10] = 255
+
+    picture = read_picture(with_exif_orientation(encode(pixels, ".jpg"), orientation))
+
+    assert picture.luma.shape == ((40, 80) if orientation in {1, 3} else (80, 40))
+    assert picture.luma[corner] > 200
+
+
+def test_a_file_is_named_in_errors(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(encode(np.random.default_rng(1).integers(0, 255, (99, 99, 3), np.uint8))[:60])
+    for name, words in (
+        ("missing.jpg", "no such file"),
+        ("empty.jpg", "is empty"),
+        ("text.jpg", "is no picture"),
+        ("cut.png", "is damaged"),
+        ("", "is no file"),
+        ("x" * 300, "name too long"),
+    ):
+        with pytest.raises(ImageError) as caught:
+            read_picture(tmp_path / name)
+        assert words in str(caught.value).lower()
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_another_name_may_be_given() -> None:
+    with pytest.raises(ImageError, match=r"^https://a/b\.jpg: is empty$"):
+        read_picture(b"", name="https://a/b.jpg")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded() -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(1000))) + png_chunk(b"IEND", b"")
+
+    with pytest.raises(ImageError, match="30000x30000 pixels; more than 64 million are refused"):
+        read_picture(bomb)
+
+
+def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(MAX_BYTES + 5)
+
+    with pytest.raises(ImageError, match="larger than 100 MB"):
+        read_picture(large)
+
+
+def test_a_wrong_colour_profile_is_not_complained_about(capfd: pytest.CaptureFixture[str]) -> None:
+    plain = encode(colour())
+    after_header = 8 + 25
+    profile = png_chunk(b"iCCP", b"odd\0\0" + zlib.compress(b"no profile at all" * 20))
+
+    picture = read_picture(plain[:after_header] + profile + plain[after_header:])
+
+    assert picture.bgr[0, 0].tolist() == [BLUE, GREEN, RED]
+    assert capfd.readouterr().err == ""
+
+
+def test_pixels_that_are_no_whole_numbers_are_refused() -> None:
+    with pytest.raises(ImageError, match="float32"):
+        read_picture(encode(np.zeros((4, 6), np.float32), ".tiff"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".webp"])
+def test_the_header_tells_the_size_that_is_decoded(suffix: str) -> None:
+    assert picture_size(encode(colour(123, 45), suffix)) == (45, 123)
+
+
+def test_a_progressive_jpeg_tells_its_size() -> None:
+    done, data = cv2.imencode(".jpg", colour(123, 45), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+
+    assert done
+    assert picture_size(data.tobytes()) == (45, 123)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    suffix=st.sampled_from([".png", ".jpg", ".bmp", ".tiff", ".webp"]),
+    at=st.floats(0, 1),
+    junk=st.binary(max_size=12),
+    cut=st.floats(0, 1),
+)
+def test_damage_anywhere_is_a_picture_or_an_image_error(suffix: str, at: float, junk: bytes, cut: float) -> None:
+    data = encode(colour(20, 30), suffix)
+    place = int(at * len(data))
+    damaged = (data[:place] + junk + data[place + len(junk) :])[: int(cut * len(data)) + 1]
+
+    # Any other exception fails the test.
+    with suppress(ImageError):
+        picture = read_picture(damaged, name="it")
+        assert picture.bgr.shape == (*picture.luma.shape, 3)
+
+
+def test_a_folder_gives_its_pictures_in_natural_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for gray, name in enumerate(["1.png", "2.PNG", "10.jpg", "a9.bmp", "A10.webp"]):
+        (tmp_path / name).write_bytes(encode(np.full((8, 8), gray * 20, np.uint8), Path(name.lower()).suffix))
+    (tmp_path / "3.jpg").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / ".4.png").write_text("hidden")
+    (tmp_path / "5.png").mkdir()
+    source = open_camera(f"photos:{tmp_path}")
+
+    frames = [source.read(1.0) for _ in range(6)]
+    source.close()
+
+    assert not source.live
+    assert frames.pop() is None
+    assert [frame.index for frame in frames if frame] == [0, 1, 2, 3, 4]
+    assert [frame.time_s for frame in frames if frame] == [0, 1, 2, 3, 4]
+    assert [float(frame.luma[0, 0]) for frame in frames if frame] == pytest.approx([0, 20, 40, 60, 80], abs=3)
+    [record] = caplog.records
+    assert str(tmp_path / "3.jpg") in record.getMessage()
+
+
+def test_natural_order_is_by_the_value_of_numbers() -> None:
+    names = ["b1", "a10", "a2", "A1", "a02", "10", "9", "_", "a"]
+
+    assert [path.name for path in natural_order([Path(name) for name in names])] == [
+        "9", "10", "_", "a", "A1", "a02", "a2", "a10", "b1",
+    ]  # fmt: skip
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+
+    with pytest.raises(CameraError, match="no pictures in this folder"):
+        open_camera(f"photos:{tmp_path}")
+    with pytest.raises(CameraError, match="no such folder"):
+        open_camera(f"photos:{tmp_path}/none")
+    with pytest.raises(CameraError, match=f"there is file:{tmp_path}/notes.txt"):
+        open_camera(f"photos:{tmp_path}/notes.txt")
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_text("x")
+    (tmp_path / "2.jpg").touch()
+    source = open_camera(f"photos:{tmp_path}")
+
+    with pytest.raises(CameraError, match="none of its 2 pictures"):
+        source.read(1.0)
+
+
+def test_a_closed_folder_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(encode(colour()))
+    source = open_camera(f"photos:{tmp_path}")
+
+    source.close()
+
+    assert source.read(1.0) is None
