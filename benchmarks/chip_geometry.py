@@ -1,0 +1,73 @@
+"""Where FER2013 has its features: the measurement behind `edge.faces.chip.TARGET`.
+
+    python benchmarks/chip_geometry.py data/fer2013.npz
+
+Each training picture is enlarged four times, padded, and read by the device's own detector and landmark predictor.
+Prints one table: mean and spread of the eye and mouth centres in pixels of 48, and how well chips cut by the device's
+own code from a synthetic frame line up with the pictures that they came from.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from edge.faces.chip import CHIP_PX, TARGET, anchor_points, face_chip
+from edge.faces.detector import FaceDetector
+from edge.faces.landmarks import LandmarkPredictor
+from train.dataset import load_dataset
+
+ENLARGE, PAD_PX = 4, 48
+NAMES = ("left eye", "right eye", "mouth")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pictures", type=int, default=4000, help="drawn from the training part, seed 0")
+    parser.add_argument("--landmarks", type=Path, help="another predictor than the one that ships")
+    arguments = parser.parse_args()
+    dataset = load_dataset(arguments.data)
+    rows = np.random.default_rng(0).permutation(dataset.select("train"))[: arguments.pictures]
+    detector, predictor = FaceDetector(), LandmarkPredictor(arguments.landmarks)
+    anchors, differences = [], []
+    for row in track(rows, description="reading faces", console=Console(stderr=True)):
+        frame = enlarge(dataset.images[row])
+        found = detector.whole(frame)
+        if not found:
+            continue
+        landmarks = predictor.points(frame, found[0].box)
+        anchors.append((anchor_points(landmarks) - PAD_PX + 0.5) / ENLARGE - 0.5)
+        chip = face_chip(frame, landmarks).astype(float)
+        differences.append(float(np.abs(chip - dataset.images[row]).mean()))
+    report(np.array(anchors), len(rows), np.array(differences))
+
+
+def enlarge(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A 48x48 picture as a frame in which the detector can see the face: four times larger, edges repeated."""
+    side = CHIP_PX * ENLARGE
+    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.copyMakeBorder(large, PAD_PX, PAD_PX, PAD_PX, PAD_PX, cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def report(anchors: NDArray[np.float64], pictures: int, differences: NDArray[np.float64]) -> None:
+    """Print the table."""
+    table = Table(title=f"FER2013, {len(anchors)} of {pictures} pictures with a face found, pixels of 48")
+    for name in ("point", "x mean", "y mean", "x spread", "y spread", "x target", "y target"):
+        table.add_column(name, justify="left" if name == "point" else "right")
+    for index, name in enumerate(NAMES):
+        mean, spread = anchors[:, index].mean(axis=0), anchors[:, index].std(axis=0)
+        table.add_row(name, *(f"{value:.2f}" for value in (*mean, *spread, *TARGET[index])))
+    console = Console()
+    console.print(table)
+    console.print(f"device chip against the picture it came from: mean difference {differences.mean():.1f} of 255")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""dlib's frontal HOG detector, on a whole frame or inside a region around a face that was there a moment ago."""
+
+from dataclasses import dataclass
+
+import cv2
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.faces.types import Box
+
+REGION_FACE_PX = 100.0
+"""Width at which a face is looked for again: above the detector's 80 px window, and small enough to cost 1-4 ms."""
+REGION_MARGIN = 0.45
+"""Of the box's width, added on each side: how far a face may move between two looks."""
+WHOLE_THRESHOLD = 0.15
+"""Detector score for a new face; 0 is dlib's own. Measured in docs/faces.md: it drops lone false alarms."""
+REGION_THRESHOLD = -0.2
+"""Score for a face that is known to be there: a turned or half-covered face scores lower than a new one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face that the detector saw."""
+
+    box: Box
+    score: float
+    """distance from the decision border; larger is surer, 0 is dlib's default threshold"""
+
+
+class FaceDetector:
+    """Finds faces in luma planes. Not for use by two threads at once. dlib releases the GIL while it works."""
+
+    def __init__(self) -> None:
+        self._detector = dlib.get_frontal_face_detector()
+
+    def whole(self, luma: NDArray[np.uint8], *, upsample: int = 0) -> list[Detection]:
+        """Search all of a luma plane, uint8 [height, width]; the largest face first.
+
+        ``upsample`` doubles the picture that many times: 0 finds faces from about 75 px, 1 from 38, 2 from 19.
+        """
+        found = self._run(np.ascontiguousarray(luma), upsample, WHOLE_THRESHOLD)
+        return sorted(found, key=lambda seen: seen.box.width, reverse=True)
+
+    def region(self, luma: NDArray[np.uint8], around: Box) -> Detection | None:
+        """Look for one face near a box it had before, in ``luma`` uint8 [height, width]; None where it is not."""
+        patch, scale, (left, top) = cut_region(luma, around)
+        seen = self._run(patch, 0, REGION_THRESHOLD)
+        if not seen:
+            return None
+        found = [Detection(_back(d.box, scale, left, top), d.score) for d in seen]
+        near = max(found, key=lambda d: (round(d.box.iou(around), 1), d.score))
+        return near if near.box.iou(around) > 0.1 else None
+
+    def _run(self, luma: NDArray[np.uint8], upsample: int, threshold: float) -> list[Detection]:
+        rectangles, scores, _ = self._detector.run(luma, upsample, threshold)
+        return [
+            Detection(Box(r.left(), r.top(), r.width(), r.height()), float(score))
+            for r, score in zip(rectangles, scores, strict=True)
+        ]
+
+
+def cut_region(luma: NDArray[np.uint8], around: Box) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    """Cut the neighbourhood of a box and scale it so that its face is `REGION_FACE_PX` wide.
+
+    Returns the patch, the factor from frame to patch, and the frame's pixel at the patch's top left corner.
+    """
+    height, width = luma.shape
+    margin = round(around.width * REGION_MARGIN)
+    left, right = max(0, around.x - margin), min(width, around.x + around.width + margin)
+    top, bottom = max(0, around.y - margin), min(height, around.y + around.height + margin)
+    patch = luma[top : max(bottom, top + 1), left : max(right, left + 1)]
+    scale = REGION_FACE_PX / max(around.width, 1)
+    size = (max(1, round(patch.shape[1] * scale)), max(1, round(patch.shape[0] * scale)))
+    shrinking = scale < 1
+    scaled = cv2.resize(patch, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    return np.asarray(scaled, dtype=np.uint8), scale, (left, top)
+
+
+def _back(box: Box, scale: float, left: int, top: int) -> Box:
+    return Box(
+        round(box.x / scale) + left,
+        round(box.y / scale) + top,
+        round(box.width / scale),
+        round(box.height / scale),
+    )

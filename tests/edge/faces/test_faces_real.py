@@ -1,0 +1,101 @@
+"""Detector and landmarks on a real face: the photo that scikit-image carries."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.errors import LandmarkModelError
+from edge.faces.chip import anchor_points
+from edge.faces.detector import FaceDetector
+from edge.faces.draw import REGIONS, draw_face
+from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.types import Box
+
+EYES_AND_MOUTH = np.array([(204, 101), (246, 102), (223, 145)])
+"""Read off the photo by eye, pixels of 512."""
+
+
+@pytest.fixture(scope="module")
+def photo() -> NDArray[Any]:
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    luma: NDArray[np.uint8] = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)
+    return luma
+
+
+def test_whole_and_region_find_the_same_face(photo: NDArray[Any]) -> None:
+    detector = FaceDetector()
+    whole = detector.whole(photo)
+    assert len(whole) == 1
+    again = detector.region(photo, whole[0].box)
+    assert again is not None
+    assert again.box.iou(whole[0].box) > 0.7
+
+
+@pytest.mark.parametrize("moved", [(25, 0), (-25, 10), (0, 25), (0, -25)])
+def test_region_finds_a_face_that_moved(photo: NDArray[Any], moved: tuple[int, int]) -> None:
+    detector = FaceDetector()
+    box = detector.whole(photo)[0].box
+    stale = Box(box.x + moved[0], box.y + moved[1], box.width, box.height)
+    found = detector.region(photo, stale)
+    assert found is not None
+    assert found.box.iou(box) > 0.6
+
+
+def test_region_sees_no_face_where_there_is_none(photo: NDArray[Any]) -> None:
+    assert FaceDetector().region(photo, Box(360, 380, 100, 100)) is None
+
+
+def test_a_region_over_the_edge_of_the_frame_is_cut(photo: NDArray[Any]) -> None:
+    assert FaceDetector().region(photo[:90, :90], Box(60, 60, 100, 100)) is None
+
+
+def test_landmarks_lie_on_eyes_and_mouth(photo: NDArray[Any]) -> None:
+    box = FaceDetector().whole(photo)[0].box
+    points = LandmarkPredictor().points(photo, box)
+    assert np.abs(anchor_points(points) - EYES_AND_MOUTH).max() < 6
+
+
+def test_drawing_marks_the_face_and_leaves_the_rest(photo: NDArray[Any]) -> None:
+    box = FaceDetector().whole(photo)[0].box
+    points = LandmarkPredictor().points(photo, box)
+    canvas = cv2.cvtColor(photo, cv2.COLOR_GRAY2BGR)
+    scores = {"angry": 0.0, "happy": 1.0, "sad": 0.0, "surprise": 0.0, "neutral": 0.0}
+    draw_face(canvas, box, emotion="happy", confidence=1.0, scores=scores, landmarks=points)
+    coloured = (np.ptp(canvas.astype(int), axis=2) > 40).nonzero()
+    assert len(coloured[0]) > 500
+    assert coloured[1].min() >= box.x - 3
+    assert coloured[0].max() <= max(box.y + box.height, points[:, 1].max()) + 4
+    assert len({colour for _, colour, _ in REGIONS.values()}) >= 5
+
+
+def test_faces_at_any_edge_can_be_drawn() -> None:
+    for box in (Box(-20, -20, 60, 60), Box(90, 90, 60, 60), Box(0, 0, 1, 1), Box(-500, 10, 40, 40)):
+        draw_face(np.zeros((100, 100, 3), np.uint8), box, emotion="uncertain", confidence=0.3, scores={})
+
+
+def test_a_predictor_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    for content in (b"", b"no predictor at all", bytes(1000)):
+        path = tmp_path / "points.dat"
+        path.write_bytes(content)
+        with pytest.raises(LandmarkModelError, match=r"points\.dat: not a dlib shape predictor"):
+            LandmarkPredictor(path)
+    with pytest.raises(LandmarkModelError, match="no such landmark predictor"):
+        LandmarkPredictor(tmp_path / "absent.dat")
+
+
+def test_a_damaged_predictor_of_ours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge.faces import landmarks
+
+    shipped = landmarks.shipped_landmarks()
+    copy = tmp_path / shipped.name
+    damaged = bytearray(shipped.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    copy.write_bytes(damaged)
+    (tmp_path / "manifest.json").write_text(shipped.with_name("manifest.json").read_text())
+    monkeypatch.setattr(landmarks, "shipped_landmarks", lambda: copy)
+    with pytest.raises(LandmarkModelError, match="damaged"):
+        LandmarkPredictor()
