@@ -1,0 +1,1 @@
+"""Scores over time to what happened: smoothing, episodes, payloads."""

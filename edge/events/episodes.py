@@ -1,0 +1,88 @@
+"""Visits of faces, told as moments: a face appears, its emotion changes, it leaves."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS
+from edge.events.payloads import EventType, FaceReading
+from edge.events.smoothing import EmotionSmoother, Smoothed
+from edge.faces.types import Box, Face
+from edge.settings import SmoothingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened to a face."""
+
+    event_type: EventType
+    reading: FaceReading
+    time_s: float
+    """of the frame in which it was noticed, seconds"""
+
+
+@dataclass(slots=True)
+class _Visit:
+    smoother: EmotionSmoother
+    began_s: float
+    seen_s: float
+    box: Box
+    smoothed: Smoothed
+
+
+class Episodes:
+    """Keeps the visits that go on, and tells what begins, changes and ends.
+
+    A visit ends ``forget_after_s`` after its face was last seen.
+    """
+
+    def __init__(self, smoothing: SmoothingSettings, *, forget_after_s: float) -> None:
+        self._smoothing = smoothing
+        self._forget_after_s = forget_after_s
+        self._visits: dict[int, _Visit] = {}
+
+    def update(self, faces: Iterable[tuple[Face, NDArray[np.float32]]], time_s: float) -> list[Moment]:
+        """Take in one frame: its faces, each with its scores float [5]; return what happened, in order."""
+        moments = [moment for face, scores in faces if (moment := self._see(face, scores, time_s))]
+        gone = [n for n, visit in self._visits.items() if time_s - visit.seen_s > self._forget_after_s]
+        return [*moments, *(self._leave(number, time_s) for number in gone)]
+
+    def close(self, time_s: float) -> list[Moment]:
+        """End every visit: the camera has ended."""
+        return [self._leave(number, time_s) for number in list(self._visits)]
+
+    def readings(self) -> list[FaceReading]:
+        """Everybody in view, the largest face first."""
+        order = sorted(self._visits, key=lambda number: self._visits[number].box.width, reverse=True)
+        return [_reading(number, self._visits[number]) for number in order]
+
+    def _see(self, face: Face, scores: NDArray[np.float32], time_s: float) -> Moment | None:
+        visit = self._visits.get(face.visit)
+        if visit is None:
+            smoother = EmotionSmoother(self._smoothing)
+            visit = _Visit(smoother, time_s, time_s, face.box, smoother.update(scores, time_s))
+            self._visits[face.visit] = visit
+            return Moment("face_appeared", _reading(face.visit, visit), time_s)
+        before = visit.smoothed.emotion
+        visit.smoothed = visit.smoother.update(scores, time_s)
+        visit.seen_s, visit.box = time_s, face.box
+        if visit.smoothed.emotion == before:
+            return None
+        return Moment("emotion_changed", _reading(face.visit, visit), time_s)
+
+    def _leave(self, number: int, time_s: float) -> Moment:
+        return Moment("face_left", _reading(number, self._visits.pop(number)), time_s)
+
+
+def _reading(number: int, visit: _Visit) -> FaceReading:
+    smoothed = visit.smoothed
+    return FaceReading(
+        face=number,
+        box=(visit.box.x, visit.box.y, visit.box.width, visit.box.height),
+        emotion=smoothed.emotion,  # type: ignore[arg-type]  # one of EMOTIONS or uncertain
+        confidence=round(min(1.0, smoothed.confidence), 3),
+        scores={str(e): round(min(1.0, float(s)), 3) for e, s in zip(EMOTIONS, smoothed.scores, strict=True)},
+        duration_s=round(visit.seen_s - visit.began_s, 3),
+    )

@@ -1,0 +1,99 @@
+"""What is published, one type a topic. JSON Schema and AsyncAPI documents are generated from these."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.emotions import EMOTIONS, UNCERTAIN
+
+CONTRACT_VERSION = 1
+"""The number in ``emotion/1/<device>/…``; grows when a field changes its meaning or goes."""
+
+EventType = Literal["face_appeared", "emotion_changed", "face_left"]
+StatusName = Literal["online", "stopped", "offline"]
+CameraState = Literal["starting", "ok", "failed", "stopped"]
+EmotionName = Literal["angry", "happy", "sad", "surprise", "neutral", "uncertain"]
+assert set(EmotionName.__args__) == {*EMOTIONS, UNCERTAIN}  # type: ignore[attr-defined]
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Box = tuple[int, int, int, int]
+"""[x, y, width, height], whole pixels of the full frame."""
+
+
+class FaceReading(msgspec.Struct, frozen=True, kw_only=True):
+    """How one face feels now."""
+
+    face: Annotated[int, msgspec.Meta(ge=1, description="number of this visit, counted from 1 at each start")]
+    box: Box
+    emotion: EmotionName
+    confidence: Share
+    scores: Annotated[dict[str, Share], msgspec.Meta(description="smoothed, one for each of the five emotions")]
+    duration_s: Annotated[float, msgspec.Meta(ge=0, description="seconds since this face appeared")]
+
+
+class EmotionEvent(FaceReading, frozen=True, kw_only=True):
+    """``event``: something changed. At least once, in order; ``id`` tells a duplicate, ``seq`` a gap.
+
+    ``duration_s`` is how long the visit has lasted; in ``emotion_changed`` the emotion is the new one, in
+    ``face_left`` the last one.
+    """
+
+    event_type: EventType
+    id: Annotated[str, msgspec.Meta(description="UUIDv7")]
+    seq: Annotated[int, msgspec.Meta(ge=1, description="grows by one with each event of this device, for ever")]
+    boot: Annotated[str, msgspec.Meta(description="id of this start of the daemon")]
+    time: Annotated[str, msgspec.Meta(description="RFC 3339, UTC, milliseconds")]
+    mono_ms: Annotated[int, msgspec.Meta(ge=0, description="monotonic clock of the device, milliseconds")]
+    time_synced: bool
+    device: str
+    model: Annotated[str, msgspec.Meta(description="bundle name and short hash")]
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """``state``, retained: who is in view now and how they feel. Empty at start and after a stop."""
+
+    faces: Annotated[list[FaceReading], msgspec.Meta(description="largest first")]
+    emotion: Annotated[EmotionName | None, msgspec.Meta(description="of the largest face; null while nobody is seen")]
+    time: str
+    camera: Annotated[CameraState, msgspec.Meta(description="is it being seen at all")]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """``status``, retained: is the daemon there. ``offline`` is the will."""
+
+    state: StatusName
+    boot: str
+    version: str
+    model: str | None = None
+    time: str | None = None
+
+
+class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """Median milliseconds of the stages over the last health period."""
+
+    detect_ms: float
+    landmarks_ms: float
+    classify_ms: float
+    total_ms: float
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """``health``, retained, every 30 s."""
+
+    time: str
+    uptime_s: float
+    frame_age_s: Annotated[float | None, msgspec.Meta(description="since the newest frame; null before the first")]
+    frames: Count
+    frames_per_s: float
+    frames_dropped: Annotated[
+        int, msgspec.Meta(ge=0, description="newer frames replaced them before they were looked at")
+    ]
+    stages: StageTimes | None
+    memory_mb: Annotated[float, msgspec.Meta(ge=0, description="resident set, megabytes of 10^6 bytes")]
+    temperature_c: float | None
+    outbox_depth: Count
+    outbox_dropped: Annotated[int, msgspec.Meta(ge=0, description="events given up since the outbox was made")]
+    reconnects: Count
+    bundle: str
+    time_synced: bool

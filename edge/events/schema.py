@@ -1,0 +1,145 @@
+"""JSON Schema and AsyncAPI documents of the payloads, generated from their types.
+
+``python -m edge.events.schema docs/schema`` writes them; a test fails when the written ones differ from the types.
+"""
+
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.errors import UsageError
+from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, Health, State, Status
+from edge.settings import DEVICE_PATTERN
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One topic and what goes over it."""
+
+    name: str
+    """last part of the topic"""
+    payload: type[msgspec.Struct]
+    retained: bool
+
+
+CHANNELS = (
+    Channel("event", EmotionEvent, retained=False),
+    Channel("state", State, retained=True),
+    Channel("status", Status, retained=True),
+    Channel("health", Health, retained=True),
+)
+
+
+def json_schema(channel: Channel) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a topic's payload; unknown fields are allowed, as they may come."""
+    identity = {
+        "$schema": _DRAFT,
+        "$id": f"urn:emotion-edge:{CONTRACT_VERSION}:{channel.name}",
+        "title": f"emotion/{CONTRACT_VERSION}/<device>/{channel.name}",
+    }
+    return {**identity, **_tidy(msgspec.json.schema(channel.payload))}
+
+
+def asyncapi() -> dict[str, Any]:
+    """Return the AsyncAPI 3.0 document of all topics; https://www.asyncapi.com/docs/reference/specification/v3.0.0."""
+    payloads, schemas = msgspec.json.schema_components(
+        [channel.payload for channel in CHANNELS], ref_template="#/components/schemas/{name}"
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "emotion-edge",
+            "version": f"{CONTRACT_VERSION}.0.0",
+            "description": "What a device publishes over MQTT. The version is the contract's, not the program's.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {channel.name: _channel(channel) for channel in CHANNELS},
+        "operations": {f"publish_{channel.name}": _operation(channel) for channel in CHANNELS},
+        "components": {
+            "messages": {
+                channel.name: {"name": channel.name, "contentType": "application/json", "payload": payload}
+                for channel, payload in zip(CHANNELS, payloads, strict=True)
+            },
+            "schemas": _as_draft_07(_tidy(schemas)),
+        },
+    }
+
+
+def documents() -> dict[str, str]:
+    """Return all documents: file name to text."""
+    trees = {f"{channel.name}.schema.json": json_schema(channel) for channel in CHANNELS}
+    trees["asyncapi.json"] = asyncapi()
+    return {
+        name: msgspec.json.format(msgspec.json.encode(tree), indent=2).decode() + "\n" for name, tree in trees.items()
+    }
+
+
+def _tidy(tree: Any) -> Any:
+    """Take the indentation out of descriptions that come from docstrings: it depends on the Python version."""
+    if isinstance(tree, dict):
+        return {
+            key: inspect.cleandoc(value).replace("``", "`") if key == "description" else _tidy(value)
+            for key, value in tree.items()
+        }
+    return [_tidy(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def _as_draft_07(tree: Any) -> Any:
+    """Write tuples as draft 07 does, which is what AsyncAPI's own schema format is made of."""
+    if isinstance(tree, list):
+        return [_as_draft_07(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    written = {key: _as_draft_07(value) for key, value in tree.items()}
+    if "prefixItems" in written:
+        written["additionalItems"] = written["items"]
+        written["items"] = written.pop("prefixItems")
+    return written
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    return {
+        "address": f"emotion/{CONTRACT_VERSION}/{{device}}/{channel.name}",
+        "description": _summary(channel.payload),
+        "messages": {channel.name: {"$ref": f"#/components/messages/{channel.name}"}},
+        "parameters": {"device": {"description": f"name of the device, {DEVICE_PATTERN}"}},
+    }
+
+
+def _operation(channel: Channel) -> dict[str, Any]:
+    return {
+        "action": "send",
+        "channel": {"$ref": f"#/channels/{channel.name}"},
+        "messages": [{"$ref": f"#/channels/{channel.name}/messages/{channel.name}"}],
+        "bindings": {"mqtt": {"qos": 1, "retain": channel.retained, "bindingVersion": "0.2.0"}},
+    }
+
+
+def _summary(payload: type) -> str:
+    return (payload.__doc__ or "").strip().split("\n")[0].replace("``", "`")
+
+
+def main(arguments: list[str]) -> None:
+    """Write the documents into the folder that is named.
+
+    Raises
+    ------
+    UsageError
+        There is not one argument.
+    """
+    if len(arguments) != 1:
+        raise UsageError("usage: python -m edge.events.schema FOLDER")
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in documents().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

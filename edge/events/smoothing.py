@@ -1,0 +1,77 @@
+"""Scores that jitter from frame to frame to an emotion that a person would agree with."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS, UNCERTAIN
+from edge.settings import SmoothingSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Smoothed:
+    """What a face feels now, by the frames so far."""
+
+    emotion: str
+    """one of ``EMOTIONS``, or ``uncertain``"""
+    confidence: float
+    """smoothed score of that emotion, 0..1; of the best one while uncertain"""
+    scores: NDArray[np.float64]
+    """[5], sum to 1"""
+
+
+class EmotionSmoother:
+    """Exponential smoothing in time, a confidence floor, and hysteresis; one for each face.
+
+    A score fades with ``exp(-dt / time_constant_s)``, so that the frame rate does not matter. Another emotion takes
+    over once it has led the present one by ``margin`` for ``hold_s``. Below ``confidence_floor`` it is ``uncertain``.
+    """
+
+    def __init__(self, settings: SmoothingSettings) -> None:
+        self._settings = settings
+        self._scores: NDArray[np.float64] | None = None
+        self._time_s = 0.0
+        self._emotion = UNCERTAIN
+        self._challenger: str | None = None
+        self._challenged_s = 0.0
+
+    def update(self, scores: NDArray[np.floating[Any]], time_s: float) -> Smoothed:
+        """Take in the scores [5] of one frame at ``time_s`` (seconds, growing)."""
+        fresh = np.asarray(scores, dtype=np.float64)
+        first = self._scores is None
+        self._scores = fresh if self._scores is None else self._blend(self._scores, fresh, time_s - self._time_s)
+        self._time_s = time_s
+        best = EMOTIONS[int(self._scores.argmax())]
+        wanted = str(best) if self._score(best) >= self._settings.confidence_floor else UNCERTAIN
+        if first:
+            self._emotion = wanted
+        else:
+            self._challenge(wanted, time_s)
+        confidence = self._score(best if self._emotion == UNCERTAIN else self._emotion)
+        return Smoothed(self._emotion, confidence, self._scores)
+
+    def _blend(self, old: NDArray[np.float64], fresh: NDArray[np.float64], dt_s: float) -> NDArray[np.float64]:
+        tau = self._settings.time_constant_s
+        keep = math.exp(-max(dt_s, 0.0) / tau) if tau > 0 else 0.0
+        return keep * old + (1 - keep) * fresh
+
+    def _challenge(self, wanted: str, time_s: float) -> None:
+        if wanted == self._emotion or not self._leads(wanted):
+            self._challenger = None
+            return
+        if wanted != self._challenger:
+            self._challenger, self._challenged_s = wanted, time_s
+        if time_s - self._challenged_s >= self._settings.hold_s:
+            self._emotion, self._challenger = wanted, None
+
+    def _leads(self, wanted: str) -> bool:
+        if UNCERTAIN in (wanted, self._emotion):
+            return True
+        return self._score(wanted) - self._score(self._emotion) >= self._settings.margin
+
+    def _score(self, emotion: str) -> float:
+        assert self._scores is not None
+        return float(self._scores[EMOTIONS.index(emotion)])
