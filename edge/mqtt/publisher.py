@@ -1,0 +1,144 @@
+"""Publishes over MQTT, at least once and in order, whatever the network does."""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from edge.events.payloads import CameraState, EmotionEvent, Health, State, Status, StatusName
+from edge.mqtt.address import broker_address
+from edge.mqtt.backoff import Backoff
+from edge.mqtt.client import Message
+from edge.mqtt.discovery import discovery_message
+from edge.mqtt.identifiers import utc_time
+from edge.mqtt.mail import Retain, Stop, Stored
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.seam import PublisherStats
+from edge.mqtt.sender import Sender
+from edge.mqtt.topics import Topics
+from edge.settings import HomeAssistantSettings, MqttSettings
+
+
+class Publisher:
+    """The `edge.mqtt.seam.EventPublisher` of a device.
+
+    An event is in the outbox when `publish_event` returns and leaves it when the broker has acknowledged it. Retained
+    messages (status, state, health, discovery) are sent again, the newest of each, after every reconnect.
+
+    Parameters
+    ----------
+    settings
+        The broker and the login.
+    device
+        Name in the topics, as the settings check it.
+    outbox
+        Where events wait; the caller closes it, after `stop`.
+    boot
+        Id of this start.
+    version
+        Of the program.
+    model
+        Bundle name and short hash.
+    home_assistant
+        Whether and where to publish discovery; None does not.
+    backoff
+        Waits between attempts to connect.
+
+    Raises
+    ------
+    ConfigError
+        The password or the authority's file cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        device: str,
+        outbox: Outbox,
+        *,
+        boot: str,
+        version: str,
+        model: str,
+        home_assistant: HomeAssistantSettings | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._topics = Topics(device)
+        self._boot, self._version, self._model = boot, version, model
+        self._sender = Sender(
+            broker_address(settings),
+            client_id=f"emotion-edge-{device}",
+            will=self._status("offline", at=None),
+            greeting=lambda: self._status("online", at=utc_time()),
+            event_topic=self._topics.event,
+            outbox=outbox,
+            backoff=backoff or Backoff(),
+        )
+        if home_assistant is not None and home_assistant.enabled:
+            self._sender.post(Retain(discovery_message(self._topics, home_assistant.prefix, version=version)))
+        self.publish_state(_nobody("starting"))
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._sender.start()
+
+    def publish_event(self, build: Callable[[int], EmotionEvent]) -> int:
+        """Store an event and return its ``seq``; it is sent as soon as can be.
+
+        Raises
+        ------
+        DeliveryError
+            It could not be stored.
+        """
+        seq = self._outbox.append(lambda seq: msgspec.json.encode(build(seq)))
+        self._sender.post(Stored())
+        return seq
+
+    def publish_state(self, state: State) -> None:
+        """Publish who is in view, retained."""
+        self._retain(self._topics.state, state)
+
+    def publish_health(self, health: Health) -> None:
+        """Publish how the device does, retained."""
+        self._retain(self._topics.health, health)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until every stored event is acknowledged; return whether that came to be in time."""
+        with self._sender.progress:
+            return self._sender.progress.wait_for(lambda: self._outbox.depth() == 0, timeout_s)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Publish an empty state and ``stopped``, disconnect, end; return whether the broker acknowledged it in time.
+
+        Events that are not acknowledged by then stay in the outbox for the next start. Without a connection it
+        returns at once. May be called twice, and without a start.
+        """
+        if not self._sender.alive:
+            return self._sender.said_goodbye
+        state = Message(self._topics.state, msgspec.json.encode(_nobody("stopped")), retain=True)
+        last_words = (state, self._status("stopped", at=utc_time()))
+        self._sender.post(Stop(last_words, deadline=time.monotonic() + timeout_s))
+        self._sender.join()
+        return self._sender.said_goodbye
+
+    def stats(self) -> PublisherStats:
+        """Return how delivery goes."""
+        return PublisherStats(
+            connected=self._sender.connected,
+            reconnects=max(0, self._sender.connections - 1),
+            depth=self._outbox.depth(),
+            dropped=self._outbox.dropped,
+            in_flight=self._sender.in_flight,
+            last_refusal=self._sender.last_refusal,
+        )
+
+    def _retain(self, topic: str, payload: msgspec.Struct) -> None:
+        self._sender.post(Retain(Message(topic, msgspec.json.encode(payload), retain=True)))
+
+    def _status(self, state: StatusName, *, at: str | None) -> Message:
+        status = Status(state=state, boot=self._boot, version=self._version, model=self._model, time=at)
+        return Message(self._topics.status, msgspec.json.encode(status), retain=True)
+
+
+def _nobody(camera: CameraState) -> State:
+    return State(faces=[], emotion=None, time=utc_time(), camera=camera)

@@ -1,0 +1,67 @@
+"""What the daemon asks of whatever publishes for it; `edge.mqtt.publisher.Publisher` is the real one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.events.payloads import EmotionEvent, Health, State
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStats:
+    """How delivery goes, for health messages and for the end of a run."""
+
+    connected: bool
+    reconnects: int
+    """connections made after the first one"""
+    depth: int
+    """events stored and not yet acknowledged"""
+    dropped: int
+    """events given up since the outbox was made"""
+    in_flight: int
+    """messages sent and not yet acknowledged"""
+    last_refusal: str | None
+    """why the broker refused the login or an event, one line; None once it accepts"""
+
+
+class EventPublisher(Protocol):
+    """Publishes what happens. No method but `drain` and `stop` waits for the network."""
+
+    def start(self) -> None:
+        """Begin to connect; returns at once, whether or not there is a broker."""
+        ...
+
+    def publish_event(self, build: Callable[[int], EmotionEvent]) -> int:
+        """Store an event, to be sent as soon as can be, and return its ``seq``.
+
+        Parameters
+        ----------
+        build
+            Makes the event for the ``seq`` that it is given.
+
+        Raises
+        ------
+        DeliveryError
+            It could not be stored: the disk is full or cannot be written.
+        """
+        ...
+
+    def publish_state(self, state: State) -> None:
+        """Publish who is in view; after an outage only the newest is sent."""
+        ...
+
+    def publish_health(self, health: Health) -> None:
+        """Publish how the device does; after an outage only the newest is sent."""
+        ...
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until every stored event is acknowledged; return whether that came to be in time."""
+        ...
+
+    def stop(self, timeout_s: float) -> bool:
+        """Say ``stopped``, disconnect and end; return whether the broker acknowledged it in time."""
+        ...
+
+    def stats(self) -> PublisherStats:
+        """Return how delivery goes."""
+        ...

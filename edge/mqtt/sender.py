@@ -1,0 +1,305 @@
+"""The thread that talks to the broker: connects, sends in order, takes acknowledgements, and begins again."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edge.errors import DeliveryError
+from edge.mqtt.address import BrokerAddress
+from edge.mqtt.backoff import Backoff
+from edge.mqtt.client import ANSWER_S, Acknowledged, Connected, Ended, Link, Message, Opened
+from edge.mqtt.mail import Mail, Retain, Stop, Stored
+from edge.mqtt.outbox import Outbox, StoredEvent
+from edge.mqtt.reasons import Ending, Kind
+
+_LOG = logging.getLogger(__name__)
+_GOODBYE_S = 1.0  # for the broker to close its side after a DISCONNECT
+
+
+class Sender:
+    """Owns the connection; everything reaches it through `post`, so nothing here needs a lock.
+
+    Parameters
+    ----------
+    address, client_id, will
+        For each connection.
+    greeting
+        Makes the message that goes out first on each connection.
+    event_topic
+        Where events go.
+    outbox
+        Where they wait.
+    backoff
+        Waits between attempts.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        *,
+        client_id: str,
+        will: Message,
+        greeting: Callable[[], Message],
+        event_topic: str,
+        outbox: Outbox,
+        backoff: Backoff,
+    ) -> None:
+        self._address = address
+        self._client_id = client_id
+        self._will = will
+        self._greeting = greeting
+        self._event_topic = event_topic
+        self._outbox = outbox
+        self._backoff = backoff
+        self._mailbox: SimpleQueue[Mail] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
+
+        self._link: Link | None = None
+        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._window = 0
+        self._failures = 0
+        self._retry_at: float | None = None
+        self._answer_by: float | None = None
+        self._said: set[str] = set()
+        self._retained: dict[str, Message] = {}
+        self._unsent: dict[str, Message] = {}
+        self._sent: dict[int, int | None] = {}  # message id to seq, None for what is not an event
+        self._acknowledged: list[int] = []
+        self._after_seq = 0
+        self._stop: Stop | None = None
+
+        self._login_refusal: str | None = None
+        self._event_refusal: str | None = None
+
+        # Written by this thread, read by any.
+        self.progress = threading.Condition()
+        self.connections = 0
+        self.said_goodbye = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has taken us in."""
+        return self._window > 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages sent and not yet acknowledged."""
+        return len(self._sent)
+
+    @property
+    def last_refusal(self) -> str | None:
+        """Why the broker refuses the login or the events; None once it accepts."""
+        return self._login_refusal or self._event_refusal
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread, which tries to connect at once."""
+        self._thread.start()
+
+    def post(self, mail: Mail) -> None:
+        """Hand something over; from any thread, never waits."""
+        self._mailbox.put(mail)
+
+    def join(self) -> None:
+        """Wait for the thread, which ends after a `Stop`, soon after its deadline at the latest."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._connect()
+        while not self._is_over():
+            self._take(self._next())
+            with contextlib.suppress(Empty):
+                while True:
+                    self._take(self._mailbox.get_nowait())
+            self._save_acknowledged()
+            self._send()
+            self._keep_appointments()
+        self._say_goodbye()
+        with self.progress:
+            self.progress.notify_all()
+
+    def _next(self) -> Mail:
+        """Wait for mail; nothing in the mailbox when a moment has come is an empty `Stored`."""
+        moments = [moment for moment in (self._retry_at, self._answer_by) if moment is not None]
+        if self._stop is not None:
+            moments.append(self._stop.deadline)
+        timeout_s = max(0.0, min(moments) - time.monotonic()) if moments else None
+        try:
+            return self._mailbox.get(timeout=timeout_s)
+        except Empty:
+            return Stored()
+
+    def _take(self, mail: Mail) -> None:
+        match mail:
+            case Retain(message) if self._stop is None:
+                self._retained[message.topic] = message
+                self._unsent[message.topic] = message
+            case Stop():
+                self._stop = mail
+                self._retained = {}
+                self._unsent = {message.topic: message for message in mail.last_words}
+            case Opened(link) if link is self._link:
+                self._answer_by = time.monotonic() + ANSWER_S[self._protocol]
+            case Connected(link, in_flight) if link is self._link:
+                self._on_connected(link, in_flight)
+            case Acknowledged(link, mid, refusal) if link is self._link:
+                self._on_acknowledged(mid, refusal)
+            case Ended(link, ending) if link is self._link:
+                self._on_ended(ending)
+
+    def _keep_appointments(self) -> None:
+        now = time.monotonic()
+        if self._link is not None and self._answer_by is not None and self._answer_by <= now:
+            self._link.abandon(_GOODBYE_S)
+            self._on_ended(Ending(Kind.OTHER_VERSION, "it does not answer the login"))
+        if self._retry_at is not None and self._retry_at <= time.monotonic():
+            self._connect()
+
+    def _connect(self) -> None:
+        self._retry_at = None
+        self._link = Link(
+            self._address,
+            client_id=self._client_id,
+            will=self._will,
+            protocol=self._protocol,
+            report=self._mailbox.put,
+        )
+        self._link.open()
+
+    def _on_connected(self, link: Link, in_flight: int) -> None:
+        self._answer_by = None
+        self._window = in_flight
+        self._failures = 0
+        self._login_refusal = None
+        if self._event_refusal is None:
+            self._said.clear()
+        self.connections += 1
+        _LOG.info("connected to broker %s (%s)", self._address.shown, link.version)
+        if self._stop is None:
+            greeting = self._greeting()
+            self._unsent = {greeting.topic: greeting, **self._retained}
+
+    def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
+        seq = self._sent.pop(mid, None)
+        if refusal is not None:
+            self._on_refused(refusal, is_event=seq is not None)
+        elif seq is not None:
+            self._acknowledged.append(seq)
+            if self._event_refusal is not None:
+                self._event_refusal = None
+                self._said.clear()
+
+    def _on_refused(self, refusal: str, *, is_event: bool) -> None:
+        """React to a message that the broker does not take; only MQTT 5 brokers say so."""
+        what = "events" if is_event else "a retained message"
+        line = f"broker {self._address.shown} does not take {what} ({refusal}): check its access list"
+        self._say(logging.ERROR, line)
+        if is_event and self._link is not None:
+            # Going on would break the order: what was refused is sent again, first, after a long pause.
+            self._event_refusal = refusal
+            self._link.abandon(_GOODBYE_S)
+            self._forget_link(retry_in_s=self._backoff.delay_s(1, refused=True))
+
+    def _on_ended(self, ending: Ending) -> None:
+        if ending.kind is Kind.OTHER_VERSION and self._protocol is MQTTProtocolVersion.MQTTv5:
+            self._forget_link(retry_in_s=0.0)
+            self._protocol = MQTTProtocolVersion.MQTTv311
+            return
+        self._failures += 1
+        refused = ending.kind is Kind.REFUSED
+        self._forget_link(retry_in_s=self._backoff.delay_s(self._failures, refused=refused))
+        self._login_refusal = ending.reason if refused else self._login_refusal
+        what = {Kind.REFUSED: "refuses the login", Kind.LOST: "is gone"}.get(ending.kind, "is not reachable")
+        line = f"broker {self._address.shown} {what} ({ending.reason}); retrying, events are kept"
+        self._say(logging.ERROR if refused else logging.WARNING, line)
+
+    def _forget_link(self, *, retry_in_s: float) -> None:
+        """Forget what was under way: the next connection begins anew, with MQTT 5 and the oldest event."""
+        self._link = None
+        self._answer_by = None
+        self._window = 0
+        self._sent.clear()
+        self._after_seq = 0
+        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._retry_at = time.monotonic() + retry_in_s
+
+    def _say(self, level: int, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            _LOG.log(level, "%s", line)
+
+    def _save_acknowledged(self) -> None:
+        if not self._acknowledged:
+            return
+        try:
+            self._outbox.acknowledge(*self._acknowledged)
+        except DeliveryError as error:
+            self._say(logging.ERROR, f"{error}; what was delivered could not be noted and may be sent again")
+            return
+        self._acknowledged.clear()
+        with self.progress:
+            self.progress.notify_all()
+
+    def _send(self) -> None:
+        link = self._link
+        if link is None:
+            return
+        while self._unsent and len(self._sent) < self._window:
+            message = self._unsent.pop(next(iter(self._unsent)))
+            if not self._hand_over(link, message, seq=None):
+                return
+        if self._stop is not None:
+            return
+        for event in self._batch(self._window - len(self._sent)):
+            left_s = self._outbox.max_age_s - self._outbox.age_s(event)
+            message = Message(self._event_topic, event.payload, retain=False, expires_s=left_s)
+            if not self._hand_over(link, message, seq=event.seq):
+                return
+            self._after_seq = event.seq
+
+    def _batch(self, room: int) -> list[StoredEvent]:
+        if room <= 0:
+            return []
+        try:
+            return self._outbox.batch(self._after_seq, room)
+        except DeliveryError as error:
+            self._say(logging.ERROR, f"{error}; events cannot be read")
+            return []
+
+    def _hand_over(self, link: Link, message: Message, *, seq: int | None) -> bool:
+        mid = link.publish(message)
+        if mid is not None:
+            self._sent[mid] = seq
+        return mid is not None
+
+    def _is_over(self) -> bool:
+        if self._stop is None:
+            return False
+        waiting = self._retry_at is not None
+        said_all = self.connected and not self._unsent and not self._sent
+        return waiting or said_all or self._stop.deadline <= time.monotonic()
+
+    def _say_goodbye(self) -> None:
+        """Disconnect, so that the broker forgets the will, and end paho's thread."""
+        link, stop = self._link, self._stop
+        if link is None or stop is None:
+            return
+        self.said_goodbye = self.connected and not self._unsent and not self._sent
+        link.close()
+        until = max(stop.deadline, time.monotonic() + _GOODBYE_S)
+        with contextlib.suppress(Empty):
+            while True:
+                mail = self._mailbox.get(timeout=max(0.0, until - time.monotonic()))
+                if isinstance(mail, Ended) and mail.link is link:
+                    break
+        link.abandon(_GOODBYE_S)
+        self._link, self._window = None, 0

@@ -1,0 +1,35 @@
+"""Where things are published: ``emotion/1/<device>/…``."""
+
+from dataclasses import dataclass
+
+from edge.events.payloads import CONTRACT_VERSION
+
+PREFIX = f"emotion/{CONTRACT_VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one device; ``Topics("+")`` gives the filters that match all devices."""
+
+    device: str
+    """a-z, 0-9 and -, at most 64 characters, as the settings check it"""
+
+    @property
+    def event(self) -> str:
+        """Emotion events, not retained."""
+        return f"{PREFIX}/{self.device}/event"
+
+    @property
+    def state(self) -> str:
+        """Who is in view now, retained."""
+        return f"{PREFIX}/{self.device}/state"
+
+    @property
+    def status(self) -> str:
+        """Is the daemon there, retained; also the will."""
+        return f"{PREFIX}/{self.device}/status"
+
+    @property
+    def health(self) -> str:
+        """How the device does, retained."""
+        return f"{PREFIX}/{self.device}/health"

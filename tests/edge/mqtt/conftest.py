@@ -1,0 +1,67 @@
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.events.payloads import EmotionEvent
+from edge.mqtt.identifiers import utc_time, uuid7
+from edge.mqtt.outbox import Outbox
+from tests.fakes.mosquitto import Mosquitto, missing
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A real broker with a password, not started."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    broker = Mosquitto(tmp_path / "broker")
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.sqlite", max_events=10_000, max_age_s=3600)
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], object]], None]:
+    """Poll what has no way to be waited for, with a deadline."""
+
+    def wait(done: Callable[[], object], timeout_s: float = 30) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            assert time.monotonic() < deadline, f"not in {timeout_s} s"
+            time.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def event() -> Callable[[int], EmotionEvent]:
+    """A builder of events, as `publish_event` takes it."""
+
+    def build(seq: int) -> EmotionEvent:
+        return EmotionEvent(
+            event_type="emotion_changed",
+            id=uuid7(),
+            seq=seq,
+            boot="b007",
+            time=utc_time(),
+            mono_ms=1234,
+            time_synced=False,
+            device="dev-1",
+            face=1,
+            box=(10, 20, 30, 40),
+            emotion="happy",
+            confidence=0.75,
+            scores={"angry": 0.05, "happy": 0.75, "sad": 0.1, "surprise": 0.05, "neutral": 0.05},
+            duration_s=1.5,
+            model="default-12345678",
+        )
+
+    return build

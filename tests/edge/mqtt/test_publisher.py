@@ -1,0 +1,374 @@
+"""The publisher against a real mosquitto: outages, refusals, TLS, goodbye."""
+
+import logging
+import os
+import re
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edge.events.payloads import EmotionEvent, Health, State
+from edge.events.schema import CHANNELS, json_schema
+from edge.mqtt.backoff import Backoff
+from edge.mqtt.identifiers import utc_time
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Publisher
+from edge.settings import HomeAssistantSettings, MqttSettings
+from tests.fakes.mosquitto import Mosquitto, make_certificates
+from tests.fakes.subscriber import Received, Subscriber
+
+pytestmark = pytest.mark.broker
+
+Build = Callable[[int], EmotionEvent]
+WaitFor = Callable[[Callable[[], object]], None]
+
+
+@contextmanager
+def publishing(settings: MqttSettings, outbox: Outbox, **changes: Any) -> Iterator[Publisher]:
+    given = {"boot": "b007", "version": "1.0", "model": "default-1234", "backoff": Backoff(first_s=0.05, most_s=0.4)}
+    publisher = Publisher(settings, "dev-1", outbox, **{**given, **changes})
+    publisher.start()
+    try:
+        yield publisher
+    finally:
+        publisher.stop(0)
+        assert not [thread for thread in threading.enumerate() if thread.name == "mqtt-sender"]
+
+
+def listening(broker: Mosquitto, **more: Any) -> Subscriber:
+    return Subscriber(broker.port, username=broker.username, password=broker.password, **more)
+
+
+def seqs(messages: list[Received]) -> list[int]:
+    return [message.json["seq"] for message in messages if message.channel == "event"]
+
+
+def state(camera: Any = "ok") -> State:
+    return State(faces=[], emotion=None, time=utc_time(), camera=camera)
+
+
+def health(frames: int) -> Health:
+    return Health(
+        time=utc_time(),
+        uptime_s=1.0,
+        frame_age_s=0.1,
+        frames=frames,
+        frames_per_s=10.0,
+        frames_dropped=0,
+        stages=None,
+        memory_mb=100.0,
+        temperature_c=40.0,
+        outbox_depth=0,
+        outbox_dropped=0,
+        reconnects=0,
+        bundle="default-1234",
+        time_synced=False,
+    )
+
+
+def test_everything_is_published_and_fits_the_schemas(mosquitto: Mosquitto, outbox: Outbox, event: Build) -> None:
+    mosquitto.start()
+    with listening(mosquitto, protocol=MQTTProtocolVersion.MQTTv5) as subscriber:
+        with publishing(mosquitto.settings(), outbox) as publisher:
+            publisher.publish_state(state())
+            publisher.publish_health(health(7))
+            assert [publisher.publish_event(event) for _ in range(50)] == list(range(1, 51))
+            assert publisher.drain(30)
+            assert publisher.stats().depth == 0
+            subscriber.wait(lambda messages: {"event", "state", "status", "health"} <= {m.channel for m in messages})
+            assert publisher.stop(10)
+        messages = subscriber.wait(lambda messages: messages[-1].json.get("state") == "stopped")
+    for channel in CHANNELS:
+        payloads = [message.json for message in messages if message.channel == channel.name]
+        assert payloads
+        for payload in payloads:
+            jsonschema.Draft202012Validator(json_schema(channel)).validate(payload)
+    assert seqs(messages) == list(range(1, 51))
+    first_event = next(message for message in messages if message.channel == "event")
+    assert first_event.topic == "emotion/1/dev-1/event"
+    assert first_event.properties is not None
+    assert first_event.properties.ContentType == "application/json"
+    assert 3500 < first_event.properties.MessageExpiryInterval <= 3600
+
+
+def test_stop_leaves_an_empty_state_and_stopped_and_no_will(mosquitto: Mosquitto, outbox: Outbox, event: Build) -> None:
+    mosquitto.start()
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        publisher.publish_event(event)
+        assert publisher.drain(30)
+        assert publisher.stop(10)
+        assert publisher.stop(10)
+    with listening(mosquitto) as late:
+        messages = late.wait(lambda messages: {m.channel for m in messages} >= {"state", "status"})
+    kept = {message.channel: message.json for message in messages if message.retained}
+    assert kept["status"]["state"] == "stopped"
+    assert (kept["state"]["camera"], kept["state"]["faces"], kept["state"]["emotion"]) == ("stopped", [], None)
+    assert "event" not in kept
+
+
+def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    script = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from edge.mqtt.outbox import Outbox\nfrom edge.mqtt.publisher import Publisher\n"
+        "from edge.settings import MqttSettings\n"
+        "box = Outbox(Path(sys.argv[1]), max_events=10, max_age_s=100)\n"
+        "settings = MqttSettings(url=sys.argv[2], username=sys.argv[3], password_file=sys.argv[4])\n"
+        "Publisher(settings, 'dev-1', box, boot='b1', version='1', model='m').start()\n"
+        "time.sleep(120)\n"
+    )
+    given = mosquitto.settings()
+    arguments = [str(tmp_path / "box"), given.url, given.username, given.password_file]
+    with listening(mosquitto) as subscriber:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+        )
+        try:
+            subscriber.wait(lambda messages: any(m.json.get("state") == "online" for m in messages))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+        messages = subscriber.wait(lambda messages: messages[-1].json.get("state") == "offline")
+    assert messages[-1].json["boot"] == "b1"
+
+
+def test_a_broker_that_is_down_at_the_start_gets_everything_later_and_one_line_is_said(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    caplog.set_level(logging.INFO)
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        for _ in range(30):
+            publisher.publish_event(event)
+        publisher.publish_health(health(1))
+        publisher.publish_health(health(2))
+        wait_for(lambda: publisher._sender._failures >= 3)
+        assert not publisher.drain(0)
+        mosquitto.start()
+        with listening(mosquitto) as subscriber:
+            # Subscribed after or before the events: the retained ones tell that it is there, new events follow.
+            subscriber.wait(lambda messages: any(message.channel == "health" for message in messages))
+            publisher.publish_event(event)
+            messages = subscriber.wait(lambda messages: 31 in seqs(messages))
+            assert publisher.drain(30)
+        assert [m.json["frames"] for m in messages if m.channel == "health"] == [2]
+    warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings == [
+        f"broker mqtt://localhost:{mosquitto.port} is not reachable (connection refused); retrying, events are kept"
+    ]
+
+
+def test_a_killed_broker_loses_nothing_and_order_is_kept(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build, wait_for: WaitFor
+) -> None:
+    mosquitto.start()
+    with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
+        for round_ in range(3):
+            for _ in range(30):
+                publisher.publish_event(event)
+            subscriber.wait(lambda messages, last=50 * round_ + 30: last in seqs(messages))  # type: ignore[misc]
+            assert publisher.drain(30)
+            mosquitto.kill()
+            for _ in range(20):
+                publisher.publish_event(event)
+            mosquitto.start()
+        messages = subscriber.wait(lambda messages: 150 in seqs(messages))
+        assert publisher.drain(30)
+        stats = publisher.stats()
+    assert list(dict.fromkeys(seqs(messages))) == list(range(1, 151))
+    assert (stats.reconnects, stats.dropped) == (3, 0)
+
+
+def test_what_was_sent_and_not_acknowledged_is_sent_again_in_order(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build, wait_for: WaitFor
+) -> None:
+    mosquitto.start()
+    with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
+        wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
+        mosquitto.pause()  # what is sent now lies in its socket and dies with it
+        for _ in range(30):
+            publisher.publish_event(event)
+        wait_for(lambda: publisher.stats().in_flight == 20)
+        mosquitto.kill()
+        mosquitto.start()
+        assert publisher.drain(30)
+        messages = subscriber.wait(lambda messages: 30 in seqs(messages))
+    assert seqs(messages) == list(range(1, 31))
+
+
+def test_events_of_the_last_run_are_sent_by_the_next(
+    mosquitto: Mosquitto, tmp_path: Path, event: Build, wait_for: WaitFor
+) -> None:
+    box = Outbox(tmp_path / "box.sqlite", max_events=100, max_age_s=100)
+    with publishing(mosquitto.settings(), box) as publisher:
+        for _ in range(5):
+            publisher.publish_event(event)
+        assert not publisher.stop(10)
+    box.close()
+    mosquitto.start()
+    box = Outbox(tmp_path / "box.sqlite", max_events=100, max_age_s=100)
+    with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), box) as publisher:
+        publisher.publish_event(event)
+        assert seqs(subscriber.wait(lambda messages: 6 in seqs(messages))) == [1, 2, 3, 4, 5, 6]
+    box.close()
+
+
+def test_a_refused_password_is_said_once_and_told_to_the_caller(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    caplog.set_level(logging.INFO)
+    mosquitto.start()
+    wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
+    with publishing(wrong, outbox) as publisher:
+        publisher.publish_event(event)
+        wait_for(lambda: publisher._sender._failures >= 3)
+        stats = publisher.stats()
+        assert not publisher.stop(10)
+    assert stats.last_refusal is not None
+    assert stats.last_refusal.startswith("not authorised: check mqtt.username, mqtt.password_file")
+    assert (stats.connected, stats.depth) == (False, 1)
+    (record,) = caplog.records
+    assert record.message.startswith(f"broker mqtt://localhost:{mosquitto.port} refuses the login (not authorised")
+
+
+def test_a_broker_that_takes_no_events_keeps_them_in_the_outbox(
+    tmp_path: Path, outbox: Outbox, event: Build, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    allowed = [f"emotion/1/dev-1/{name}" for name in ("state", "status", "health")]
+    with (
+        Mosquitto(tmp_path / "strict", write_acl=allowed) as strict,
+        publishing(strict.settings(), outbox) as publisher,
+    ):
+        publisher.publish_event(event)
+        wait_for(lambda: publisher.stats().reconnects >= 2)
+        assert publisher.stats().depth == 1
+        assert publisher.stats().last_refusal == "not authorized"
+    lines = [record.message for record in caplog.records if "does not take events" in record.message]
+    assert len(lines) == 1
+
+
+def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build, wait_for: WaitFor
+) -> None:
+    mosquitto.start()
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
+        mosquitto.pause()
+        try:
+            for _ in range(50):
+                publisher.publish_event(event)
+            wait_for(lambda: publisher.stats().in_flight == 20)
+            assert publisher.stats().depth == 50
+            assert not publisher.stop(0.2)
+        finally:
+            mosquitto.resume()
+    assert outbox.depth() == 50
+
+
+def test_discovery_is_published_again_after_a_broker_that_forgot(
+    tmp_path: Path, mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
+) -> None:
+    mosquitto.start()
+    home = HomeAssistantSettings(enabled=True, prefix="ha")
+    with publishing(mosquitto.settings(), outbox, home_assistant=home) as publisher:
+        wait_for(lambda: publisher.stats().connected)
+        mosquitto.kill()
+        (mosquitto.folder / "mosquitto.db").unlink(missing_ok=True)
+        mosquitto.start()
+        with listening(mosquitto, topic="ha/device/#") as subscriber:
+            (message, *_) = subscriber.wait(lambda messages: messages)
+    assert message.topic == "ha/device/emotion-edge-dev-1/config"
+    assert message.json["dev"]["ids"] == ["emotion-edge-dev-1"]
+
+
+@pytest.fixture
+def tls_broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "tls", tls=True) as broker:
+        yield broker
+
+
+def test_mqtts_with_the_right_authority_works(tls_broker: Mosquitto, outbox: Outbox, event: Build) -> None:
+    with publishing(tls_broker.settings(), outbox) as publisher:
+        publisher.publish_event(event)
+        assert publisher.drain(30)
+        assert publisher.stop(10)
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("fault", ["wrong authority", "wrong host name", "plain broker"])
+def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
+    fault: str,
+    tls_broker: Mosquitto,
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    event: Build,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    wait_for: WaitFor,
+) -> None:
+    changes = {"wrong host name": {"url": f"mqtts://127.0.0.1:{tls_broker.port}"}}.get(fault, {})
+    if fault == "wrong authority":
+        (tmp_path / "other").mkdir()
+        make_certificates(tmp_path / "other")
+        changes = {"ca_file": str(tmp_path / "other" / "ca.pem")}
+    if fault == "plain broker":
+        mosquitto.start()
+        changes = {"url": f"mqtts://localhost:{mosquitto.port}"}
+    with publishing(tls_broker.settings(**changes), outbox) as publisher:
+        publisher.publish_event(event)
+        wait_for(lambda: publisher._sender._failures >= 2)
+        assert publisher.stats().depth == 1
+    said = {
+        "wrong authority": r"its certificate is not accepted: .*; set mqtt.ca_file to the authority that signed it",
+        "wrong host name": r"its certificate is not accepted: IP address mismatch",
+        "plain broker": r"TLS failed|connection|hung up",
+    }[fault]
+    (record,) = caplog.records
+    assert re.search(said, record.message), record.message
+
+
+def test_what_is_no_broker_is_said_and_tried_again(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    class Web(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Web) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            url = f"mqtt://127.0.0.1:{web.server_address[1]}"
+            with publishing(MqttSettings(url=url), outbox) as publisher:
+                wait_for(lambda: publisher._sender._failures >= 3)
+        finally:
+            web.shutdown()
+            thread.join()
+    assert {record.message for record in caplog.records if "is not reachable" in record.message}
+    assert len(caplog.records) <= 2
+
+
+def test_an_event_on_the_wire_is_the_one_that_was_built(mosquitto: Mosquitto, outbox: Outbox, event: Build) -> None:
+    mosquitto.start()
+    built: list[EmotionEvent] = []
+
+    def build(seq: int) -> EmotionEvent:
+        built.append(event(seq))
+        return built[-1]
+
+    with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
+        publisher.publish_event(build)
+        messages = subscriber.wait(seqs)
+    (received,) = [message.payload for message in messages if message.channel == "event"]
+    assert msgspec.json.decode(received, type=EmotionEvent) == built[0]

@@ -1,0 +1,49 @@
+"""A publisher that remembers: the stand-in for a broker and everything on the way to it."""
+
+from collections.abc import Callable
+
+from edge.events.payloads import EmotionEvent, Health, State
+from edge.mqtt.seam import PublisherStats
+
+
+class FakePublisher:
+    """An `edge.mqtt.seam.EventPublisher` whose broker acknowledges at once, unless `acknowledges` is False."""
+
+    def __init__(self, *, acknowledges: bool = True) -> None:
+        self.acknowledges = acknowledges
+        self.started = False
+        self.stopped = False
+        self.events: list[EmotionEvent] = []
+        self.states: list[State] = []
+        self.healths: list[Health] = []
+
+    def start(self) -> None:
+        self.started = True
+
+    def publish_event(self, build: Callable[[int], EmotionEvent]) -> int:
+        event = build(len(self.events) + 1)
+        self.events.append(event)
+        return event.seq
+
+    def publish_state(self, state: State) -> None:
+        self.states.append(state)
+
+    def publish_health(self, health: Health) -> None:
+        self.healths.append(health)
+
+    def drain(self, timeout_s: float) -> bool:
+        return self.acknowledges or not self.events
+
+    def stop(self, timeout_s: float) -> bool:
+        self.stopped = True
+        return self.acknowledges
+
+    def stats(self) -> PublisherStats:
+        return PublisherStats(
+            connected=self.started and not self.stopped and self.acknowledges,
+            reconnects=0,
+            depth=0 if self.acknowledges else len(self.events),
+            dropped=0,
+            in_flight=0,
+            last_refusal=None,
+        )

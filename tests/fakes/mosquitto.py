@@ -1,0 +1,163 @@
+"""A real mosquitto on loopback, with a password, persistence and, where asked for, TLS: to start, stop and kill."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from edge.settings import MqttSettings
+
+
+def find(program: str) -> str | None:
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def missing() -> str | None:
+    """Return why there can be no mosquitto here, None where there can."""
+    absent = [name for name in ("mosquitto", "mosquitto_passwd", "openssl") if find(name) is None]
+    return f"needs {' and '.join(absent)} on this machine" if absent else None
+
+
+class Mosquitto:
+    """One broker. Its port, files and kept messages outlive `stop` and `kill`; `start` begins it again.
+
+    ``write_acl`` names topic filters that the user may write (readable is everything); None allows all.
+    """
+
+    username = "camera"
+    password = "correct horse battery"
+
+    def __init__(self, folder: Path, *, tls: bool = False, write_acl: list[str] | None = None) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.tls = tls
+        self.port = free_port()
+        self.log = folder / "mosquitto.log"
+        self.ca_file = folder / "ca.pem"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._write_files(write_acl)
+
+    @property
+    def url(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://localhost:{self.port}"
+
+    def settings(self, **changes: str) -> MqttSettings:
+        """Return settings that log in; the password's file has mode 0600."""
+        given = {
+            "url": self.url,
+            "username": self.username,
+            "password_file": str(self.password_file(self.password)),
+            "ca_file": str(self.ca_file) if self.tls else "",
+        }
+        return msgspec.convert({**given, **changes}, MqttSettings)
+
+    def password_file(self, password: str) -> Path:
+        path = self.folder / f"password-{abs(hash(password))}"
+        path.write_text(password)
+        path.chmod(0o600)
+        return path
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(find("mosquitto")), "-v", "-c", str(self.folder / "mosquitto.conf")], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 10
+        while not _listens(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mosquitto did not start: {self.log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.01)  # a listening socket cannot be waited for, only asked after
+
+    def stop(self) -> None:
+        """End it in order: it writes what it keeps to disk."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> "Mosquitto":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        self._process.wait(timeout=10)
+        self._process = None
+
+    def _write_files(self, write_acl: list[str] | None) -> None:
+        users = self.folder / "users"
+        subprocess.run(
+            [str(find("mosquitto_passwd")), "-b", "-c", str(users), self.username, self.password],
+            check=True,
+            capture_output=True,
+        )
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            "allow_anonymous false",
+            f"password_file {users}",
+            "persistence true",
+            f"persistence_location {self.folder}/",
+            "autosave_on_changes true",
+            "autosave_interval 1",
+        ]
+        if os.getuid() == 0:  # else it would give up its rights and could not read the folder of a test
+            lines.append("user root")
+        if write_acl is not None:
+            acl = self.folder / "acl"
+            acl.write_text(
+                "\n".join([f"user {self.username}", "topic read #", *(f"topic write {t}" for t in write_acl)])
+            )
+            lines.append(f"acl_file {acl}")
+        if self.tls:
+            make_certificates(self.folder)
+            lines += [f"certfile {self.folder}/server.pem", f"keyfile {self.folder}/server.key"]
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+
+
+def make_certificates(folder: Path, *, host: str = "localhost") -> None:
+    """Make ``ca.pem`` and, signed by it for a host, ``server.pem`` with ``server.key``."""
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+    usage = "keyUsage=critical,keyCertSign,cRLSign"  # without it Python 3.13 does not take it for an authority
+    extensions = folder / "server.ext"
+    extensions.write_text(f"subjectAltName=DNS:{host}\nauthorityKeyIdentifier=keyid\n")
+    for arguments in (
+        ["req", "-x509", *new, "-subj", "/CN=test authority", "-addext", usage, "-keyout", "ca.key", "-out", "ca.pem"],
+        ["req", *new[:-2], "-subj", f"/CN={host}", "-keyout", "server.key", "-out", "server.csr"],
+        ["x509", "-req", "-in", "server.csr", "-days", "30", "-extfile", "server.ext", "-out", "server.pem", *signed],
+    ):
+        subprocess.run([str(find("openssl")), *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
