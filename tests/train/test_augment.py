@@ -1,0 +1,59 @@
+"""What augmentation does to a picture, and what it must not do."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from train.augment import Augmentation, augment
+
+STILL = Augmentation(
+    shift=0.0, rotation_deg=0.0, scale=0.0, shear=0.0, brightness=0.0, contrast=0.0, erase_probability=0.0
+)
+
+
+@pytest.fixture
+def faces() -> NDArray[np.uint8]:
+    """Smooth pictures, unlike their mirror images."""
+    y, x = np.mgrid[0:48, 0:48]
+    waves = [110 + 90 * np.sin(x / (5 + k) + k) * np.cos(y / (7 + k)) for k in range(40)]
+    return np.array(waves).astype(np.uint8)
+
+
+def test_the_same_seed_gives_the_same_pictures(faces: NDArray[np.uint8]) -> None:
+    first, again = (augment(faces, np.random.default_rng(5), Augmentation()) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, augment(faces, np.random.default_rng(6), Augmentation()))
+
+
+def test_shape_and_type_stay_and_the_input_is_left_alone(faces: NDArray[np.uint8]) -> None:
+    before = faces.copy()
+    out = augment(faces, np.random.default_rng(0), Augmentation())
+    assert out.dtype == np.uint8
+    assert out.shape == faces.shape
+    np.testing.assert_array_equal(faces, before)
+
+
+def test_without_any_change_a_picture_is_itself_or_its_mirror_image(faces: NDArray[np.uint8]) -> None:
+    out = augment(faces, np.random.default_rng(0), STILL)
+    mirrored = [np.array_equal(ours, face[:, ::-1]) for ours, face in zip(out, faces, strict=True)]
+    same = [np.array_equal(ours, face) for ours, face in zip(out, faces, strict=True)]
+    assert all(np.logical_xor(mirrored, same))
+    assert 8 < sum(mirrored) < 32, "about half of 40"
+
+
+def test_a_changed_picture_still_looks_like_itself(faces: NDArray[np.uint8]) -> None:
+    out = augment(faces, np.random.default_rng(1), Augmentation(erase_probability=0.0))
+    flat = faces.reshape(len(faces), -1).astype(float)
+    likeness = [
+        max(np.corrcoef(ours.ravel(), face)[0, 1], np.corrcoef(ours[:, ::-1].ravel(), face)[0, 1])
+        for ours, face in zip(out, flat, strict=True)
+    ]
+    assert np.median(likeness) > 0.6
+    assert not any(np.array_equal(ours, face) for ours, face in zip(out, faces, strict=True))
+
+
+def test_erasing_covers_a_share_of_the_picture_with_one_gray(faces: NDArray[np.uint8]) -> None:
+    settings = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, erase_probability=1.0, erase_share=(0.1, 0.1))
+    for ours, still in zip(augment(faces, np.random.default_rng(2), settings), faces, strict=True):
+        share = min((ours != face).mean() for face in (still, still[:, ::-1]))
+        assert 0.08 < share < 0.12

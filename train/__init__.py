@@ -1,0 +1,1 @@
+"""emotion-edge on the workstation: data, networks, fitting, evaluation."""

@@ -1,0 +1,148 @@
+"""``python -m train``: the commands of the workstation. Each loads what it needs when it runs, not before."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edge.cli_support import INTERRUPTED, make_app, run
+from train.fit_settings import FitSettings
+
+DATA = Path("data/fer2013.npz")
+DEFAULTS = FitSettings()
+
+DataOption = Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set.")]
+
+app = make_app("Prepare data, train networks, and measure them on held-out pictures.")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(app, name="python -m train"))
+
+
+@app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(metavar="CSV", help="fer2013.csv (Kaggle) or ferdata.csv (article).")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Data set to write.")] = DATA,
+    ferplus: Annotated[Path | None, typer.Option(metavar="CSV", help="FER+ votes for the rows of fer2013.csv.")] = None,
+    bad_rows: Annotated[
+        Literal["skip", "fail"], typer.Option(help="What to do with a row that holds no picture.")
+    ] = "skip",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Read a CSV file of faces, check every row, split it, and write one data set.
+
+    For example:
+
+    - `python -m train prepare fer2013.csv --ferplus fer2013new.csv`
+    - `python -m train prepare ferdata.csv --out data/article.npz --bad-rows fail`
+    """
+    from train.prepare_report import prepare_and_report
+
+    prepare_and_report(source, out, ferplus=ferplus, bad_rows=bad_rows, as_json=as_json)
+
+
+@app.command()
+def cnn(
+    *,
+    data: DataOption = DATA,
+    run_folder: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Where the run is kept.")] = Path(
+        "runs/cnn-device"
+    ),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = DEFAULTS.batch,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = DEFAULTS.seed,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
+) -> None:
+    """Train the residual CNN that runs on the device.
+
+    A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one. Go on with the same command and
+    `--resume`. The Keras backend is TensorFlow unless `KERAS_BACKEND` names another.
+
+    For example:
+
+    - `python -m train cnn`
+    - `python -m train cnn --run runs/short --epochs 20 --seed 1`
+    - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
+    """
+    from train.backend import choose_backend
+    from train.dataset import load_dataset
+
+    dataset = load_dataset(data)
+    choose_backend()
+    from train.fit import fit
+    from train.networks import device_cnn
+
+    settings = FitSettings(epochs=epochs, batch=batch, seed=seed)
+    try:
+        fit(device_cnn, dataset, run_folder, settings, resume=resume, report=_say)
+    except KeyboardInterrupt:
+        again = shlex.join(
+            ["python", "-m", "train", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"]
+        )
+        print(f"\ninterrupted; go on with: {again}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    _say(f"{run_folder / 'model.keras'} is written; measure it with: python -m train evaluate {run_folder}")
+
+
+@app.command()
+def landmarks(
+    data: Annotated[Path, typer.Argument(metavar="NPZ", help="images uint8 [n, h, w] and points [n, 68, 2].")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Predictor to write; its manifest goes beside it.")] = Path(
+        "models/landmarks/landmarks68.dat"
+    ),
+    trees: Annotated[int, typer.Option(min=1, help="Trees of each cascade; the file grows with them.")] = 74,
+    cascades: Annotated[int, typer.Option(min=1, help="Cascades, each mending what the one before left.")] = 15,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train the 68-point predictor and measure it on a held-out fifth.
+
+    For example:
+
+    - `python -m train landmarks landmarks68.npz`
+    - `python -m train landmarks landmarks68.npz --out /tmp/small.dat --trees 10 --cascades 5`
+    """
+    import json
+
+    from train.landmarks import LandmarkSettings, load_landmark_data, train_landmarks
+
+    settings = LandmarkSettings(trees=trees, cascades=cascades, threads=threads)
+    report = (lambda _line: None) if as_json else _say
+    manifest = train_landmarks(load_landmark_data(data), out, settings, report=report)
+    if as_json:
+        print(json.dumps(manifest))
+        return
+    figures = manifest["held_out"]
+    _say(
+        f"{out}: {manifest['bytes'] / 1e6:.1f} MB; on {figures['found_by_detector']} held-out faces the mean error is "
+        f"{figures['mean_error']:.2%} of the outer-eye distance (median {figures['median_error']:.2%}); the detector "
+        f"missed {figures['faces'] - figures['found_by_detector']} more"
+    )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run folder, .keras file or bundle folder.")],
+    data: DataOption = DATA,
+    part: Annotated[Literal["test", "validation"], typer.Option(help="Held-out part to measure on.")] = "test",
+    flip: Annotated[bool, typer.Option("--flip", help="Average over each picture and its mirror image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a model on pictures that it has not seen.
+
+    For example:
+
+    - `python -m train evaluate runs/cnn-device`
+    - `python -m train evaluate models/default --part validation --json`
+    """
+    from train.evaluate_report import evaluate_and_report
+
+    evaluate_and_report(model, data, part=part, flip=flip, as_json=as_json)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

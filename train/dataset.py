@@ -1,0 +1,131 @@
+"""One prepared data set: pictures, labels, which part each belongs to, and a fingerprint of it all.
+
+``python -m train prepare`` writes it once from CSV; every command that trains or evaluates reads it.
+"""
+
+import hashlib
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS
+from edge.errors import DataError
+
+PARTS = ("train", "validation", "test", "excluded")
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Pictures with labels and parts.
+
+    Raises ``DataError`` on arrays whose shapes or values do not fit together.
+    """
+
+    images: NDArray[np.uint8]
+    """gray [n, 48, 48]"""
+    labels: NDArray[np.int8]
+    """[n], index into ``EMOTIONS``; -1 for a face whose class is none of the five"""
+    parts: NDArray[np.uint8]
+    """[n], index into ``PARTS``; excluded: a copy of a picture of another part"""
+    votes: NDArray[np.float32] | None
+    """float32 [n, 5] share of the crowd's votes (FER+) for each emotion, rows sum to 1 or are all 0"""
+    notes: dict[str, Any]
+    """where it came from: files, split, counts of what was left out and why"""
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.shape != (n, 48, 48) or self.images.dtype != np.uint8:
+            raise DataError(f"images must be uint8 [n, 48, 48], found {self.images.dtype} {self.images.shape}")
+        for name, array, dtype in (("labels", self.labels, np.int8), ("parts", self.parts, np.uint8)):
+            if array.shape != (n,) or array.dtype != dtype:
+                raise DataError(f"{name} must be {np.dtype(dtype)} [{n}], found {array.dtype} {array.shape}")
+        if n and (self.parts.max() >= len(PARTS) or self.labels.min() < -1 or self.labels.max() >= len(EMOTIONS)):
+            raise DataError(f"parts must be 0..{len(PARTS) - 1} and labels -1..{len(EMOTIONS) - 1}")
+        self._check_votes(n)
+
+    def _check_votes(self, n: int) -> None:
+        if self.votes is None:
+            return
+        if self.votes.shape != (n, len(EMOTIONS)) or self.votes.dtype != np.float32:
+            raise DataError(f"votes must be float32 [{n}, 5], found {self.votes.dtype} {self.votes.shape}")
+        total = self.votes.sum(axis=1)
+        if not np.all((self.votes >= 0).all(axis=1) & ((total == 0) | (np.abs(total - 1) < 1e-3))):
+            raise DataError("each row of votes must be all 0 or shares that sum to 1")
+
+    def select(self, part: str) -> NDArray[np.intp]:
+        """Row indices of the five-emotion pictures of a part, in stored order."""
+        if part not in PARTS:
+            raise DataError(f"no part is called {part!r}; there are {', '.join(PARTS)}")
+        return np.flatnonzero((self.parts == PARTS.index(part)) & (self.labels >= 0))
+
+    def fingerprint(self) -> str:
+        """sha256 over the arrays: the same data gives the same text on every machine."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.labels, self.parts, self.votes):
+            if array is not None:
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many pictures of each emotion each part holds: ``{part: {emotion: n}}``."""
+        return {
+            part: {
+                str(emotion): int(((self.parts == index) & (self.labels == label)).sum())
+                for label, emotion in enumerate(EMOTIONS)
+            }
+            for index, part in enumerate(PARTS)
+        }
+
+    def save(self, path: Path) -> None:
+        """Write one ``.npz``, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        meta = json.dumps({"schema": SCHEMA, "fingerprint": self.fingerprint(), "notes": self.notes})
+        arrays: dict[str, NDArray[Any]] = {"images": self.images, "labels": self.labels, "parts": self.parts}
+        if self.votes is not None:
+            arrays["votes"] = self.votes
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, meta=np.array(meta), **arrays)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read what `Dataset.save` wrote.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is no prepared data set, or its content does not match its fingerprint.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; write it with: python -m train prepare YOUR.csv --out {path}")
+    try:
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            meta = json.loads(str(stored["meta"]))
+            if meta.get("schema") != SCHEMA:
+                raise DataError(f"written for schema {meta.get('schema')}, this version reads {SCHEMA}")
+            votes = stored.get("votes")
+            dataset = Dataset(stored["images"], stored["labels"], stored["parts"], votes, dict(meta["notes"]))
+        if dataset.fingerprint() != meta["fingerprint"]:
+            raise DataError("damaged: its content does not match its fingerprint")
+    except DataError as error:
+        raise DataError(f"{path}: {error}; write it again with: python -m train prepare") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path}: not a prepared data set ({error}); write it with: python -m train prepare") from error
+    return dataset
+
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise for a file that is none of theirs, cut short or altered; documented nowhere."""

@@ -1,0 +1,64 @@
+"""FER+: what ten people said about each picture of FER2013 (Barsoum et al. 2016, arXiv:1608.01041)."""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+
+COLUMNS = ("anger", "happiness", "sadness", "surprise", "neutral")
+"""Columns of the votes for the five emotions, in our order."""
+MOST_ROWS = 1_000_000
+"""A row number beyond this is a slip of the pen, and would take memory for every row below it."""
+
+
+def read_votes(path: Path) -> NDArray[np.float32]:
+    """Read votes as shares of the votes for the five emotions.
+
+    The row of ``fer2013.csv`` is taken from a column ``row`` where there is one, else from the order of the lines,
+    as in ``fer2013new.csv``. Never from the image names, which do not count every row.
+
+    Returns
+    -------
+    float32 [rows, 5]; zeros for a picture without a vote for any of the five.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read or a line holds no votes; names the line.
+    """
+    table: dict[int, list[float]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(f"{path}: line 1: no FER+ votes: the header lacks {', '.join(missing)}")
+            for index, fields in enumerate(reader):
+                try:
+                    row = int(fields["row"]) if "row" in fields else index
+                    table[row] = _counts(row, fields)
+                except (TypeError, ValueError) as error:
+                    raise DataError(f"{path}: line {reader.line_num}: not a row of FER+ votes: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not CSV in UTF-8: {error}") from error
+    if not table:
+        raise DataError(f"{path}: no votes in it")
+    counts = np.zeros((max(table) + 1, len(COLUMNS)), dtype=np.float32)
+    counts[list(table)] = list(table.values())
+    total = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+
+
+def _counts(row: int, fields: dict[str, str]) -> list[float]:
+    if not 0 <= row < MOST_ROWS:
+        raise ValueError(f"row must be 0..{MOST_ROWS - 1}, found {row}")
+    counts = [float(fields[name]) for name in COLUMNS]
+    if not all(math.isfinite(count) and 0 <= count <= 1000 for count in counts):
+        raise ValueError("votes must be numbers from 0")
+    return counts

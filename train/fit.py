@@ -1,0 +1,199 @@
+"""One loop that trains any of the networks: a run folder, progress, a checkpoint an epoch, resume."""
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+from train.batches import Batches
+from train.dataset import Dataset
+from train.evaluation import softmax, summarise
+from train.fit_settings import FitSettings
+from train.run_folder import open_run, write_curve, write_json
+
+
+def fit(
+    build: Callable[[], keras.Model],
+    dataset: Dataset,
+    run: Path,
+    settings: FitSettings,
+    *,
+    resume: bool = False,
+    report: Callable[[str], None] = lambda _line: None,
+) -> keras.Model:
+    """Train a network and leave ``model.keras`` (averaged weights) and ``result.json`` in the run folder.
+
+    A checkpoint is written after each epoch, so that an interruption loses at most one. A run that goes on from
+    it ends with the weights of one that was never interrupted; a complete one is only evaluated again.
+
+    Parameters
+    ----------
+    build
+        Makes the network; called once, after everything random was seeded.
+    run
+        See `train.run_folder`.
+    resume
+        Go on where there is a checkpoint.
+    report
+        Takes a line now and then: where the run goes on, and the time left.
+
+    Raises
+    ------
+    UsageError
+        The run folder holds a run and ``resume`` is off, or it was started with other settings or data.
+    DataError
+        A part that is needed is empty, the checkpoint is damaged, or training diverged.
+    """
+    for part in ("train", "validation"):
+        if not len(dataset.select(part)):
+            raise DataError(f"the {part} part of the data set is empty")
+    keras.utils.set_random_seed(settings.seed)
+    model = build()
+    described = _describe(model, dataset, settings)
+    interrupted = open_run(run, described, resume=resume)
+    batches = Batches(dataset, settings)
+    _compile(model, settings, steps=settings.epochs * len(batches))
+    done = _restore(model, run / "checkpoint.keras", steps=len(batches)) if interrupted else 0
+    if done:
+        report(f"{done} of {settings.epochs} epochs are done, going on from there")
+    if done < settings.epochs:
+        model.fit(
+            batches,
+            initial_epoch=done,
+            epochs=settings.epochs,
+            shuffle=False,  # it would shuffle the order of the batches, from Python's global generator
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[_StartEpoch(batches, settings.seed), _Checkpoint(dataset, run, settings.epochs, report)],
+        )
+    # Keras does it at the end of `fit`; a run that was complete before this call has not been there.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    result = summarise(predict(model, dataset, "validation"), dataset.labels[dataset.select("validation")])
+    _save(_without_optimizer(model), run / "model.keras")
+    write_json(run / "result.json", {"validation": result.as_dict(), **described})
+    return model
+
+
+def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
+    """Scores [n, 5] of a part, in the order of `Dataset.select`."""
+    images = dataset.images[dataset.select(part)][..., None]
+    return softmax(np.asarray(model.predict(images, batch_size=256, verbose=0)))
+
+
+class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Make what an epoch draws a matter of (seed, epoch) alone, pictures as well as dropout.
+
+    A checkpoint does not hold the state of dropout's generators.
+    """
+
+    def __init__(self, batches: Batches, seed: int) -> None:
+        super().__init__()
+        self._batches = batches
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        self._batches.start_epoch(epoch)
+        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            drawn = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
+            state.assign((drawn >> 2).astype(str(state.dtype)))  # some backends hold it as int32, and count up
+
+
+class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Score the validation part and write curves and the whole state after each epoch."""
+
+    def __init__(self, dataset: Dataset, run: Path, epochs: int, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self._dataset = dataset
+        self._run = run
+        self._epochs = epochs
+        self._report = report
+        self._started_s = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del epoch, logs
+        self._started_s = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        labels = self._dataset.labels[self._dataset.select("validation")]
+        scores = predict(self.model, self._dataset, "validation")
+        if not np.isfinite(scores).all():
+            raise DataError(f"training diverged in epoch {epoch + 1}: the network's scores are not numbers any more")
+        logs = logs if logs is not None else {}
+        logs["val_balanced_accuracy"] = summarise(scores, labels).balanced_accuracy
+        write_curve(self._run, epoch + 1, logs)  # before the checkpoint, so that it has no gap
+        _save(self.model, self._run / "checkpoint.keras")
+        left = self._epochs - epoch - 1
+        if left:
+            minutes = left * (time.monotonic() - self._started_s) / 60
+            self._report(f"epoch {epoch + 1} of {self._epochs} is saved, about {minutes:.0f} min left")
+
+
+def _compile(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
+    warmup = round(steps * settings.warmup_share)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.peak_learning_rate / 25,
+        warmup_target=settings.peak_learning_rate, warmup_steps=warmup, decay_steps=max(1, steps - warmup),
+    )  # fmt: skip
+    optimizer = keras.optimizers.SGD(
+        schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay,
+        use_ema=True, ema_momentum=settings.average_momentum,
+    )  # fmt: skip
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=False, weighted_metrics=["accuracy"])
+
+
+def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
+    """Copy a checkpoint's weights and optimizer state into a compiled model; return the number of finished epochs.
+
+    The stored optimizer itself is of no use: Keras does not save which weights are free of decay.
+    """
+    try:
+        stored = keras.models.load_model(checkpoint)
+        model.set_weights(stored.get_weights())
+        for mine, saved in zip(model.optimizer.variables, stored.optimizer.variables, strict=True):
+            mine.assign(saved)
+        taken = int(keras.ops.convert_to_numpy(stored.optimizer.iterations))
+    except Exception as error:  # Keras, h5py and zipfile raise whatever a broken file makes them raise
+        raise DataError(f"{checkpoint}: damaged ({_first_line(error)}); start another run with --run NAME") from error
+    if taken % steps:
+        raise DataError(f"{checkpoint}: stopped after {taken} steps, within an epoch of {steps}: not one of ours")
+    return taken // steps
+
+
+def _without_optimizer(model: keras.Model) -> keras.Model:
+    plain = type(model).from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    partial = path.with_name("partial.keras")  # Keras wants the suffix
+    model.save(partial)
+    partial.replace(path)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:120] or type(error).__name__
+
+
+def _describe(model: keras.Model, dataset: Dataset, settings: FitSettings) -> dict[str, Any]:
+    return {
+        "network": {"name": model.name, "parameters": int(model.count_params())},
+        "settings": asdict(settings),
+        "data_fingerprint": dataset.fingerprint(),
+        "data": dataset.notes,
+        "versions": {"python": platform.python_version(), "keras": version("keras"), "numpy": version("numpy"),
+                     "backend": keras.backend.backend()},
+    }  # fmt: skip
