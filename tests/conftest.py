@@ -1,9 +1,12 @@
 """What every test may rely on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.fakes.mosquitto import Mosquitto, missing
 
 # Speed is never asserted, and the first call of a property test loads libraries.
 settings.register_profile("emotion-edge", deadline=None)
@@ -19,3 +22,14 @@ def media() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real clips here: {folder} is absent")
     return folder
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A real broker with a password, not started."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    broker = Mosquitto(tmp_path / "broker")
+    yield broker
+    broker.kill()

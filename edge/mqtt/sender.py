@@ -146,7 +146,9 @@ class Sender:
             case Stop():
                 self._stop = mail
                 self._retained = {}
-                self._unsent = {message.topic: message for message in mail.last_words}
+                for message in mail.last_words:
+                    self._unsent.pop(message.topic, None)  # so that these come last
+                    self._unsent[message.topic] = message
             case Opened(link) if link is self._link:
                 self._answer_by = time.monotonic() + ANSWER_S[self._protocol]
             case Connected(link, in_flight) if link is self._link:

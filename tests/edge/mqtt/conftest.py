@@ -7,18 +7,6 @@ import pytest
 from edge.events.payloads import EmotionEvent
 from edge.mqtt.identifiers import utc_time, uuid7
 from edge.mqtt.outbox import Outbox
-from tests.fakes.mosquitto import Mosquitto, missing
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A real broker with a password, not started."""
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    broker = Mosquitto(tmp_path / "broker")
-    yield broker
-    broker.kill()
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""What the running daemon costs: start to first event, and memory.
+
+    python benchmarks/daemon.py [--camera file:CLIP] [--runs 5]
+
+Starts a mosquitto on loopback, runs `emotion-edge run` as a user does until its clip ends, and prints one table. The
+first event's time is from the start of the process to the moment when a subscriber has it; memory is the process's peak
+resident set (wait4(2), ru_maxrss).
+"""
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+
+from edge.events.payloads import EmotionEvent, State
+from edge.watch import subscribe
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--camera", default="demo:?pace=fast", help="with a face in the first frame: file:CLIP")
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    with mosquitto() as url:
+        runs = [measure(arguments.camera, url) for _ in range(arguments.runs)]
+    table = Table(title=f"{arguments.camera}, {len(runs)} runs, {os.cpu_count()} cores")
+    for name in ("figure", "median", "least", "most"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    first_event_s, memory_mb = zip(*runs, strict=True)
+    for name, unit, values in (("start to first event", "s", first_event_s), ("peak memory", "MB", memory_mb)):
+        shown = (statistics.median(values), min(values), max(values))
+        table.add_row(name, *(f"{value:.2f} {unit}" for value in shown))
+    Console().print(table)
+
+
+def measure(camera: str, url: str) -> tuple[float, float]:
+    """Run the daemon once; return seconds to the first event, and megabytes (10^6 bytes) at the peak."""
+    arrived_s: list[float] = []
+
+    def note(message: EmotionEvent | State) -> None:
+        if isinstance(message, EmotionEvent):
+            arrived_s.append(time.monotonic())
+
+    client = subscribe(url, "benchmark", note)
+    with tempfile.TemporaryDirectory(prefix="emotion-edge-benchmark-") as folder:
+        command = [sys.executable, "-m", "edge", "run", "--quiet", "--camera", camera, "--device", "benchmark",
+                   "--mqtt", url, "--state-dir", folder]  # fmt: skip
+        began_s = time.monotonic()
+        pid = os.posix_spawn(sys.executable, command, os.environ)
+        _, status, usage = os.wait4(pid, 0)
+    client.disconnect()
+    client.loop_stop()
+    if status or not arrived_s:
+        raise SystemExit(
+            f"the daemon ended with exit code {os.waitstatus_to_exitcode(status)}, {len(arrived_s)} events"
+        )
+    return arrived_s[0] - began_s, usage.ru_maxrss * 1024 / 1e6
+
+
+@contextmanager
+def mosquitto() -> Iterator[str]:
+    """Run a broker on loopback; yields its address."""
+    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        raise SystemExit("needs mosquitto (sudo apt install mosquitto)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+        conf.write(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+        conf.flush()
+        with subprocess.Popen([program, "-c", conf.name], stderr=subprocess.DEVNULL) as broker:
+            while broker.poll() is None:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+            yield f"mqtt://127.0.0.1:{port}"
+            broker.terminate()
+
+
+if __name__ == "__main__":
+    main()

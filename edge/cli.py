@@ -1,0 +1,152 @@
+"""`python -m edge`, also installed as `emotion-edge`. Commands import what they need when they run."""
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.cli_support import make_app, run
+from edge.errors import EmotionEdgeError, UsageError
+
+app = make_app("Emotions of the people in front of a camera, published over MQTT; no image leaves the box.")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
+]
+Bundle = Annotated[str | None, typer.Option(help="Folder of a model bundle; the one that ships if not given.")]
+
+
+class Form(StrEnum):
+    """How `classify` writes."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+class Pace(StrEnum):
+    """How fast a clip is played."""
+
+    REALTIME = "realtime"
+    FAST = "fast"
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    return run(app, name="emotion-edge")
+
+
+@app.command("run", epilog="Example: emotion-edge run --camera v4l2:/dev/video0 --mqtt mqtt://pi@broker.local:1883")
+def run_command(
+    config: Config = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, file:CLIP, photos:FOLDER, demo:"),
+    ] = None,
+    mqtt: Annotated[str | None, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = None,
+    device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
+    bundle: Bundle = None,
+    state_dir: Annotated[str | None, typer.Option(help="Folder of the outbox.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
+) -> None:
+    """Run the daemon: camera, faces, emotions, events."""
+    from edge.settings import load_settings
+
+    flags = {"camera": camera, "mqtt.url": mqtt, "device": device, "bundle": bundle, "state_dir": state_dir}
+    settings = load_settings(config, flags=flags)
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO,
+        format="%(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    from edge.daemon.service import run_service
+
+    run_service(settings)
+
+
+@app.command(epilog="Example: emotion-edge demo")
+def demo(
+    picture: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("out/demo.png"),
+    pace: Annotated[Pace, typer.Option(help="realtime as a camera, fast for the impatient.")] = Pace.REALTIME,
+) -> None:
+    """Show it all without camera or broker: a built-in clip, the real daemon, its events in a table."""
+    from edge.demo import run_demo
+
+    run_demo(picture, pace=pace.value)
+
+
+@app.command(epilog="Example: emotion-edge classify holiday/ clip.mp4 https://example.org/face.jpg --annotate out/")
+def classify(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="PATH-or-URL…", help="Pictures, folders, clips, http(s) addresses.")
+    ],
+    annotate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write pictures with boxes, landmarks and score bars here."),
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="json lines, or csv with a row a face.")] = Form.JSON,
+    config: Config = None,
+    bundle: Bundle = None,
+) -> None:
+    """Say how the faces in pictures and clips feel: one line a picture, one line a frame of a clip.
+
+    A picture without a face is a line with an empty list. One that cannot be read is an error on stderr; the others go
+    on, and the exit code is 1 in the end.
+    """
+    from edge.classify import Writer, annotation_folder
+    from edge.classify import annotate as write_annotated
+    from edge.classify import classify as look_at
+    from edge.pipeline import load_pipeline
+    from edge.settings import load_settings
+
+    settings = load_settings(config, flags={"bundle": bundle})
+    failed: list[EmotionEdgeError] = []
+
+    def fail(error: EmotionEdgeError) -> None:
+        typer.echo(f"error: {error}", err=True)
+        failed.append(error)
+
+    writer = Writer(sys.stdout, form.value)
+    taken: set[str] = set()
+    with annotation_folder(annotate) as folder:
+        for look in look_at(load_pipeline(settings), sources, on_error=fail):
+            writer.write(look)
+            if folder is not None:
+                write_annotated(look, folder, taken)
+    if failed:
+        raise typer.Exit(failed[0].exit_code if len(sources) == 1 else 1)
+
+
+@app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --password-file ~/.mqtt-password")
+def watch(
+    mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",
+    device: Annotated[str, typer.Option(help="Name of the device, + for all.")] = "+",
+    password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
+) -> None:
+    """Show events as they arrive, in a table. Ctrl-C ends it."""
+    from queue import SimpleQueue
+
+    from rich.console import Console
+
+    from edge.events.payloads import EmotionEvent, State
+    from edge.settings import MqttSettings, read_password
+    from edge.watch import EventTable, subscribe
+
+    password = read_password(MqttSettings(url=mqtt, password_file=password_file))
+    events: SimpleQueue[EmotionEvent | State] = SimpleQueue()
+    try:
+        client = subscribe(mqtt, device, events.put, password=password)
+    except OSError as error:
+        raise UsageError(f"{mqtt}: cannot be reached: {error}") from error
+    try:
+        with EventTable(Console(), title=f"emotion/1/{device}/event at {mqtt}") as table:
+            while True:
+                table.add(events.get())
+    except KeyboardInterrupt:
+        return
+    finally:
+        client.disconnect()
+        client.loop_stop()

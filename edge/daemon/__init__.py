@@ -1,0 +1,1 @@
+"""The daemon: camera to broker, joined."""

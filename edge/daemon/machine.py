@@ -1,0 +1,36 @@
+"""What the machine says of itself: memory, temperature; and what it tells systemd."""
+
+import os
+import socket
+from pathlib import Path
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+
+
+def memory_mb() -> float:
+    """Resident memory of this process, megabytes of 10^6 bytes (``/proc/self/statm``, second field)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * _PAGE_BYTES / 1e6, 1)
+
+
+def temperature_c() -> float | None:
+    """Degrees Celsius of the processor; None where the kernel does not say."""
+    try:
+        return round(int(_THERMAL.read_text()) / 1000, 1)
+    except (OSError, ValueError):
+        return None
+
+
+def notify_systemd(state: str) -> bool:
+    """Send ``READY=1`` and the like to systemd (sd_notify(3)); False where nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            sock.sendall(state.encode())
+        except OSError:
+            return False
+    return True

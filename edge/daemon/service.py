@@ -1,0 +1,94 @@
+"""`emotion-edge run`: settings to running parts, signals, and an orderly end."""
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from edge import __version__
+from edge.cameras import Capture, open_camera, redacted
+from edge.clock import SystemClock
+from edge.daemon.loop import Daemon, Identity
+from edge.daemon.machine import notify_systemd
+from edge.errors import ConfigError
+from edge.mqtt.identifiers import new_boot_id
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Publisher
+from edge.pipeline import load_pipeline
+from edge.settings import Settings
+
+STOP_TIMEOUT_S = 3.0
+"""How long a stop waits for the broker to take the last words; systemd allows 5 s."""
+
+log = logging.getLogger(__name__)
+
+
+def run_service(settings: Settings) -> None:
+    """Run the daemon until its source ends or SIGTERM or SIGINT comes.
+
+    Raises
+    ------
+    ConfigError, BundleError, LandmarkModelError
+        Something is wrong that a new start would not mend.
+    CameraError
+        The camera is not there, or stopped giving frames.
+    """
+    with ExitStack() as parts:
+        pipeline = load_pipeline(settings)
+        capture = parts.enter_context(Capture(open_camera(settings.camera)))
+        outbox = parts.enter_context(_open_outbox(settings))
+        identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
+        publisher = Publisher(
+            settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__, model=identity.model,
+            home_assistant=settings.homeassistant,
+        )  # fmt: skip
+        daemon = Daemon(
+            settings, identity, capture=capture, pipeline=pipeline, publisher=publisher, clock=SystemClock()
+        )
+        log.info(
+            "%s: %s, bundle %s, broker %s",
+            settings.device,
+            redacted(settings.camera),
+            identity.model,
+            settings.mqtt.url,
+        )
+        publisher.start()
+        parts.callback(publisher.stop, STOP_TIMEOUT_S)
+        parts.callback(notify_systemd, "STOPPING=1")
+        with _stop_signals(daemon.stop):
+            daemon.run()
+
+
+@contextmanager
+def _open_outbox(settings: Settings) -> Iterator[Outbox]:
+    folder = Path(settings.state_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error
+    outbox = Outbox(
+        folder / "outbox.sqlite3",
+        max_events=settings.mqtt.outbox_max_events, max_age_s=settings.mqtt.outbox_max_age_s,
+    )  # fmt: skip
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+@contextmanager
+def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """A first SIGTERM or SIGINT asks for an orderly end; a second one is the shell's own."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

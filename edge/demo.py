@@ -1,0 +1,144 @@
+"""`emotion-edge demo`: the real daemon on a built-in clip, an in-process broker, a subscriber, a picture at the end."""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import cv2
+from rich.console import Console
+
+from edge.cameras import open_camera
+from edge.emotions import EMOTIONS
+from edge.errors import CameraError, EmotionEdgeError
+from edge.events.payloads import EmotionEvent, State
+from edge.faces.draw import draw_face
+from edge.pipeline import load_pipeline
+from edge.settings import load_settings
+from edge.watch import EventTable, subscribe
+
+DEVICE = "demo"
+PICTURE_AT = 0.5
+"""Share of the clip at which the picture at the end is taken."""
+_LOOPBACK = "127.0.0.1"
+
+
+def run_demo(picture: Path, *, pace: str = "realtime") -> int:
+    """Play the built-in clip through the daemon and show its events; return how many there were.
+
+    Raises
+    ------
+    EmotionEdgeError
+        The daemon ended with an error (its own line is on stderr), or no event came.
+    """
+    console = Console()
+    console.print(f"[bold]emotion-edge demo[/]: a clip of a moving face, the real daemon, a broker on {_LOOPBACK}")
+    events: SimpleQueue[EmotionEvent | State] = SimpleQueue()
+    with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
+        url = f"mqtt://{_LOOPBACK}:{port}"
+        client = subscribe(url, DEVICE, events.put)
+        # Flags, because they go before whatever settings this machine has.
+        settings = Path(folder) / "config.toml"
+        settings.touch()
+        command = [sys.executable, "-m", "edge", "run", "--config", str(settings), "--device", DEVICE, "--mqtt", url,
+                   "--camera", f"demo:?pace={pace}", "--state-dir", folder]  # fmt: skip
+        # Its log goes to a file: two writers on one terminal would tear the table.
+        with (
+            (Path(folder) / "log").open("w+") as log,
+            subprocess.Popen(command, stdout=log, stderr=log) as daemon,
+        ):
+            try:
+                count = _show(console, events, daemon)
+            finally:
+                daemon.terminate()
+            client.disconnect()
+            client.loop_stop()
+            log.seek(0)
+            if daemon.wait() != 0 or not count:
+                raise EmotionEdgeError(f"the daemon ended with exit code {daemon.returncode}: {log.read().strip()}")
+    emotion = _write_picture(picture)
+    console.print(f"{count} events. A frame of the clip, with what was seen in it ({emotion}): [bold]{picture}[/]")
+    return count
+
+
+def _show(console: Console, events: "SimpleQueue[EmotionEvent | State]", daemon: "subprocess.Popen[bytes]") -> int:
+    """Show events until the daemon has ended and the last one is in the table."""
+    with EventTable(console, title=f"emotion/1/{DEVICE}/event") as table:
+        while True:
+            ended = daemon.poll() is not None
+            try:
+                table.add(events.get(timeout=0.5))
+            except Empty:
+                if ended:
+                    return table.count
+
+
+def _write_picture(path: Path) -> str:
+    pipeline = load_pipeline(load_settings(flags={"device": DEVICE, "camera": "demo:"}))
+    source = open_camera("demo:?pace=fast")
+    frames = []
+    while (frame := source.read(1.0)) is not None:
+        frames.append(frame)
+    source.close()
+    chosen = frames[int(len(frames) * PICTURE_AT)]
+    if chosen.bgr is None:
+        raise CameraError("the demo clip has no colour")
+    canvas = chosen.bgr.copy()
+    named = "no face"
+    for face, scores in pipeline.look(chosen.luma):
+        named = str(EMOTIONS[int(scores.argmax())])
+        draw_face(
+            canvas, face.box, emotion=named, confidence=float(scores.max()), landmarks=face.landmarks,
+            scores={str(e): float(s) for e, s in zip(EMOTIONS, scores, strict=True)},
+        )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), canvas):
+        raise EmotionEdgeError(f"{path}: cannot be written")
+    return named
+
+
+@contextmanager
+def _broker() -> Iterator[int]:
+    """Run amqtt in a thread of this process; yields its port."""
+    try:
+        from amqtt.broker import Broker
+    except ImportError:
+        raise EmotionEdgeError("the demo needs its extra: pip install 'emotion-edge[demo]'") from None
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    logging.getLogger("transitions").setLevel(logging.ERROR)
+    port = _free_port()
+    config = {
+        "listeners": {"default": {"type": "tcp", "bind": f"{_LOOPBACK}:{port}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="broker", daemon=True)
+    thread.start()
+
+    async def start() -> Any:
+        broker = Broker(config)
+        await broker.start()
+        return broker
+
+    broker = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    try:
+        yield port
+    finally:
+        asyncio.run_coroutine_threadsafe(broker.shutdown(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,76 @@
+"""A picture or clip from an http(s) address, bounded in size and time; nothing else is ever fetched."""
+
+import http.client
+import urllib.error
+import urllib.request
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from edge.errors import ImageError
+
+MAX_BYTES = 200_000_000
+TIMEOUT_S = 20.0
+"""of each wait for the server, seconds"""
+_CHUNK = 1 << 16
+
+SUFFIX_OF_TYPE = {
+    "image/bmp": ".bmp", "image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png", "image/tiff": ".tiff",
+    "image/webp": ".webp", "video/mp4": ".mp4", "video/quicktime": ".mov", "video/webm": ".webm",
+    "video/x-matroska": ".mkv", "video/x-msvideo": ".avi",
+}  # fmt: skip
+
+
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows redirects (to http and https alone, as the base class has it), but never from https down to http."""
+
+    def redirect_request(self, *args: Any) -> urllib.request.Request | None:
+        """Refuse to go on unencrypted where the address was encrypted."""
+        request, new_url = args[0], args[-1]
+        if request.full_url.startswith("https:") and not new_url.startswith("https:"):
+            raise urllib.error.URLError("redirected from https to http, which is refused")
+        return super().redirect_request(*args)
+
+
+def download(url: str, folder: Path) -> Path:
+    """Fetch a picture or clip into ``folder`` and return its path; the suffix tells which it is.
+
+    Raises
+    ------
+    ImageError
+        The address cannot be reached, answers with an error, or holds no picture or clip, or too large a one.
+    """
+    opener = urllib.request.OpenerDirector()
+    for handler in (urllib.request.HTTPHandler, urllib.request.HTTPSHandler, urllib.request.HTTPErrorProcessor,
+                    urllib.request.HTTPDefaultErrorHandler, _NoDowngrade, urllib.request.ProxyHandler):  # fmt: skip
+        opener.add_handler(handler())
+    try:
+        with opener.open(url, timeout=TIMEOUT_S) as answer:
+            path = folder / f"download{_suffix(url, answer.headers.get_content_type())}"
+            _copy(answer, path, url)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ImageError(f"{url}: the server answered {error.code} {error.reason}") from error
+    except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ImageError(f"{url}: cannot be fetched: {reason}") from error
+    return path
+
+
+def _suffix(url: str, content_type: str) -> str:
+    if content_type in SUFFIX_OF_TYPE:
+        return SUFFIX_OF_TYPE[content_type]
+    named = PurePosixPath(unquote(urlsplit(url).path)).suffix.lower()
+    if content_type in ("application/octet-stream", "binary/octet-stream") and named in SUFFIX_OF_TYPE.values():
+        return named
+    raise ImageError(f"{url}: holds {content_type}, which is no picture or clip")
+
+
+def _copy(answer: http.client.HTTPResponse, path: Path, url: str) -> None:
+    size = 0
+    with path.open("wb") as file:
+        while chunk := answer.read(_CHUNK):
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise ImageError(f"{url}: larger than {MAX_BYTES // 1_000_000} MB, which is refused")
+            file.write(chunk)

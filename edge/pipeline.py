@@ -1,0 +1,105 @@
+"""A frame in, faces with scores out: the work that the daemon, the benchmark and ``classify`` share."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.faces.chip import face_chip
+from edge.faces.detector import FaceDetector
+from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.tracker import FaceTracker
+from edge.faces.types import Box, Face
+from edge.frames import Frame
+from edge.inference.classifier import Classifier, load_classifier
+from edge.settings import FaceSettings, Settings
+from edge.stages import Stages
+
+STILL_PIXELS = 4_000_000
+"""A still picture is doubled, or shrunk, until it has about this many pixels when it is searched: faces from 20 px in a
+small one, and a second or so for a large one."""
+
+ScoredFace = tuple[Face, NDArray[np.float32]]
+"""a face, and its scores [5]"""
+
+
+class Pipeline:
+    """Finds, follows and classifies faces; one for each source, used by one thread.
+
+    Raises
+    ------
+    BundleError, LandmarkModelError
+        A model is missing, damaged or does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        faces: FaceSettings,
+        classifier: Classifier,
+        landmarks: LandmarkPredictor,
+        detector: FaceDetector | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.stages = Stages()
+        self._landmarks = landmarks
+        self._detector = detector or FaceDetector()
+        self._settings = faces
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nobody any more: the next frame is of another source."""
+        self._tracker = FaceTracker(self._settings, self._detector)
+
+    def follow(self, frame: Frame) -> list[ScoredFace]:
+        """Faces of the next frame of a source, with visits that last from frame to frame, the largest first."""
+        with self.stages.measure("total"):
+            with self.stages.measure("detect"):
+                sightings = self._tracker.update(frame)
+            return self._score(frame.luma, ((seen.visit, seen.box) for seen in sightings))
+
+    def look(self, luma: NDArray[np.uint8]) -> list[ScoredFace]:
+        """Faces of one still picture, uint8 [height, width], the largest first."""
+        found = enumerate(_search_still(self._detector, luma), start=1)
+        return self._score(np.ascontiguousarray(luma), found)
+
+    def _score(self, luma: NDArray[np.uint8], boxes: Iterable[tuple[int, Box]]) -> list[ScoredFace]:
+        with self.stages.measure("landmarks"):
+            faces = [Face(visit, box, self._landmarks.points(luma, box)) for visit, box in boxes]
+        if not faces:
+            return []
+        with self.stages.measure("classify"):
+            chips = np.stack([face_chip(luma, face.landmarks) for face in faces])
+            return list(zip(faces, self.classifier.scores(chips), strict=True))
+
+
+def load_pipeline(settings: Settings) -> Pipeline:
+    """Load the models that the settings name.
+
+    Raises
+    ------
+    BundleError, LandmarkModelError
+        A model is missing, damaged or does not fit.
+    """
+    bundle = Path(settings.bundle) if settings.bundle else None
+    return Pipeline(
+        faces=settings.faces,
+        classifier=load_classifier(bundle, settings.classifier),
+        landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
+    )
+
+
+def _search_still(detector: FaceDetector, luma: NDArray[np.uint8]) -> list[Box]:
+    import cv2
+
+    height, width = luma.shape
+    doublings = 0
+    while doublings < 2 and width * height * 4 ** (doublings + 1) <= STILL_PIXELS:
+        doublings += 1
+    shrink = min(1.0, (STILL_PIXELS / (width * height)) ** 0.5)
+    if shrink < 1:
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    seen = detector.whole(luma, upsample=doublings)
+    return [Box(*(round(value / shrink) for value in one.box)) for one in seen]

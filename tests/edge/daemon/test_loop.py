@@ -1,0 +1,171 @@
+"""The loop with every seam faked: what is published, and how a run ends."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.cameras import Capture
+from edge.daemon.loop import Daemon, Identity
+from edge.errors import CameraError, ConfigError, DeliveryError
+from edge.faces.types import Box, Face
+from edge.frames import Frame
+from edge.pipeline import ScoredFace
+from edge.settings import Settings
+from edge.stages import Stages
+from tests.fakes.broker import FakePublisher
+from tests.fakes.camera import FakeCamera, make_frame
+from tests.fakes.clock import FakeClock
+
+HAPPY = np.array([0.01, 0.95, 0.01, 0.01, 0.02], np.float32)
+SAD = np.array([0.01, 0.01, 0.95, 0.01, 0.02], np.float32)
+IDENTITY = Identity("hallway", "b00t", "test@00000000")
+
+
+@dataclass
+class FakePipeline:
+    """Sees in each frame what a test has written down for its number."""
+
+    script: dict[int, list[ScoredFace]] = field(default_factory=dict)
+    stages: Stages = field(default_factory=Stages)
+
+    def follow(self, frame: Frame) -> list[ScoredFace]:
+        return self.script.get(frame.index, [])
+
+
+def a_face(scores: NDArray[Any], visit: int = 1) -> ScoredFace:
+    return Face(visit, Box(10, 20, 100, 100), np.zeros((68, 2), np.float32)), scores
+
+
+class Run:
+    def __init__(self, camera: FakeCamera, script: dict[int, list[ScoredFace]], publisher: FakePublisher) -> None:
+        self.publisher = publisher
+        self.clock = FakeClock()
+        self.capture = Capture(camera)
+        self.daemon = Daemon(
+            Settings(device="hallway"),
+            IDENTITY,
+            capture=self.capture,
+            pipeline=FakePipeline(script),  # type: ignore[arg-type]  # the part of it that the loop calls
+            publisher=publisher,
+            clock=self.clock,
+        )
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(event.event_type, event.emotion) for event in self.publisher.events]
+
+
+def clip(frames: int) -> FakeCamera:
+    return FakeCamera(*(make_frame(index) for index in range(frames)), live=False)
+
+
+def test_a_visit_is_told_from_beginning_to_end() -> None:
+    script = {index: [a_face(HAPPY if index < 30 else SAD)] for index in range(60)}
+    run = Run(clip(60), script, FakePublisher())
+    run.daemon.run()
+    assert run.told() == [("face_appeared", "happy"), ("emotion_changed", "sad"), ("face_left", "sad")]
+    assert [event.seq for event in run.publisher.events] == [1, 2, 3]
+    assert {(e.device, e.boot, e.model) for e in run.publisher.events} == {("hallway", "b00t", "test@00000000")}
+    assert len({event.id for event in run.publisher.events}) == 3
+    assert run.publisher.events[-1].duration_s == pytest.approx(59 / 15, abs=0.001)
+
+
+def test_state_follows_and_is_empty_at_start_and_end() -> None:
+    run = Run(clip(20), {index: [a_face(HAPPY)] for index in range(20)}, FakePublisher())
+    run.daemon.run()
+    told = [(state.camera, state.emotion) for state in run.publisher.states]
+    assert told == [("starting", None), ("ok", "happy"), ("stopped", None)]
+
+
+def test_an_empty_scene_is_no_event_and_says_that_it_is_seen() -> None:
+    run = Run(clip(50), {}, FakePublisher())
+    run.daemon.run()
+    assert run.told() == []
+    assert [state.camera for state in run.publisher.states] == ["starting", "ok", "stopped"]
+
+
+def test_health_is_told_at_once_and_then_by_the_clock() -> None:
+    run = Run(clip(0), {}, FakePublisher())
+    for index in range(100):
+        run.daemon._look(make_frame(index))
+        run.clock.pass_time(1.0)
+    healths = run.publisher.healths
+    assert [health.frames for health in healths] == [1, 31, 61, 91]
+    assert healths[1].frames_per_s == pytest.approx(1.0)
+    assert healths[-1].memory_mb > 1
+
+
+def test_a_camera_that_fails_ends_the_visits_and_the_run() -> None:
+    camera = FakeCamera(make_frame(0), make_frame(1), CameraError("unplugged"), live=False)
+    run = Run(camera, {0: [a_face(HAPPY)], 1: [a_face(HAPPY)]}, FakePublisher())
+    with pytest.raises(CameraError, match="unplugged"):
+        run.daemon.run()
+    assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
+    assert run.publisher.states[-1].camera == "failed"
+
+
+def test_stop_ends_a_run_that_waits_for_a_silent_camera() -> None:
+    frame_taken = threading.Event()
+    camera = FakeCamera(make_frame(0), threading.Event(), live=True)
+    run = Run(camera, {}, FakePublisher())
+    look = run.daemon._look
+
+    def look_and_tell(frame: Frame) -> None:
+        look(frame)
+        frame_taken.set()
+
+    run.daemon._look = look_and_tell  # type: ignore[method-assign]
+    thread = threading.Thread(target=run.daemon.run)
+    thread.start()
+    assert frame_taken.wait(10)
+    run.daemon.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    run.capture.close()
+
+
+def test_events_that_nobody_takes_are_kept_when_a_stop_comes(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(clip(3), {index: [a_face(HAPPY)] for index in range(3)}, FakePublisher(acknowledges=False))
+    waiting = threading.Event()
+    drain = run.publisher.drain
+
+    def tell_and_drain(timeout_s: float) -> bool:
+        waiting.set()
+        return drain(timeout_s)
+
+    run.publisher.drain = tell_and_drain  # type: ignore[method-assign]
+    thread = threading.Thread(target=run.daemon.run)
+    thread.start()
+    assert waiting.wait(10)
+    run.daemon.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert "2 events are kept in the outbox" in caplog.text
+
+
+def test_a_refused_login_ends_a_finished_run_with_the_reason() -> None:
+    class Refusing(FakePublisher):
+        def stats(self):  # type: ignore[no-untyped-def]
+            from dataclasses import replace
+
+            return replace(super().stats(), last_refusal="the broker refused the login: bad user name or password")
+
+    run = Run(clip(3), {index: [a_face(HAPPY)] for index in range(3)}, Refusing(acknowledges=False))
+    with pytest.raises(ConfigError, match=r"bad user name or password; 2 events are kept") as caught:
+        run.daemon.run()
+    assert caught.value.exit_code == 78
+
+
+def test_a_full_disk_is_said_once_and_looking_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Full(FakePublisher):
+        def publish_event(self, build):  # type: ignore[no-untyped-def]
+            raise DeliveryError("the disk is full")
+
+    script = {index: [a_face(HAPPY if index < 20 else SAD)] for index in range(40)}
+    run = Run(clip(40), script, Full())
+    run.daemon.run()
+    assert caplog.text.count("the disk is full") == 1
+    assert run.publisher.states[-1].camera == "stopped"

@@ -1,0 +1,46 @@
+"""What the docs promise is there, and what is there is in the docs."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer.main
+
+import edge.cli
+import edge.errors
+import train.cli
+from edge.events.schema import CHANNELS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("systemd/*.md")])
+TEXT = "\n".join(page.read_text() for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(("program", "app"), [("edge", edge.cli.app), ("train", train.cli.app)])
+def test_every_command_is_documented(program: str, app: typer.Typer) -> None:
+    names = [name for name in typer.main.get_group(app).commands]  # type: ignore[attr-defined]
+    assert len(names) >= 4
+    missing = [name for name in names if not re.search(rf"(emotion-|python -m ){program} {name}\b", TEXT)]
+    assert missing == []
+
+
+def test_every_topic_and_each_of_its_fields_is_documented() -> None:
+    page = (ROOT / "docs/mqtt.md").read_text()
+    for channel in CHANNELS:
+        assert f"`{channel.name}`" in page or f"/{channel.name}`" in page
+        assert [field.name for field in msgspec.structs.fields(channel.payload) if field.name not in page] == []
+
+
+def test_every_error_is_in_the_tree_that_is_drawn() -> None:
+    drawn = edge.errors.__doc__ or ""
+    kinds = [kind for kind in vars(edge.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) > 5
+    for kind in kinds:
+        assert re.search(rf"{kind.__name__}\s+exit {kind.exit_code}\b", drawn)
