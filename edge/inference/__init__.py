@@ -1,0 +1,18 @@
+"""Model bundles and the classifiers in them. Importing this loads no TFLite runtime; `load_classifier` does."""
+
+from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
+from edge.inference.classifier import Classifier, TfliteClassifier, load_classifier
+from edge.inference.manifest import Manifest
+from edge.inference.runtime import available_runtimes, open_interpreter
+
+__all__ = [
+    "Bundle",
+    "Classifier",
+    "Manifest",
+    "TfliteClassifier",
+    "available_runtimes",
+    "load_classifier",
+    "open_bundle",
+    "open_interpreter",
+    "shipped_bundle",
+]

@@ -1,0 +1,124 @@
+"""A bundle: a folder with ``manifest.json`` and the files that it names, verified before anything is parsed."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import edge
+from edge.errors import BundleError
+from edge.inference.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, decode_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle. Made by `open_bundle`."""
+
+    folder: Path
+    manifest: Manifest
+    identity: str
+    """name@hash, the first 8 hex digits of the manifest's sha256; ``model`` in every event"""
+
+    def read(self, name: str) -> bytes:
+        """Return one file's content, verified again, as it may have changed since.
+
+        Raises
+        ------
+        BundleError
+            The bundle has no such file, or it is not what the manifest says.
+        """
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise BundleError(f"{self.folder}: there is no {name} in this bundle")
+        with _opened(self.folder) as folder:
+            return _read_verified(folder, name, entry)
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle and verify all of it.
+
+    Only regular files are read, none through a link, and no content is parsed before its hash matches.
+
+    Raises
+    ------
+    BundleError
+        The folder or one of its files is missing, superfluous, too large, a link, damaged, or of a schema, label
+        order or version that this version does not know. The message names the file and says why.
+    """
+    with _opened(folder) as descriptor:
+        raw = _read_regular(descriptor, MANIFEST_NAME, MAX_MANIFEST_BYTES)
+        manifest = decode_manifest(raw)
+        expected = {MANIFEST_NAME, *manifest.files}
+        extra = sorted(set(os.listdir(descriptor)) - expected)  # noqa: PTH208  # pathlib lists no open descriptor
+        if extra:
+            raise BundleError(f"{extra[0]!r} is not in the manifest")
+        for name, entry in manifest.files.items():
+            _read_verified(descriptor, name, entry)
+    return Bundle(folder, manifest, f"{manifest.name}@{hashlib.sha256(raw).hexdigest()[:8]}")
+
+
+def shipped_bundle() -> Path:
+    """Return the folder of the bundle that ships: packaged in an installed wheel, ``models/default`` in a checkout.
+
+    Raises
+    ------
+    BundleError
+        There is neither.
+    """
+    package = Path(edge.__file__).resolve().parent
+    for folder in (package / "models/default", package.parent / "models/default"):
+        if (folder / MANIFEST_NAME).exists():
+            return folder
+    raise BundleError(
+        "no model bundle ships with this installation; name one (--bundle DIR) or make one: python -m export --quantize"
+    )
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Hold the folder open, so that all files come from the same one while bundles are switched."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BundleError(f"{folder}: no model bundle: {error.strerror}") from None
+    try:
+        yield descriptor
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _read_verified(folder: int, name: str, entry: FileEntry) -> bytes:
+    content = _read_regular(folder, name, entry.bytes)
+    if len(content) != entry.bytes:
+        raise BundleError(f"{name}: has {len(content)} bytes, the manifest says {entry.bytes}")
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BundleError(f"{name}: damaged: its sha256 is not the one in the manifest")
+    return content
+
+
+def _read_regular(folder: int, name: str, limit: int) -> bytes:
+    # O_NONBLOCK: opening a named pipe must not wait for a writer before fstat can refuse it.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise BundleError(f"{name}: is a link; a bundle holds plain files only")
+        descriptor = os.open(name, flags, dir_fd=folder)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise BundleError(f"{name}: is no plain file")
+            if found.st_size > limit:
+                raise BundleError(f"{name}: has {found.st_size} bytes, more than the {limit} that are due")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(limit + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise BundleError(f"{name}: missing") from None
+    except OSError as error:
+        raise BundleError(f"{name}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,158 @@
+"""``manifest.json``: what a bundle holds, where it came from, and the hash of every file in it."""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.emotions import EMOTIONS
+from edge.errors import BundleError
+
+SCHEMA = 1
+"""Grows when a device of today would misread a bundle of tomorrow."""
+LANDMARK_FEATURES_VERSION = 1
+"""Which distances between landmarks a bundle's models were trained on."""
+
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 64 * 1024
+MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_FILES = 16
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+Text = Annotated[str, msgspec.Meta(max_length=200)]
+Quantization = Literal["int8", "float16", "dynamic", "none"]
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class FileEntry(_Strict, frozen=True, kw_only=True):
+    """One file of the bundle's folder."""
+
+    sha256: Sha256
+    bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_FILE_BYTES)]
+
+
+class InputEntry(_Strict, frozen=True, kw_only=True):
+    """What the models look at."""
+
+    side_px: Literal[48]
+    pixels: Literal["uint8 luma chip"]
+    chip_version: int
+    """`edge.faces.chip.CHIP_VERSION`: a network trained on one geometry guesses on another"""
+
+
+class Figure(_Strict, frozen=True, kw_only=True):
+    """How good scores were on held-out pictures."""
+
+    accuracy: Share
+    balanced_accuracy: Share
+    """mean recall over the five emotions"""
+    balanced_accuracy_interval: tuple[Share, Share]
+    """95 %"""
+
+
+class Accuracy(_Strict, frozen=True, kw_only=True):
+    """The same held-out pictures, before and after the conversion."""
+
+    data: Text
+    """name of the data set's source file"""
+    part: Text
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    before: Figure
+    """the float network"""
+    after: Figure
+    """the file in this bundle"""
+
+
+class ModelEntry(_Strict, frozen=True, kw_only=True):
+    """One classifier of the bundle."""
+
+    file: str
+    """a key of ``files``"""
+    quantization: Quantization
+    parameters: Count
+    macs: Count
+    """multiply-adds a face"""
+    agreement: Share
+    """of validation pictures on which the top emotion equals the float network's"""
+    accuracy: Accuracy
+
+
+class Manifest(_Strict, frozen=True, kw_only=True):
+    """A bundle's ``manifest.json``."""
+
+    schema: int
+    name: Name
+    created: Text
+    """RFC 3339, UTC"""
+    labels: list[str]
+    input: InputEntry
+    landmark_features_version: int
+    files: Annotated[dict[str, FileEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
+    models: Annotated[dict[Name, ModelEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
+    training_data: Sha256 | None
+    """fingerprint of the data set that the models were trained on; null where the run did not note it"""
+    versions: Annotated[dict[Text, Text], msgspec.Meta(max_length=32)]
+    """libraries that trained and converted the models"""
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+def decode_manifest(raw: bytes) -> Manifest:
+    """Read and check the text of a ``manifest.json``.
+
+    Raises
+    ------
+    BundleError
+        It is no JSON, has another schema, lacks a key or has one too many, holds an impossible value, names a file
+        outside the bundle's folder, or was made for other labels, chips or landmark features than this version's.
+    """
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{MANIFEST_NAME}: larger than {MAX_MANIFEST_BYTES} bytes")
+    try:
+        schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
+        if schema != SCHEMA:
+            raise BundleError(f"{MANIFEST_NAME}: has schema {schema}, this version reads schema {SCHEMA}")
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{MANIFEST_NAME}: not a bundle's manifest: {error}") from None
+    _check_meaning(manifest)
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the text that `decode_manifest` reads, for people to read too."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def _check_meaning(manifest: Manifest) -> None:
+    from edge.faces.chip import CHIP_VERSION  # loads OpenCV
+
+    if manifest.labels != [*EMOTIONS]:
+        raise BundleError(
+            f"{MANIFEST_NAME}: labels are {', '.join(manifest.labels)}; due are {', '.join(EMOTIONS)}, in this order"
+        )
+    for what, found, known in (
+        ("face chip", manifest.input.chip_version, CHIP_VERSION),
+        ("landmark features", manifest.landmark_features_version, LANDMARK_FEATURES_VERSION),
+    ):
+        if found != known:
+            raise BundleError(f"{MANIFEST_NAME}: made for version {found} of the {what}, this version has {known}")
+    for name in manifest.files:
+        if not _FILE_NAME.fullmatch(name) or name == MANIFEST_NAME:
+            raise BundleError(f"{MANIFEST_NAME}: {name!r} is no name for a file of a bundle")
+    for kind, model in manifest.models.items():
+        if model.file not in manifest.files:
+            raise BundleError(f"{MANIFEST_NAME}: model {kind} is in {model.file!r}, which is not among its files")
+    unused = set(manifest.files) - {model.file for model in manifest.models.values()}
+    if unused:
+        raise BundleError(f"{MANIFEST_NAME}: {min(unused)!r} belongs to no model")

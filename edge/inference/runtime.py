@@ -1,0 +1,134 @@
+"""One seam over the TFLite runtimes: whichever is installed runs the model.
+
+``ai_edge_litert`` is TFLite under its present name; ``tflite_runtime`` 2.14 serves 32-bit Pi OS; ``tensorflow`` is what
+a workstation has. Use one of them a process: the C++ types of two collide, and the second one crashes.
+"""
+
+import importlib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+
+RUNTIMES: Mapping[str, str] = {
+    "ai_edge_litert": "ai_edge_litert.interpreter",
+    "tflite_runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite",
+}
+"""Name and the module with its ``Interpreter``, in the order in which they are tried."""
+
+
+class Interpreter(Protocol):
+    """What the project calls of a TFLite interpreter; all three runtimes have it.
+
+    A tensor's details are a dictionary with ``index``, ``name``, ``shape``, ``dtype``, ``quantization`` (scale, zero).
+    """
+
+    def allocate_tensors(self) -> None:
+        """Make room for all tensors; once, before anything else."""
+        ...
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        """Describe the inputs."""
+        ...
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        """Describe the outputs."""
+        ...
+
+    def get_tensor_details(self) -> list[dict[str, Any]]:
+        """Describe every tensor of the graph."""
+        ...
+
+    def set_tensor(self, tensor_index: int, value: NDArray[Any]) -> None:
+        """Copy a value into an input."""
+        ...
+
+    def invoke(self) -> None:
+        """Run the graph."""
+        ...
+
+    def get_tensor(self, tensor_index: int) -> NDArray[Any]:
+        """Copy a value out."""
+        ...
+
+
+def available_runtimes() -> tuple[str, ...]:
+    """Names of the installed runtimes, best first. Looks for them without loading any."""
+    return tuple(name for name in RUNTIMES if find_spec(name) is not None and _fits_numpy(name))
+
+
+def open_interpreter(model: bytes, threads: int = 1, runtime: str | None = None) -> Interpreter:
+    """Open a model, ready to run.
+
+    Parameters
+    ----------
+    model
+        A TFLite flatbuffer whose hash was verified: the runtimes trust its content.
+    runtime
+        One of ``RUNTIMES``; None takes the best that is installed.
+
+    Raises
+    ------
+    BundleError
+        No runtime is installed (or not that one), or it cannot run the model.
+    """
+    names = available_runtimes() if runtime is None else (runtime,)
+    failure = ""
+    for name in names:
+        if name not in RUNTIMES or not _fits_numpy(name):
+            failure = f": {name} cannot be used here"
+            continue
+        try:
+            with quiet_stderr():
+                module = importlib.import_module(RUNTIMES[name].partition(".")[0])
+                module = module.lite if name == "tensorflow" else importlib.import_module(RUNTIMES[name])
+        except (ImportError, AttributeError) as error:
+            failure = f": {name}: {error}"
+            continue
+        return _allocate(module.Interpreter, model, threads, name)
+    raise BundleError(f"no TFLite runtime{failure}; install one with: pip install ai-edge-litert")
+
+
+def _allocate(kind: Any, model: bytes, threads: int, name: str) -> Interpreter:
+    try:
+        with quiet_stderr():
+            interpreter: Interpreter = kind(model_content=model, num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{name} cannot run this model: {' '.join(str(error).split())[:200]}") from None
+    return interpreter
+
+
+def _fits_numpy(name: str) -> bool:
+    # tflite_runtime 2.14 is compiled for numpy 1; under numpy 2 its import prints a page and fails.
+    return name != "tflite_runtime" or int(np.__version__.partition(".")[0]) < 2
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep notes of C++ libraries ("Created … delegate") and warnings of deprecation off standard error.
+
+    The notes come past Python's ``sys.stderr``, so the whole process is silent on descriptor 2 meanwhile: only for the
+    moments of loading and converting. What failed is in the exception.
+    """
+    kept = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with suppress(OSError):
+            kept = os.dup(2)
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # its descriptor is what is wanted
+                os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            if kept is not None:
+                os.dup2(kept, 2)
+                os.close(kept)

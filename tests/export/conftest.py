@@ -1,0 +1,51 @@
+"""A tiny network that was trained for a few seconds, and the made pictures it was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.dataset import PARTS, Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What an export starts from."""
+
+    model: Path
+    """.keras file"""
+    data: Path
+    """prepared data set"""
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    pytest.importorskip("tensorflow", reason="trains a network")
+    import keras
+
+    from train.networks import DeviceCnnShape, device_cnn
+
+    folder = tmp_path_factory.mktemp("trained")
+    dataset = striped_contrasts(700)
+    dataset.save(folder / "data.npz")
+    keras.utils.set_random_seed(0)
+    network = device_cnn(DeviceCnnShape(stem=8, stages=(8,), blocks=(1,), dropout=0))
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    network.optimizer.learning_rate = 0.01
+    rows = dataset.select("train")
+    network.fit(dataset.images[rows][..., None], dataset.labels[rows], epochs=8, batch_size=25, verbose=0)
+    network.save(folder / "model.keras")
+    return Trained(folder / "model.keras", folder / "data.npz")
+
+
+def striped_contrasts(n: int) -> Dataset:
+    """Pictures whose class shows as the contrast of their stripes, easy to tell apart."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(n) % 5).astype(np.int8)
+    stripes = (np.arange(48) // 4 % 2)[None, None, :] * (20 + 45 * labels.astype(int)[:, None, None])
+    images = (stripes + rng.integers(0, 40, size=(n, 48, 48))).clip(0, 255).astype(np.uint8)
+    parts = np.full(n, PARTS.index("train"), dtype=np.uint8)
+    parts[n // 2 :] = PARTS.index("validation")
+    parts[-n // 5 :] = PARTS.index("test")
+    return Dataset(images, labels, parts, None, {"source": "made"})

@@ -1,0 +1,162 @@
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edge.cli_support import run
+from edge.inference import available_runtimes, load_classifier, open_bundle
+from export.cli import app, with_default_quantization
+from tests.export.conftest import Trained
+from train.dataset import load_dataset
+
+pytestmark = [
+    pytest.mark.training,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of Keras, with numpy 2
+]
+
+
+def export(trained: Trained, out: Path, *more: str) -> int:
+    arguments = ["--model", str(trained.model), "--data", str(trained.data), "--out", str(out), *more]
+    return run(app, with_default_quantization(arguments), name="python -m export")
+
+
+@pytest.mark.parametrize("quantization", ["int8", "float16", "dynamic", "none"])
+def test_every_quantization_becomes_a_bundle_that_the_device_runs(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], quantization: str
+) -> None:
+    out = tmp_path / "models/default"
+    assert export(trained, out, "--quantize", quantization, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    bundle = open_bundle(out)
+    entry = bundle.manifest.models["cnn"]
+    assert printed["identity"] == bundle.identity
+    assert bundle.manifest.name == f"device-cnn-{quantization}"
+    assert entry.quantization == printed["quantization"] == quantization
+    assert printed["bytes"] == bundle.manifest.files["cnn.tflite"].bytes
+    assert printed["macs"] == entry.macs > 0
+    assert list(printed["runtimes"]) == [*available_runtimes()]
+    assert all(figures["agreement"] >= 0.98 for figures in printed["runtimes"].values())
+    assert [path.name for path in out.parent.iterdir()] == ["default"]
+
+    dataset = load_dataset(trained.data)
+    rows = dataset.select("test")
+    top = load_classifier(out).scores(dataset.images[rows]).argmax(axis=1)
+    assert entry.accuracy.n == len(rows)
+    assert float((top == dataset.labels[rows]).mean()) == pytest.approx(entry.accuracy.after.accuracy, abs=1e-4)
+    assert entry.accuracy.after.accuracy > 0.9
+
+
+def test_the_bundle_before_is_kept(trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "default"
+    assert export(trained, out, "--quantize", "--name", "first") == 0
+    first = open_bundle(out).identity
+    assert export(trained, out, "--quantize", "--name", "second") == 0
+    assert open_bundle(out).manifest.name == "second"
+    assert open_bundle(tmp_path / "default.previous").identity == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["default", "default.previous"]
+
+
+def test_a_model_that_misses_its_bounds_writes_nothing(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.verify.MIN_AGREEMENT", 1.01)
+    out = tmp_path / "default"
+    assert export(trained, out, "--quantize", "--json") == 1
+    captured = capsys.readouterr()
+    assert "error: no bundle written: ai_edge_litert: agrees with the float network on" in captured.err
+    assert json.loads(captured.out)["missed"]
+    assert json.loads(captured.out)["identity"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_printed_for_people(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(trained, tmp_path / "default", "--quantize=none") == 0
+    out = capsys.readouterr().out
+    for expected in (
+        "float network",
+        "ai_edge_litert",
+        "before",
+        "after",
+        "recall surprise",
+        "is now device-cnn-none@",
+    ):
+        assert expected in out
+
+
+def test_a_finished_runs_data_must_be_the_data_that_it_was_trained_on(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(trained.model, folder / "model.keras")
+    (folder / "settings.json").write_text(json.dumps({"data_fingerprint": "0" * 64}))
+    assert export(trained, tmp_path / "default", "--model", str(folder)) == 1
+    assert "not the data set that" in capsys.readouterr().err
+
+    fingerprint = load_dataset(trained.data).fingerprint()
+    (folder / "settings.json").write_text(json.dumps({"data_fingerprint": fingerprint}))
+    assert export(trained, tmp_path / "default", "--model", str(folder), "--quantize=none") == 0
+    assert open_bundle(tmp_path / "default").manifest.training_data == fingerprint
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    assert export(trained, tmp_path) == 2
+    assert "holds something else than a bundle" in capsys.readouterr().err
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--model", "nowhere"], 2, "nowhere: no such run folder or .keras file; train one with"),
+        (["--quantize", "int4"], 2, "int4"),
+        (["--name", "../x"], 2, "--name: found '../x'"),
+        (["--data", "nowhere.npz"], 1, "nowhere.npz: no such file; write it with: python -m train prepare"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    assert export(trained, tmp_path / "default", *arguments) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "default").exists()
+
+
+def test_a_file_that_is_no_network_is_one_line(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 nothing")
+    assert export(trained, tmp_path / "default", "--model", str(tmp_path / "broken.keras")) == 1
+    assert "broken.keras: not a Keras model" in capsys.readouterr().err
+
+
+def test_a_network_of_another_shape_is_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    inputs = keras.Input((48, 48, 1))
+    keras.Model(inputs, keras.layers.Dense(7)(keras.layers.Flatten()(inputs))).save(tmp_path / "seven.keras")
+    assert export(trained, tmp_path / "default", "--model", str(tmp_path / "seven.keras")) == 2
+    assert "must turn [48, 48, 1] into [5], this one turns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--quantize"], ["--quantize=int8"]),
+        (["--quantize", "--json"], ["--quantize=int8", "--json"]),
+        (["--quantize", "float16", "--json"], ["--quantize", "float16", "--json"]),
+        (["--quantize=dynamic"], ["--quantize=dynamic"]),
+        ([], []),
+    ],
+)
+def test_quantize_alone_means_int8(given: Sequence[str], meant: Sequence[str]) -> None:
+    assert with_default_quantization(given) == meant

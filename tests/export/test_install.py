@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from edge.emotions import EMOTIONS
+from edge.errors import BundleError, UsageError
+from edge.faces.chip import CHIP_VERSION
+from edge.inference.manifest import Accuracy, Figure, InputEntry, Manifest, ModelEntry
+from export.install import file_entries, install
+
+
+def manifest(files: dict[str, bytes]) -> Manifest:
+    figure = Figure(accuracy=0.7, balanced_accuracy=0.7, balanced_accuracy_interval=(0.6, 0.8))
+    accuracy = Accuracy(data="made", part="test", n=10, before=figure, after=figure)
+    return Manifest(
+        schema=1, name="tiny", created="2026-01-02T03:04:05Z", labels=[*EMOTIONS],
+        input=InputEntry(side_px=48, pixels="uint8 luma chip", chip_version=CHIP_VERSION),
+        landmark_features_version=1, files=file_entries(files), training_data=None, versions={},
+        models={"cnn": ModelEntry(file="cnn.tflite", quantization="int8", parameters=1, macs=1, agreement=1,
+                                  accuracy=accuracy)},
+    )  # fmt: skip
+
+
+def test_what_the_device_would_refuse_never_reaches_its_place(tmp_path: Path) -> None:
+    files = {"cnn.tflite": b"no model"}
+    with pytest.raises(BundleError, match=r"cnn\.tflite"):
+        install(tmp_path / "default", manifest(files), files)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_install_leaves_the_bundle_before_in_place(tmp_path: Path) -> None:
+    out = tmp_path / "default"
+    out.mkdir()
+    (out / "manifest.json").write_text("the one before")
+    files = {"cnn.tflite": b"no model"}
+    with pytest.raises(BundleError):
+        install(out, manifest(files), files)
+    assert (out / "manifest.json").read_text() == "the one before"
+    assert [path.name for path in tmp_path.iterdir()] == ["default"]
+
+
+def test_a_link_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "default").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is no folder"):
+        install(tmp_path / "default", manifest({"cnn.tflite": b"x"}), {"cnn.tflite": b"x"})
