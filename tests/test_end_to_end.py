@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,11 @@ class Site:
 
 
 @pytest.fixture
-def site(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Site]:
+def site(mosquitto: Mosquitto, tmp_path: Path) -> Site:
     folder = tmp_path / "device"
     folder.mkdir()
     mosquitto.start()
-    yield Site(mosquitto, folder)
+    return Site(mosquitto, folder)
 
 
 def intervals(events: list[Event]) -> list[tuple[float, float, str]]:

@@ -43,22 +43,22 @@ class LandmarkSettings:
     cascades: int = 15
     trees: int = 74
     depth: int = 4
-    nu: float = 0.1
+    nu: float = 0.2
     """shrinkage of each tree"""
-    features: int = 600
+    features: int = 500
     """pixel pairs are drawn from this many pixels"""
     splits_tried: int = 60
-    oversampling: int = 8
+    oversampling: int = 6
     """random starting shapes a face"""
-    turned: int = 3
+    turned: int = 1
     """turned copies of each picture, beside itself and its mirror image"""
-    turn_deg: float = 20.0
+    turn_deg: float = 12.0
     """largest turn, degrees either way"""
     boxes: int = 2
     """jittered boxes a picture"""
-    shift: float = 0.06
+    shift: float = 0.03
     """largest jitter of a box, share of its width"""
-    scale: float = 0.08
+    scale: float = 0.04
     seed: int = 42
     threads: int = 2
 

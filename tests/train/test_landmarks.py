@@ -112,7 +112,7 @@ def test_measure_is_zero_for_the_truth_and_counts_whom_the_detector_misses(faces
 
     nobody = np.zeros((1, 256, 256), np.uint8)
     mixed = LandmarkData(np.concatenate([faces.images[:3], nobody]), faces.points[:4])
-    figures = measure(Truth(), mixed)  # type: ignore[arg-type]  # is called like a predictor
+    figures = measure(Truth(), mixed)
     assert (figures["faces"], figures["found_by_detector"]) == (4, 3)
     assert figures["mean_error"] < 0.01
 
