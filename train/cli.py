@@ -94,7 +94,7 @@ def landmarks(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Predictor to write; its manifest goes beside it.")] = Path(
         "models/landmarks/landmarks68.dat"
     ),
-    trees: Annotated[int, typer.Option(min=1, help="Trees of each cascade; the file grows with them.")] = 74,
+    trees: Annotated[int, typer.Option(min=1, help="Trees of each cascade; the file grows with them.")] = 73,
     cascades: Annotated[int, typer.Option(min=1, help="Cascades, each mending what the one before left.")] = 15,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

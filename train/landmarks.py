@@ -41,7 +41,7 @@ class LandmarkSettings:
     """How the predictor is trained; size grows with cascades x trees x 2^depth."""
 
     cascades: int = 15
-    trees: int = 74
+    trees: int = 73
     depth: int = 4
     nu: float = 0.2
     """shrinkage of each tree"""
@@ -117,7 +117,7 @@ def train_landmarks(
         report(f"finding boxes in {len(training.images)} faces, their mirror images and turned copies")
         listing = _write_training_set(training, settings, Path(folder))
         whole = Path(folder) / "predictor.dat"
-        report("training; this takes an hour or so on two cores, and cannot be resumed")
+        report("training; this takes some ten minutes on two cores, and cannot be resumed")
         dlib.train_shape_predictor(str(listing), str(whole), _options(settings))
         partial = out.with_name(out.name + ".partial")
         compact_predictor(whole, partial)
