@@ -22,7 +22,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
+from edge.errors import EmotionEdgeError
 from edge.events.payloads import EmotionEvent, State
+from edge.settings import MqttSettings
 from edge.watch import subscribe
 
 
@@ -48,14 +50,14 @@ def measure(camera: str, url: str) -> tuple[float, float]:
     """Run the daemon once; return seconds to the first event, and megabytes (10^6 bytes) at the peak."""
     arrived_s: list[float] = []
 
-    def note(message: EmotionEvent | State) -> None:
+    def note(message: EmotionEvent | State | EmotionEdgeError) -> None:
         if isinstance(message, EmotionEvent):
             arrived_s.append(time.monotonic())
 
-    client = subscribe(url, "benchmark", note)
+    client = subscribe(MqttSettings(url=url), "benchmark", note)
     with tempfile.TemporaryDirectory(prefix="emotion-edge-benchmark-") as folder:
         command = [sys.executable, "-m", "edge", "run", "--quiet", "--camera", camera, "--device", "benchmark",
-                   "--mqtt", url, "--state-dir", folder]  # fmt: skip
+                   "--mqtt", url, "--state-dir", folder, "--config", os.devnull]  # fmt: skip
         began_s = time.monotonic()
         pid = os.posix_spawn(sys.executable, command, os.environ)
         _, status, usage = os.wait4(pid, 0)
@@ -85,8 +87,13 @@ def mosquitto() -> Iterator[str]:
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
-            yield f"mqtt://127.0.0.1:{port}"
-            broker.terminate()
+                time.sleep(0.01)
+            if broker.poll() is not None:
+                raise SystemExit(f"mosquitto ended with exit code {broker.returncode}")
+            try:
+                yield f"mqtt://127.0.0.1:{port}"
+            finally:
+                broker.terminate()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from edge.cameras.photos import natural_order
 from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.download import download
 from edge.emotions import EMOTIONS
-from edge.errors import CameraError, ImageError
+from edge.errors import CameraError, EmotionEdgeError, ImageError
 from edge.faces.draw import draw_face
 from edge.pipeline import Pipeline, ScoredFace
 
@@ -54,7 +54,7 @@ class Look:
 
 
 def classify(
-    pipeline: Pipeline, sources: Iterable[str], *, on_error: Callable[[ImageError | CameraError], None]
+    pipeline: Pipeline, sources: Iterable[str], *, on_error: Callable[[EmotionEdgeError], None]
 ) -> Iterator[Look]:
     """Look at each source in turn: a picture, a clip (frame by frame), a folder of both, or an http(s) address.
 
@@ -69,10 +69,12 @@ def classify(
                 for path, name in files:
                     try:
                         yield from _look_at_file(pipeline, path, name=name)
-                    except (ImageError, CameraError) as error:
+                    except EmotionEdgeError as error:
                         on_error(error)
-        except ImageError as error:
+        except EmotionEdgeError as error:
             on_error(error)
+        except (OSError, ValueError) as error:  # a folder that may not be read, an address that is none
+            on_error(ImageError(f"{source}: cannot be read: {error}"))
 
 
 @contextmanager
@@ -102,10 +104,13 @@ def _look_at_file(pipeline: Pipeline, path: Path, *, name: str) -> Iterator[Look
 
 def _look_at_clip(pipeline: Pipeline, path: Path, *, name: str) -> Iterator[Look]:
     pipeline.forget()
-    with closing(open_camera(f"file:{path}")) as clip:
-        while (frame := clip.read(10.0)) is not None:
-            bgr = frame.bgr if frame.bgr is not None else np.asarray(cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR))
-            yield Look(name, bgr, pipeline.follow(frame), time_s=frame.time_s, index=frame.index)
+    try:
+        with closing(open_camera(f"file:{path}")) as clip:
+            while (frame := clip.read(10.0)) is not None:
+                bgr = frame.bgr if frame.bgr is not None else np.asarray(cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR))
+                yield Look(name, bgr, pipeline.follow(frame), time_s=frame.time_s, index=frame.index)
+    except CameraError as error:
+        raise ImageError(str(error).replace(str(path), name)) from error
 
 
 def _face_dict(scored: ScoredFace) -> dict[str, Any]:
@@ -151,6 +156,8 @@ def _csv_rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def annotate(look: Look, folder: Path, taken: set[str]) -> Path:
     """Write the picture of a look with boxes, landmarks and score bars; names already ``taken`` get a number."""
+    if Path(look.source).resolve().parent == folder.resolve():
+        raise ImageError(f"{look.source}: not drawn: {folder} holds the original; name another folder")
     canvas = look.bgr.copy()
     for face, scores in reversed(look.faces):
         draw_face(

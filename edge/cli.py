@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edge.cli_support import make_app, run
-from edge.errors import EmotionEdgeError, UsageError
+from edge.errors import EmotionEdgeError
 
 app = make_app("Emotions of the people in front of a camera, published over MQTT; no image leaves the box.")
 
@@ -115,9 +115,12 @@ def classify(
         for look in look_at(load_pipeline(settings), sources, on_error=fail):
             writer.write(look)
             if folder is not None:
-                write_annotated(look, folder, taken)
+                try:
+                    write_annotated(look, folder, taken)
+                except EmotionEdgeError as error:
+                    fail(error)
     if failed:
-        raise typer.Exit(failed[0].exit_code if len(sources) == 1 else 1)
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --password-file ~/.mqtt-password")
@@ -125,6 +128,7 @@ def watch(
     mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",
     device: Annotated[str, typer.Option(help="Name of the device, + for all.")] = "+",
     password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
+    ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
 ) -> None:
     """Show events as they arrive, in a table. Ctrl-C ends it."""
     from queue import SimpleQueue
@@ -132,15 +136,11 @@ def watch(
     from rich.console import Console
 
     from edge.events.payloads import EmotionEvent, State
-    from edge.settings import MqttSettings, read_password
+    from edge.settings import MqttSettings
     from edge.watch import EventTable, subscribe
 
-    password = read_password(MqttSettings(url=mqtt, password_file=password_file))
-    events: SimpleQueue[EmotionEvent | State] = SimpleQueue()
-    try:
-        client = subscribe(mqtt, device, events.put, password=password)
-    except OSError as error:
-        raise UsageError(f"{mqtt}: cannot be reached: {error}") from error
+    events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
+    client = subscribe(MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file), device, events.put)
     try:
         with EventTable(Console(), title=f"emotion/1/{device}/event at {mqtt}") as table:
             while True:

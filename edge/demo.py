@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -18,11 +19,11 @@ from rich.console import Console
 
 from edge.cameras import open_camera
 from edge.emotions import EMOTIONS
-from edge.errors import CameraError, EmotionEdgeError
+from edge.errors import CameraError, EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
 from edge.faces.draw import draw_face
 from edge.pipeline import load_pipeline
-from edge.settings import load_settings
+from edge.settings import MqttSettings, load_settings
 from edge.watch import EventTable, subscribe
 
 DEVICE = "demo"
@@ -37,14 +38,16 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
     Raises
     ------
     EmotionEdgeError
-        The daemon ended with an error (its own line is on stderr), or no event came.
+        The daemon ended with an error (its last line is in the message), or no event came.
     """
+    if not cv2.haveImageWriter(picture.name):
+        raise UsageError(f"{picture}: not a picture's name; give it a suffix such as .png")
     console = Console()
     console.print(f"[bold]emotion-edge demo[/]: a clip of a moving face, the real daemon, a broker on {_LOOPBACK}")
-    events: SimpleQueue[EmotionEvent | State] = SimpleQueue()
+    events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
     with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
         url = f"mqtt://{_LOOPBACK}:{port}"
-        client = subscribe(url, DEVICE, events.put)
+        client = subscribe(MqttSettings(url=url), DEVICE, events.put)
         # Flags, because they go before whatever settings this machine has.
         settings = Path(folder) / "config.toml"
         settings.touch()
@@ -63,13 +66,16 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
             client.loop_stop()
             log.seek(0)
             if daemon.wait() != 0 or not count:
-                raise EmotionEdgeError(f"the daemon ended with exit code {daemon.returncode}: {log.read().strip()}")
+                last_line = (log.read().splitlines() or ["it said nothing"])[-1]
+                raise EmotionEdgeError(f"the daemon ended with exit code {daemon.returncode}: {last_line}")
     emotion = _write_picture(picture)
     console.print(f"{count} events. A frame of the clip, with what was seen in it ({emotion}): [bold]{picture}[/]")
     return count
 
 
-def _show(console: Console, events: "SimpleQueue[EmotionEvent | State]", daemon: "subprocess.Popen[bytes]") -> int:
+def _show(
+    console: Console, events: "SimpleQueue[EmotionEvent | State | EmotionEdgeError]", daemon: "subprocess.Popen[bytes]"
+) -> int:
     """Show events until the daemon has ended and the last one is in the table."""
     with EventTable(console, title=f"emotion/1/{DEVICE}/event") as table:
         while True:
@@ -82,7 +88,7 @@ def _show(console: Console, events: "SimpleQueue[EmotionEvent | State]", daemon:
 
 
 def _write_picture(path: Path) -> str:
-    pipeline = load_pipeline(load_settings(flags={"device": DEVICE, "camera": "demo:"}))
+    pipeline = load_pipeline(load_settings(Path(os.devnull), flags={"device": DEVICE, "camera": "demo:"}))
     source = open_camera("demo:?pace=fast")
     frames = []
     while (frame := source.read(1.0)) is not None:

@@ -1,6 +1,7 @@
 """A picture or clip from an http(s) address, bounded in size and time; nothing else is ever fetched."""
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,8 @@ from edge.errors import ImageError
 MAX_BYTES = 200_000_000
 TIMEOUT_S = 20.0
 """of each wait for the server, seconds"""
+TOTAL_S = 300.0
+"""for the whole of it, seconds"""
 _CHUNK = 1 << 16
 
 SUFFIX_OF_TYPE = {
@@ -68,9 +71,15 @@ def _suffix(url: str, content_type: str) -> str:
 
 def _copy(answer: http.client.HTTPResponse, path: Path, url: str) -> None:
     size = 0
+    until_s = time.monotonic() + TOTAL_S
     with path.open("wb") as file:
-        while chunk := answer.read(_CHUNK):
+        while chunk := answer.read1(_CHUNK):
             size += len(chunk)
+            if time.monotonic() > until_s:
+                raise ImageError(f"{url}: not here after {TOTAL_S:.0f} s, given up")
             if size > MAX_BYTES:
                 raise ImageError(f"{url}: larger than {MAX_BYTES // 1_000_000} MB, which is refused")
             file.write(chunk)
+    promised = answer.headers.get("Content-Length")
+    if promised is not None and promised.isdigit() and size < int(promised):
+        raise ImageError(f"{url}: broke off after {size} of {promised} bytes")

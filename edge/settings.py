@@ -197,6 +197,8 @@ def read_password(settings: MqttSettings) -> str | None:
         raise ConfigError(f"{name}: {path} is not text in UTF-8") from None
     if settings.password_file and mode & 0o077:  # systemd guards its credentials by their folder
         raise ConfigError(f"{name}: {path} has mode {mode:04o}; others may read it: chmod 600 {path}")
+    if not text and not settings.password_file:  # the unit's credential of a broker that wants no password
+        return None
     if not text:
         raise ConfigError(f"{name}: {path} is empty")
     return text

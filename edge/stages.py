@@ -1,4 +1,4 @@
-"""How long each stage of a frame takes, and how many frames there were, since health was last told."""
+"""How long each stage of a frame takes, over the newest frames."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
 """Events as they come, in a table on the terminal: `emotion-edge watch`, and what the demo shows."""
 
+import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
@@ -14,7 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.emotions import COLOURS_BGR, EMOTIONS
-from edge.events.payloads import EmotionEvent, State
+from edge.errors import EmotionEdgeError, UsageError
+from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, State
+from edge.mqtt.address import broker_address
+from edge.settings import DEVICE_PATTERN, MqttSettings
+from edge.settings_errors import check_url
 
 ROWS = 18
 _WORDS = {"face_appeared": "appeared", "emotion_changed": "changed", "face_left": "left"}
@@ -47,8 +52,10 @@ class EventTable:
             self._live.update(self._render())
             self._live.stop()
 
-    def add(self, message: EmotionEvent | State) -> None:
-        """Show one more event, or who is in view now."""
+    def add(self, message: EmotionEvent | State | EmotionEdgeError) -> None:
+        """Show one more event, or who is in view now; an error is raised."""
+        if isinstance(message, EmotionEdgeError):
+            raise message
         if isinstance(message, State):
             faces = (f"face {face.face} {face.emotion} {face.confidence:.0%}" for face in message.faces)
             self._caption = f"in view now: {', '.join(faces) or 'nobody'}"
@@ -62,13 +69,14 @@ class EventTable:
 
     def _render(self) -> Table:
         table = Table(title=self._title, title_justify="left", caption=self._caption, caption_justify="left")
-        for name in ("time (UTC)", "seq", "face", "what", "emotion", "sure", "in view"):
+        for name in ("time (UTC)", "device", "seq", "face", "what", "emotion", "sure", "in view"):
             table.add_column(name, justify="right" if name in {"seq", "face", "sure", "in view"} else "left")
         table.add_column(" ".join(str(emotion)[:3] for emotion in EMOTIONS))
         for event in self._rows:
             blue, green, red = COLOURS_BGR[event.emotion]
             table.add_row(
                 event.time[11:23],
+                event.device,
                 str(event.seq),
                 str(event.face),
                 _WORDS[event.event_type],
@@ -81,34 +89,44 @@ class EventTable:
 
 
 def subscribe(
-    url: str, device: str, on_message: Callable[[EmotionEvent | State], None], *, password: str | None = None
+    settings: MqttSettings, device: str, on_message: Callable[[EmotionEvent | State | EmotionEdgeError], None]
 ) -> paho.Client:
     """Connect, subscribe to a device's events and state (``+``: of every device), and call back from paho's thread.
 
-    A message that is no valid event is passed over. The caller ends it with ``disconnect`` and ``loop_stop``.
+    A message that is no valid event is passed over; a login that the broker refuses is handed on as an error. The
+    caller ends it with ``disconnect`` and ``loop_stop``.
 
     Raises
     ------
-    OSError
-        Nobody answers at the address.
+    ConfigError
+        The address, the password file or the authority's file is wrong.
+    UsageError
+        The device's name cannot be one, or nobody answers at the address.
     """
-    parts = urlsplit(url)
+    if device != "+" and not re.fullmatch(DEVICE_PATTERN, device):
+        raise UsageError(f"--device: found {device!r}: allowed are a-z, 0-9 and -, at most 64 characters, or + for all")
+    check_url(settings.url)
+    broker = broker_address(settings)
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-    if parts.scheme == "mqtts":
-        client.tls_set()
-    if parts.username:
-        client.username_pw_set(parts.username, password)
+    client.username_pw_set(broker.username, broker.password)
+    if broker.tls is not None:
+        client.tls_set_context(broker.tls)
 
-    def subscribe_again(client: paho.Client, *_: object) -> None:
-        client.subscribe([(f"emotion/1/{device}/{channel}", 1) for channel in _DECODERS])
+    def on_connect(client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:
+        if reason.is_failure:
+            on_message(UsageError(f"{broker.shown} refuses the login: {reason}"))
+        client.subscribe([(f"emotion/{CONTRACT_VERSION}/{device}/{channel}", 1) for channel in _DECODERS])
 
     def take(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         with suppress(msgspec.DecodeError):  # includes a payload of another shape
             on_message(_DECODERS[message.topic.rpartition("/")[2]].decode(message.payload))
 
-    client.on_connect = subscribe_again
+    client.on_connect = on_connect
     client.on_message = take
-    client.connect(parts.hostname or "localhost", parts.port or (8883 if parts.scheme == "mqtts" else 1883))
+    try:
+        client.connect(broker.host, broker.port)
+    except OSError as error:
+        raise UsageError(f"{broker.shown}: cannot be reached: {error.strerror or error}") from error
     client.loop_start()
     return client
 
@@ -121,6 +139,6 @@ def _bars(event: EmotionEvent) -> str:
 
 def _line(event: EmotionEvent) -> str:
     return (
-        f"{event.time}  #{event.seq:<4} face {event.face}  {_WORDS[event.event_type]:<9} {event.emotion:<10} "
-        f"{event.confidence:4.0%}  {event.duration_s:6.1f} s  {_bars(event)}".rstrip()
+        f"{event.time}  {event.device}  #{event.seq:<4} face {event.face}  {_WORDS[event.event_type]:<9} "
+        f"{event.emotion:<10} {event.confidence:4.0%}  {event.duration_s:6.1f} s  {_bars(event)}".rstrip()
     )

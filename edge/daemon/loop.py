@@ -126,6 +126,7 @@ class Daemon:
                 return
             if stats.last_refusal:
                 raise ConfigError(f"{stats.last_refusal}; {stats.depth} events are kept in the outbox")
+            notify_systemd("WATCHDOG=1")
             if not told:
                 log.warning("waiting for the broker to take %d events; Ctrl-C stops, they are kept", stats.depth)
                 told = True
@@ -170,11 +171,13 @@ class Daemon:
         self._publisher.publish_state(State(faces=faces, emotion=emotion, time=now, camera=camera))
 
     def _publish_health(self) -> None:
+        try:
+            delivery = self._publisher.stats()
+        except DeliveryError as error:  # as for an event: the card may answer again
+            log.error("no health: %s", error)  # noqa: TRY400 - one line, no traceback
+            return
         self._publisher.publish_health(
             self._health.make(
-                frames=self._frames,
-                capture=self._capture,
-                stages=self._pipeline.stages,
-                delivery=self._publisher.stats(),
+                frames=self._frames, capture=self._capture, stages=self._pipeline.stages, delivery=delivery
             )
         )

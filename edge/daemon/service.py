@@ -20,7 +20,7 @@ from edge.pipeline import load_pipeline
 from edge.settings import Settings
 
 STOP_TIMEOUT_S = 3.0
-"""How long a stop waits for the broker to take the last words; systemd allows 5 s."""
+"""How long a stop waits for the broker to take the last words; the unit allows 10 s."""
 
 log = logging.getLogger(__name__)
 

@@ -70,7 +70,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Median milliseconds of the stages over the last health period."""
+    """Median milliseconds of the stages over the last 300 frames."""
 
     detect_ms: float
     landmarks_ms: float

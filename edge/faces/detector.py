@@ -44,6 +44,8 @@ class FaceDetector:
 
     def region(self, luma: NDArray[np.uint8], around: Box) -> Detection | None:
         """Look for one face near a box it had before, in ``luma`` uint8 [height, width]; None where it is not."""
+        if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(around):
+            return None
         patch, scale, (left, top) = cut_region(luma, around)
         seen = self._run(patch, 0, REGION_THRESHOLD)
         if not seen:
@@ -61,7 +63,7 @@ class FaceDetector:
 
 
 def cut_region(luma: NDArray[np.uint8], around: Box) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
-    """Cut the neighbourhood of a box and scale it so that its face is `REGION_FACE_PX` wide.
+    """Cut the neighbourhood of a box, scaled so that its face is `REGION_FACE_PX` wide; the box must touch the frame.
 
     Returns the patch, the factor from frame to patch, and the frame's pixel at the patch's top left corner.
     """
@@ -69,7 +71,7 @@ def cut_region(luma: NDArray[np.uint8], around: Box) -> tuple[NDArray[np.uint8],
     margin = round(around.width * REGION_MARGIN)
     left, right = max(0, around.x - margin), min(width, around.x + around.width + margin)
     top, bottom = max(0, around.y - margin), min(height, around.y + around.height + margin)
-    patch = luma[top : max(bottom, top + 1), left : max(right, left + 1)]
+    patch = luma[top:bottom, left:right]
     scale = REGION_FACE_PX / max(around.width, 1)
     size = (max(1, round(patch.shape[1] * scale)), max(1, round(patch.shape[0] * scale)))
     shrinking = scale < 1

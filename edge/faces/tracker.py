@@ -17,6 +17,8 @@ SAME_FACE_REACH = 0.9
 """Of the wider box: a face that was lost may come back this far from where it was last seen."""
 DOUBLE_IOU = 0.5
 """Two boxes that overlap more are one face found twice."""
+CANDIDATE_MISSES = 5
+"""Frames without a sight of it after which a face that was never confirmed is given up: it was likely none."""
 RETRY_EVERY = 3
 """Frames between whole-frame searches while a known face is not to be found in its region."""
 
@@ -35,6 +37,8 @@ class _Known:
     box: Box
     seen_s: float
     sightings: int = 1
+    missed: int = 0
+    """frames since it was seen"""
     visit: int | None = None
     """None until it was confirmed"""
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
@@ -57,13 +61,14 @@ class FaceTracker:
         self._settings = settings
         self._detector = detector
         self._known: list[_Known] = []
+        self._shape: tuple[int, ...] = ()
         self._visits = 0
         self._frames = 0
         self._whole_at = 0
 
     def update(self, frame: Frame) -> list[Sighting]:
         """Return the confirmed faces seen in this frame, the largest first; empty where there is none."""
-        self._forget(frame.time_s)
+        self._forget(frame)
         lost = 0
         for known in self._known:
             found = self._detector.region(frame.luma, known.expected())
@@ -77,7 +82,7 @@ class FaceTracker:
         self._known = _without_doubles(self._known)
         seen = [known for known in self._known if known.seen_s == frame.time_s]
         sightings = [Sighting(visit, known.box) for known in seen if (visit := self._admit(known))]
-        return sorted(sightings, key=lambda sighting: sighting.box.width, reverse=True)[: self._settings.max_faces]
+        return sorted(sightings, key=lambda sighting: sighting.box.width, reverse=True)
 
     def _is_whole_due(self, lost: int) -> bool:
         waited = self._frames - self._whole_at
@@ -95,14 +100,22 @@ class FaceTracker:
                 self._known.append(_Known(detection.box, frame.time_s))
             elif known.seen_s != frame.time_s:
                 _sighted(known, detection.box, frame.time_s)
+        largest_first = sorted(self._known, key=lambda known: known.box.width, reverse=True)
+        self._known = largest_first[: self._settings.max_faces]
 
-    def _forget(self, now_s: float) -> None:
+    def _forget(self, frame: Frame) -> None:
+        """Give up who was not seen for too long; everybody, where the picture has another size than before."""
+        if frame.luma.shape != self._shape:
+            self._shape, self._known = frame.luma.shape, []
+
         def remembered(known: _Known) -> bool:
-            # A face that was never confirmed is given up soon: it was likely none.
-            limit = self._settings.forget_after_s if known.visit else self._settings.forget_after_s / 4
-            return now_s - known.seen_s <= limit
+            if known.visit is None:
+                return known.missed < CANDIDATE_MISSES
+            return known.missed == 0 or frame.time_s - known.seen_s <= self._settings.forget_after_s
 
         self._known = [known for known in self._known if remembered(known)]
+        for known in self._known:
+            known.missed += 1
 
     def _admit(self, known: _Known) -> int | None:
         """Number of the face's visit; None while it is not confirmed."""
@@ -118,6 +131,7 @@ def _sighted(known: _Known, box: Box, now_s: float) -> None:
     known.velocity = np.clip(0.5 * known.velocity + 0.5 * moved, -limit, limit)
     known.box = box
     known.seen_s = now_s
+    known.missed = 0
     known.sightings += 1
 
 

@@ -96,6 +96,7 @@ class Publisher:
 
     def publish_state(self, state: State) -> None:
         """Publish who is in view, retained."""
+        self._camera = state.camera
         self._retain(self._topics.state, state)
 
     def publish_health(self, health: Health) -> None:
@@ -110,12 +111,14 @@ class Publisher:
     def stop(self, timeout_s: float) -> bool:
         """Publish an empty state and ``stopped``, disconnect, end; return whether the broker acknowledged it in time.
 
-        Events that are not acknowledged by then stay in the outbox for the next start. Without a connection it
-        returns at once. May be called twice, and without a start.
+        The state's camera is ``stopped``, or ``failed`` if that was the last word on it. Events that are not
+        acknowledged by then stay in the outbox for the next start. Without a connection it returns at once. May be
+        called twice, and without a start.
         """
         if not self._sender.alive:
             return self._sender.said_goodbye
-        state = Message(self._topics.state, msgspec.json.encode(_nobody("stopped")), retain=True)
+        last: CameraState = "failed" if self._camera == "failed" else "stopped"
+        state = Message(self._topics.state, msgspec.json.encode(_nobody(last)), retain=True)
         last_words = (state, self._status("stopped", at=utc_time()))
         self._sender.post(Stop(last_words, deadline=time.monotonic() + timeout_s))
         self._sender.join()

@@ -97,6 +97,26 @@ def test_annotate_writes_a_picture_for_each(
     assert (drawn != face).any(axis=2).sum() > 1000
 
 
+def test_originals_are_never_drawn_over(
+    face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), face)
+    before = (tmp_path / "a.png").read_bytes()
+    code, lines, errors = classify(capsys, tmp_path, "--annotate", tmp_path)
+    assert code == 1
+    assert len(lines) == 1
+    assert "holds the original" in errors
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_an_address_that_is_none_stops_nobody_else(
+    face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), face)
+    code, lines, errors = classify(capsys, "http://[::1", tmp_path / "a.png")
+    assert (code, len(lines), len(errors.splitlines())) == (1, 1, 1)
+
+
 def test_csv_has_a_row_a_face(face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), face)
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((100, 100), np.uint8))

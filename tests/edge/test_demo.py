@@ -43,7 +43,7 @@ def test_without_a_terminal_an_event_is_a_line() -> None:
         table.add(an_event(7))
         table.add(State(faces=[], emotion=None, time="", camera="ok"))
     (line,) = text.getvalue().splitlines()
-    assert line.split()[:7] == ["2026-11-22T19:14:09.722Z", "#7", "face", "1", "appeared", "happy", "90%"]
+    assert line.split()[:7] == ["2026-11-22T19:14:09.722Z", "d", "#7", "face", "1", "appeared", "happy"]
 
 
 def test_on_a_terminal_the_table_has_the_newest_events_and_who_is_in_view() -> None:

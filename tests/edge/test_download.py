@@ -18,12 +18,13 @@ class Handler(BaseHTTPRequestHandler):
             "/page": (200, "text/html", b"<html>"),
             "/large.png": (200, "image/png", b"x" * 3000),
             "/file-url": (302, "file:///etc/passwd", b""),
+            "/cut.png": (200, "image/png", b"x" * 500),
             "/moved": (302, "/face.png", b""),
         }
         status, kind, body = answers.get(self.path, (404, "text/plain", b"no"))
         self.send_response(status)
         self.send_header("Location" if status == 302 else "Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) * (2 if self.path == "/cut.png" else 1)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -46,7 +47,15 @@ def test_a_picture_or_clip_arrives_under_its_kind(server: str, tmp_path: Path, p
     assert download(server + path, tmp_path).suffix == suffix
 
 
-@pytest.mark.parametrize(("path", "said"), [("/none", "404"), ("/page", "text/html"), ("/file-url", "not allowed")])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/none", "404"),
+        ("/page", "text/html"),
+        ("/cut.png", "broke off after 500 of 1000 bytes"),
+        ("/file-url", "not allowed"),
+    ],
+)
 def test_what_is_no_picture_is_refused_in_one_line(server: str, tmp_path: Path, path: str, said: str) -> None:
     with pytest.raises(ImageError, match=said) as caught:
         download(server + path, tmp_path)

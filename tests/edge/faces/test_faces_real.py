@@ -49,6 +49,11 @@ def test_region_sees_no_face_where_there_is_none(photo: NDArray[Any]) -> None:
     assert FaceDetector().region(photo, Box(360, 380, 100, 100)) is None
 
 
+def test_a_region_outside_the_frame_holds_nobody(photo: NDArray[Any]) -> None:
+    for box in (Box(900, 900, 100, 100), Box(-500, -500, 100, 100), Box(512, 0, 80, 80)):
+        assert FaceDetector().region(photo, box) is None
+
+
 def test_a_region_over_the_edge_of_the_frame_is_cut(photo: NDArray[Any]) -> None:
     assert FaceDetector().region(photo[:90, :90], Box(60, 60, 100, 100)) is None
 

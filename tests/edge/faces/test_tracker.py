@@ -104,4 +104,17 @@ def test_the_whole_frame_is_searched_now_and_then_only() -> None:
 def test_no_more_faces_than_asked_for() -> None:
     scene = Scene(FaceSettings(confirm_frames=1, max_faces=2))
     boxes = [Box(20 + 150 * i, 50, 80 + 10 * i, 80 + 10 * i) for i in range(4)]
-    assert scene.play(3, *boxes)[-1] == [4, 3]
+    assert scene.play(3, *boxes)[-1] == [1, 2]
+
+
+def test_a_face_is_confirmed_at_any_frame_rate() -> None:
+    for fps in (0.2, 1.0, 60.0):
+        assert Scene().play(6, FACE, fps=fps)[2:] == [[1]] * 4
+
+
+def test_another_picture_size_is_another_scene() -> None:
+    scene = Scene()
+    scene.play(5, FACE)
+    small = Frame(LUMA[:60, :80], 0.5, 5)
+    scene.detector.there = []
+    assert scene.tracker.update(small) == []
