@@ -20,7 +20,7 @@ from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.download import download
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, ImageError
-from edge.faces.draw import draw_face
+from edge.faces.draw import draw_scored_face
 from edge.pipeline import Pipeline, ScoredFace
 
 CLIP_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
@@ -160,10 +160,7 @@ def annotate(look: Look, folder: Path, taken: set[str]) -> Path:
         raise ImageError(f"{look.source}: not drawn: {folder} holds the original; name another folder")
     canvas = look.bgr.copy()
     for face, scores in reversed(look.faces):
-        draw_face(
-            canvas, face.box, emotion=str(EMOTIONS[int(scores.argmax())]), confidence=float(scores.max()),
-            scores={str(e): float(s) for e, s in zip(EMOTIONS, scores, strict=True)}, landmarks=face.landmarks,
-        )  # fmt: skip
+        draw_scored_face(canvas, face, scores)
     path = folder / _free_name(look, taken)
     if not cv2.imwrite(str(path), canvas):
         raise ImageError(f"{path}: cannot be written")

@@ -21,7 +21,7 @@ from edge.cameras import open_camera
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
-from edge.faces.draw import draw_face
+from edge.faces.draw import draw_scored_face
 from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, load_settings
 from edge.watch import EventTable, subscribe
@@ -101,10 +101,7 @@ def _write_picture(path: Path) -> str:
     named = "no face"
     for face, scores in pipeline.look(chosen.luma):
         named = str(EMOTIONS[int(scores.argmax())])
-        draw_face(
-            canvas, face.box, emotion=named, confidence=float(scores.max()), landmarks=face.landmarks,
-            scores={str(e): float(s) for e, s in zip(EMOTIONS, scores, strict=True)},
-        )  # fmt: skip
+        draw_scored_face(canvas, face, scores)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), canvas):
         raise EmotionEdgeError(f"{path}: cannot be written")
