@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError, DataError, UsageError
+from edge.faces.distances import LANDMARK_FEATURES_VERSION
 from edge.inference import available_runtimes, open_bundle
 from edge.inference.manifest import (
-    LANDMARK_FEATURES_VERSION,
     SCHEMA,
     Accuracy,
     Figure,

@@ -7,11 +7,10 @@ import msgspec
 
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError
+from edge.faces.distances import LANDMARK_FEATURES_VERSION
 
 SCHEMA = 1
 """Grows when a device of today would misread a bundle of tomorrow."""
-LANDMARK_FEATURES_VERSION = 1
-"""Which distances between landmarks a bundle's models were trained on."""
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 64 * 1024
@@ -95,6 +94,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     labels: list[str]
     input: InputEntry
     landmark_features_version: int
+    """`edge.faces.distances.LANDMARK_FEATURES_VERSION`: which distances the landmark models were trained on"""
     files: Annotated[dict[str, FileEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
     models: Annotated[dict[Name, ModelEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
     training_data: Sha256 | None
