@@ -13,6 +13,7 @@ from edge.faces.tracker import FaceTracker
 from edge.faces.types import Box, Face
 from edge.frames import Frame
 from edge.inference.classifier import Classifier, load_classifier
+from edge.inference.signature import load_trusted_keys
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
@@ -79,13 +80,15 @@ def load_pipeline(settings: Settings) -> Pipeline:
 
     Raises
     ------
+    ConfigError
+        ``bundle_key`` names no file of public keys, or they cannot be used.
     BundleError, LandmarkModelError
         A model is missing, damaged or does not fit.
     """
     bundle = Path(settings.bundle) if settings.bundle else None
     return Pipeline(
         faces=settings.faces,
-        classifier=load_classifier(bundle, settings.classifier),
+        classifier=load_classifier(bundle, settings.classifier, keys=load_trusted_keys(settings.bundle_key)),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
     )
 

@@ -49,6 +49,9 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="Bundle's name: a-z, 0-9, dot, dash; by default from network and format.")
     ] = None,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Sign the bundle with this Ed25519 private key (PEM).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option(DEBUG_FLAG, help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -61,6 +64,7 @@ def export(
     - `python -m export --quantize`
     - `python -m export --quantize float16 --out models/float16`
     - `python -m export --quantize=int8 --model runs/short --json`
+    - `python -m export --sign ~/bundle-key.pem`
     """
     del debug  # `run` takes it out before it comes here
     from rich.console import Console
@@ -71,7 +75,7 @@ def export(
 
     _check_name(name)
     progress = Console(stderr=True)
-    request = Request(model, data, out, quantize, name)
+    request = Request(model, data, out, quantize, name, sign)
     outcome = run_export(request, report=lambda line: progress.print(f"{line} …", style="dim", highlight=False))
     if as_json:
         print(json.dumps(outcome.as_dict()))

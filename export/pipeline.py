@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundles.place import check_place
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError, DataError, UsageError
 from edge.faces.distances import LANDMARK_FEATURES_VERSION
@@ -26,7 +27,8 @@ from edge.inference.manifest import (
     Quantization,
 )
 from edge.inference.runtime import quiet_stderr
-from export.install import check_place, file_entries, install
+from export.install import file_entries, install
+from export.sign import load_signer
 from export.verify import Verification, verify
 from train.backend import choose_backend
 from train.dataset import Dataset, load_dataset
@@ -51,6 +53,8 @@ class Request:
     quantization: Quantization = "int8"
     name: str | None = None
     """of the bundle; None: from the network's name and the quantization"""
+    key: Path | None = None
+    """private key that signs the bundle; None leaves it unsigned"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,14 @@ def export(request: Request, *, report: Callable[[str], None] = lambda _line: No
     Raises
     ------
     UsageError
-        There is no such model, or the target folder holds something else.
+        There is no such model, the target folder holds something else, or the key cannot sign.
     DataError
         The data set is damaged, has an empty part, or is not the one that the model was trained on.
     EmotionEdgeError
         The network cannot be converted or run.
     """
     check_place(request.out)
+    sign = None if request.key is None else load_signer(request.key)
     source, run = _model_file(request.model)
     dataset = load_dataset(request.data)
     fingerprint = _check_data(dataset, request.data, run)
@@ -123,7 +128,7 @@ def export(request: Request, *, report: Callable[[str], None] = lambda _line: No
     identity = None
     if not verification.missed:
         files = {entry.file: model}
-        install(request.out, _manifest(name, entry, files, fingerprint), files)
+        install(request.out, _manifest(name, entry, files, fingerprint), files, sign)
         identity = open_bundle(request.out).identity
     return Outcome(name, request.quantization, len(model), entry.parameters, entry.macs, verification, identity)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import edge
 from edge.errors import BundleError
 from edge.inference.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, decode_manifest
+from edge.inference.signature import SIGNATURE_BYTES, SIGNATURE_NAME, TrustedKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class Bundle:
     manifest: Manifest
     identity: str
     """name@hash, the first 8 hex digits of the manifest's sha256; ``model`` in every event"""
+    raw_manifest: bytes
+    """``manifest.json`` as it is, which is what a signature signs"""
+    signature: bytes | None
+    """``manifest.sig``, 64 bytes; None where the bundle has none"""
 
     def read(self, name: str) -> bytes:
         """Return one file's content, verified again, as it may have changed since.
@@ -37,27 +42,37 @@ class Bundle:
             return _read_verified(folder, name, entry)
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, keys: TrustedKeys | None = None) -> Bundle:
     """Open a bundle and verify all of it.
 
-    Only regular files are read, none through a link, and no content is parsed before its hash matches.
+    Only regular files are read, none through a link, and no content is parsed before its hash matches, nor the
+    manifest before its signature does.
+
+    Parameters
+    ----------
+    keys
+        One of them must have signed the bundle; None takes any bundle, and looks at no signature.
 
     Raises
     ------
     BundleError
-        The folder or one of its files is missing, superfluous, too large, a link, damaged, or of a schema, label
-        order or version that this version does not know. The message names the file and says why.
+        The folder or one of its files is missing, superfluous, too large, a link, damaged, not signed by one of the
+        keys, or of a schema, label order or version that this version does not know. The message names the file and
+        says why.
     """
     with _opened(folder) as descriptor:
         raw = _read_regular(descriptor, MANIFEST_NAME, MAX_MANIFEST_BYTES)
+        present = set(os.listdir(descriptor))  # noqa: PTH208  # pathlib lists no open descriptor
+        signature = _read_signature(descriptor) if SIGNATURE_NAME in present else None
+        if keys is not None:
+            keys.check(raw, signature)
         manifest = decode_manifest(raw)
-        expected = {MANIFEST_NAME, *manifest.files}
-        extra = sorted(set(os.listdir(descriptor)) - expected)  # noqa: PTH208  # pathlib lists no open descriptor
+        extra = sorted(present - {MANIFEST_NAME, SIGNATURE_NAME, *manifest.files})
         if extra:
             raise BundleError(f"{extra[0]!r} is not in the manifest")
         for name, entry in manifest.files.items():
             _read_verified(descriptor, name, entry)
-    return Bundle(folder, manifest, f"{manifest.name}@{hashlib.sha256(raw).hexdigest()[:8]}")
+    return Bundle(folder, manifest, f"{manifest.name}@{hashlib.sha256(raw).hexdigest()[:8]}", raw, signature)
 
 
 def shipped_bundle() -> Path:
@@ -90,6 +105,13 @@ def _opened(folder: Path) -> Iterator[int]:
         raise BundleError(f"{folder}: {error}") from None
     finally:
         os.close(descriptor)
+
+
+def _read_signature(folder: int) -> bytes:
+    signature = _read_regular(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
+    if len(signature) != SIGNATURE_BYTES:
+        raise BundleError(f"{SIGNATURE_NAME}: has {len(signature)} bytes, a signature has {SIGNATURE_BYTES}")
+    return signature
 
 
 def _read_verified(folder: int, name: str, entry: FileEntry) -> bytes:

@@ -11,6 +11,7 @@ from edge.errors import BundleError
 from edge.inference.bundle import open_bundle, shipped_bundle
 from edge.inference.manifest import Quantization
 from edge.inference.runtime import open_interpreter
+from edge.inference.signature import TrustedKeys
 
 SIDE_PX = 48
 INPUT_SHAPE = (1, SIDE_PX, SIDE_PX, 1)
@@ -88,7 +89,12 @@ class TfliteClassifier:
 
 
 def load_classifier(
-    folder: Path | None = None, kind: str = "cnn", threads: int = 1, runtime: str | None = None
+    folder: Path | None = None,
+    kind: str = "cnn",
+    threads: int = 1,
+    runtime: str | None = None,
+    *,
+    keys: TrustedKeys | None = None,
 ) -> Classifier:
     """Open a bundle, verify it, and make one of its models ready to run.
 
@@ -102,13 +108,15 @@ def load_classifier(
         CPU threads that the network may use.
     runtime
         A key of `edge.inference.runtime.RUNTIMES`; None takes the best that is installed.
+    keys
+        One of them must have signed the bundle; None takes any bundle.
 
     Raises
     ------
     BundleError
         The bundle is refused, holds no such model, or no runtime can run it.
     """
-    bundle = open_bundle(folder or shipped_bundle())
+    bundle = open_bundle(folder or shipped_bundle(), keys)
     entry = bundle.manifest.models.get(kind)
     if entry is None:
         raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {', '.join(bundle.manifest.models)}")

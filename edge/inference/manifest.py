@@ -13,6 +13,8 @@ SCHEMA = 1
 """Grows when a device of today would misread a bundle of tomorrow."""
 
 MANIFEST_NAME = "manifest.json"
+RESERVED_NAMES = (MANIFEST_NAME, "manifest.sig")
+"""Files of every bundle that its manifest does not list."""
 MAX_MANIFEST_BYTES = 64 * 1024
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 16
@@ -24,7 +26,8 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 Quantization = Literal["int8", "float16", "dynamic", "none"]
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a file of a bundle may be called: one name, no folder, on any file system."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,7 +151,7 @@ def _check_meaning(manifest: Manifest) -> None:
         if found != known:
             raise BundleError(f"{MANIFEST_NAME}: made for version {found} of the {what}, this version has {known}")
     for name in manifest.files:
-        if not _FILE_NAME.fullmatch(name) or name == MANIFEST_NAME:
+        if not FILE_NAME.fullmatch(name) or name in RESERVED_NAMES:
             raise BundleError(f"{MANIFEST_NAME}: {name!r} is no name for a file of a bundle")
     for kind, model in manifest.models.items():
         if model.file not in manifest.files:

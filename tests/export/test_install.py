@@ -1,12 +1,17 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError, UsageError
 from edge.faces.chip import CHIP_VERSION
+from edge.inference import open_bundle, shipped_bundle
 from edge.inference.manifest import Accuracy, Figure, InputEntry, Manifest, ModelEntry
+from edge.inference.signature import load_trusted_keys
 from export.install import file_entries, install
+from export.sign import load_signer
+from tests.edge.bundles.conftest import make_key_pair
 
 
 def manifest(files: dict[str, bytes]) -> Manifest:
@@ -44,3 +49,21 @@ def test_a_link_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "default").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="is no folder"):
         install(tmp_path / "default", manifest({"cnn.tflite": b"x"}), {"cnn.tflite": b"x"})
+
+
+def test_a_signature_is_of_the_manifest_that_was_written(tmp_path: Path) -> None:
+    bundle = open_bundle(shipped_bundle())
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    pair = make_key_pair(tmp_path)
+    install(tmp_path / "default", bundle.manifest, files, load_signer(pair.private))
+    assert open_bundle(tmp_path / "default", load_trusted_keys(str(pair.public))).signature is not None
+
+
+def test_the_bundle_before_is_kept_and_the_one_before_that_is_not(tmp_path: Path) -> None:
+    bundle = open_bundle(shipped_bundle())
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    for name in ("first", "second", "third"):
+        install(tmp_path / "default", msgspec.structs.replace(bundle.manifest, name=name), files)
+    assert open_bundle(tmp_path / "default").manifest.name == "third"
+    assert open_bundle(tmp_path / "default.previous").manifest.name == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["default", "default.previous"]

@@ -1,0 +1,103 @@
+"""The file operations that an install is made of, one method each: a test cuts the power between any two."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.errors import BundleError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+"""renameat2(2)"""
+
+
+class Files:
+    """What an install does to the disk. Each method is one step; nothing is on the disk for sure before its `sync`."""
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder that others may read; its parent must be there."""
+        path.mkdir()
+        path.chmod(0o755)
+
+    def write(self, path: Path, content: Iterable[bytes]) -> None:
+        """Write a new file that others may read; one that is there already is never written into."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            for part in content:
+                file.write(part)
+            os.fchmod(file.fileno(), 0o644)
+
+    def sync(self, path: Path) -> None:
+        """Return once a file's content, or the names in a folder, are on the disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename; a file that had the new name is replaced in the same moment."""
+        old.rename(new)
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Let two folders change names in one moment; in three where the file system cannot (FAT, NFS)."""
+        try:
+            _exchange(one, other)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            between = one.with_name(f"{one.name}.exchanged")
+            other.rename(between)
+            one.rename(other)
+            between.rename(one)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with all that is in it."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def write_folder(files: Files, folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:
+    """Make a folder with these files, all of it on the disk when this returns, except the folder's own name."""
+    files.make_folder(folder)
+    for name, content in contents:
+        files.write(folder / name, [content])
+        files.sync(folder / name)
+    files.sync(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one that changes what is in a folder; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    BundleError
+        Another process has the lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BundleError(f"{folder}: another install is at work here; try again when it is done") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    rename = getattr(libc, "renameat2", None)  # glibc since 2.28
+    if rename is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one), None, str(other))
