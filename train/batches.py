@@ -1,12 +1,13 @@
 """What a network sees in a step of training: augmented pictures, soft targets, a weight a picture."""
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from train.augment import augment
-from train.dataset import Dataset
+from train.dataset import PARTS, Dataset
 from train.fit_settings import FitSettings
 
 
@@ -20,7 +21,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     def __init__(self, dataset: Dataset, settings: FitSettings) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self._settings = settings
-        self._rows = dataset.select("train")
+        self._rows = trained_rows(dataset, settings)
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
         self._weights = square_root_weights(dataset.labels[self._rows])
@@ -42,6 +43,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         batch = order[index * self._settings.batch : (index + 1) * self._settings.batch]
         rng = np.random.default_rng([self._settings.seed, epoch, index])
         images = augment(self._images[self._rows[batch]], rng, self._settings.augmentation)
+        side = self._settings.side_px(epoch)
+        if side is not None:
+            images = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
         return images[..., None], self._targets[batch], self._weights[batch]
 
 
@@ -50,21 +54,33 @@ def steps_per_epoch(pictures: int, batch: int) -> int:
     return max(1, pictures // batch)
 
 
+def trained_rows(dataset: Dataset, settings: FitSettings) -> NDArray[np.intp]:
+    """Rows of the training part that a run sees: those of the five emotions, and with ``other_classes`` more."""
+    rows = dataset.select("train")
+    if not settings.other_classes or dataset.votes is None:
+        return rows
+    others = (dataset.parts == PARTS.index("train")) & (dataset.labels < 0) & (dataset.votes.sum(axis=1) > 0)
+    return np.sort(np.concatenate([rows, np.flatnonzero(others)]))
+
+
 def soft_targets(dataset: Dataset, rows: NDArray[np.intp], settings: FitSettings) -> NDArray[np.float32]:
-    """Return targets [n, 5] that sum to 1: label and votes mixed, then smoothed."""
+    """Return targets [n, 5] that sum to 1: label and votes mixed, then smoothed; votes alone where no label fits."""
     target = np.eye(len(EMOTIONS), dtype=np.float32)[dataset.labels[rows]]
     if dataset.votes is not None:
         votes = dataset.votes[rows]
         voted = votes.sum(axis=1, keepdims=True) > 0
-        mixed = (1 - settings.vote_share) * target + settings.vote_share * votes
-        target = np.where(voted, mixed, target)
+        share = np.where(dataset.labels[rows, None] < 0, 1.0, settings.vote_share)
+        target = np.where(voted, (1 - share) * target + share * votes, target)
     smoothing = settings.label_smoothing
     return np.asarray((1 - smoothing) * target + smoothing / len(EMOTIONS), dtype=np.float32)
 
 
 def square_root_weights(labels: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Return a weight a picture: the inverse square root of its class's size, mean 1."""
-    counts = np.bincount(labels, minlength=len(EMOTIONS)).astype(np.float64)
+    """Return a weight a picture: the inverse square root of its class's size, mean 1; 1 without a class (-1)."""
+    known = labels >= 0
+    counts = np.bincount(labels[known], minlength=len(EMOTIONS)).astype(np.float64)
     weights = 1 / np.sqrt(np.maximum(counts, 1))
-    chosen = weights[labels]
-    return np.asarray(chosen / chosen.mean(), dtype=np.float32)
+    chosen = weights[labels[known]]
+    result = np.ones(len(labels), dtype=np.float32)
+    result[known] = chosen / chosen.mean()
+    return result

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 from train.batches import Batches
+from train.csv_rows import SIDE_PX
 from train.dataset import Dataset
 from train.evaluation import softmax, summarise
 from train.fit_settings import FitSettings
@@ -65,15 +66,19 @@ def fit(
     done = _restore(model, run / "checkpoint.keras", steps=len(batches)) if interrupted else 0
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
-    if done < settings.epochs:
-        model.fit(
-            batches,
-            initial_epoch=done,
-            epochs=settings.epochs,
-            shuffle=False,  # it would shuffle the order of the batches, from Python's global generator
-            verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[_StartEpoch(batches, settings.seed), _Checkpoint(dataset, run, settings.epochs, report)],
-        )
+    for begin, end in settings.phases():
+        if done < end:
+            batches.start_epoch(max(done, begin))  # Keras looks at the first batch before the epoch begins
+            model.fit(
+                batches,
+                initial_epoch=max(done, begin),
+                epochs=end,
+                shuffle=False,  # it would shuffle the order of the batches, from Python's global generator
+                verbose=1 if sys.stdout.isatty() else 2,
+                callbacks=[_StartEpoch(batches, settings.seed), _Checkpoint(dataset, run, settings.epochs, report)],
+            )
+            if end < settings.epochs:  # Keras has put the averaged weights in place; those before go on
+                _restore(model, run / "checkpoint.keras", steps=len(batches))
     # Keras does it at the end of `fit`; a run that was complete before this call has not been there.
     model.optimizer.finalize_variable_values(model.trainable_variables)
     result = summarise(predict(model, dataset, "validation"), dataset.labels[dataset.select("validation")])
@@ -173,7 +178,9 @@ def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
 
 
 def _without_optimizer(model: keras.Model) -> keras.Model:
-    plain = type(model).from_config(model.get_config())
+    config = model.get_config()
+    config["layers"][0]["config"]["batch_shape"] = (None, SIDE_PX, SIDE_PX, 1)  # it may have taken any size
+    plain = type(model).from_config(config)
     plain.set_weights(model.get_weights())
     return plain
 

@@ -25,6 +25,11 @@ class FitSettings:
     label_smoothing: float = 0.05
     average_momentum: float = 0.998
     """of the exponential average of the weights, a step; the averaged weights are the result"""
+    other_classes: bool = False
+    """train on faces of no emotion of ours too (disgust, fear), where they have votes: on those alone"""
+    growing_sides: tuple[tuple[float, int], ...] = ()
+    """(share of the epochs, side in pixels), ascending: pictures are shrunk to that side until then, whole after the
+    last; a third of the work or less at first (progressive resizing, Tan and Le 2021, arXiv:2104.00298)"""
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -32,3 +37,17 @@ class FitSettings:
         for name, least in (("epochs", 1), ("batch", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        shares = [share for share, _ in self.growing_sides]
+        if shares != sorted(shares) or not all(0 < s <= 1 and 16 <= px <= 48 for s, px in self.growing_sides):
+            raise UsageError(
+                f"growing_sides must be ascending shares 0..1 with sides of 16..48, found {self.growing_sides}"
+            )
+
+    def side_px(self, epoch: int) -> int | None:
+        """Side that pictures are shrunk to in an epoch (0 is the first); None is not at all."""
+        return next((side for share, side in self.growing_sides if epoch < share * self.epochs), None)
+
+    def phases(self) -> list[tuple[int, int]]:
+        """(first epoch, epoch after the last) of each stretch whose pictures have one size."""
+        starts = [e for e in range(self.epochs) if e == 0 or self.side_px(e) != self.side_px(e - 1)]
+        return list(zip(starts, [*starts[1:], self.epochs], strict=True))

@@ -24,6 +24,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from train.fit import fit, predict
     from train.networks import DeviceCnnShape, count_macs, device_cnn
+    from train.vgg import vgg16
 
 pytestmark = [
     pytest.mark.training,
@@ -171,6 +172,20 @@ def test_the_network_that_ships_stays_within_its_budget() -> None:
     assert model.output_shape == (None, 5)
     assert model.count_params() == 464_645
     assert count_macs(model) < 60_000_000
+
+
+def test_vgg16_has_the_layout_and_the_size_of_vgg16() -> None:
+    full = vgg16()
+    convolutions = [layer for layer in full.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+    assert 14_500_000 < full.count_params() < 15_000_000
+    assert count_macs(full) == pytest.approx(702e6, rel=0.01)
+
+
+def test_a_network_trained_on_growing_pictures_takes_whole_ones(dataset: Dataset, tmp_path: Path) -> None:
+    settings = FitSettings(epochs=2, batch=40, growing_sides=((0.5, 32),), augmentation=GENTLE)
+    fit(lambda: vgg16(width=1 / 16, side_px=None), dataset, tmp_path / "run", settings)
+    assert score(tmp_path / "run", dataset.images[:3]).shape == (3, 5)
 
 
 def test_scoring_refuses_what_is_no_model_for_faces(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""What a step of training sees: which pictures, at what size, with which targets."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from edge.errors import UsageError
+from train.backend import choose_backend
+from train.dataset import PARTS, Dataset
+from train.fit_settings import FitSettings
+
+choose_backend()
+with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
+    warnings.simplefilter("ignore")
+    pytest.importorskip("keras", reason="needs the train extra")
+    from train.batches import Batches, soft_targets, square_root_weights, trained_rows
+
+
+@pytest.fixture
+def voted(dataset: Dataset) -> Dataset:
+    """Twenty training pictures are of other classes: half of them with votes for happy and sad, half without any."""
+    labels = dataset.labels.copy()
+    labels[:20] = -1
+    votes = np.zeros((len(labels), 5), dtype=np.float32)
+    votes[:10] = [0, 0.5, 0.5, 0, 0]
+    votes[20:] = np.eye(5, dtype=np.float32)[4]
+    return Dataset(dataset.images, labels, dataset.parts, votes, {})
+
+
+def test_other_classes_join_only_with_votes_and_only_when_asked(voted: Dataset) -> None:
+    train = np.flatnonzero(voted.parts == PARTS.index("train"))
+    np.testing.assert_array_equal(trained_rows(voted, FitSettings()), train[20:])
+    rows = trained_rows(voted, FitSettings(other_classes=True))
+    np.testing.assert_array_equal(rows, np.concatenate([train[:10], train[20:]]))
+
+
+def test_targets_mix_label_and_votes_and_take_votes_alone_where_no_label_fits(voted: Dataset) -> None:
+    settings = FitSettings(vote_share=0.25, label_smoothing=0.0, other_classes=True)
+    targets = soft_targets(voted, np.array([0, 20]), settings)
+    np.testing.assert_allclose(targets[0], [0, 0.5, 0.5, 0, 0])
+    label = int(voted.labels[20])
+    np.testing.assert_allclose(targets[1], 0.75 * np.eye(5)[label] + 0.25 * np.eye(5)[4])
+
+
+def test_a_picture_without_a_class_weighs_one_and_a_rare_class_more_than_a_common_one() -> None:
+    weights = square_root_weights(np.array([0] * 16 + [1] * 4 + [-1], dtype=np.int8))
+    assert weights[-1] == 1
+    assert weights[:20].mean() == pytest.approx(1)
+    assert weights[16] / weights[0] == pytest.approx(2)
+
+
+def test_pictures_grow_with_the_epochs(dataset: Dataset) -> None:
+    batches = Batches(dataset, FitSettings(epochs=4, batch=8, growing_sides=((0.5, 16), (0.75, 32))))
+    sides = []
+    for epoch in range(4):
+        batches.start_epoch(epoch)
+        sides.append(batches[0][0].shape[1:])
+    assert sides == [(16, 16, 1), (16, 16, 1), (32, 32, 1), (48, 48, 1)]
+
+
+@pytest.mark.parametrize("sides", [((0.5, 64),), ((0.5, 4),), ((0.8, 32), (0.5, 40)), ((1.2, 32),)])
+def test_sides_that_make_no_sense_are_refused(sides: tuple[tuple[float, int], ...]) -> None:
+    with pytest.raises(UsageError, match="growing_sides"):
+        FitSettings(growing_sides=sides)
