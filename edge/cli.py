@@ -123,6 +123,28 @@ def classify(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: emotion-edge bench --camera file:clip.mp4 --json")
+def bench(
+    camera: Annotated[str | None, typer.Option(help="As for run; a clip is looked at once, every frame.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many; a live camera needs it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the table.")] = False,
+    config: Config = None,
+    bundle: Bundle = None,
+) -> None:
+    """Measure what a frame costs here, stage by stage, in the daemon's own loop; nothing is sent to a broker."""
+    import msgspec
+    from rich.console import Console
+
+    from edge.bench import run_bench, show
+    from edge.settings import load_settings
+
+    result = run_bench(load_settings(config, flags={"camera": camera, "bundle": bundle}), frames=frames)
+    if as_json:
+        typer.echo(msgspec.json.encode(result))
+    else:
+        show(result, Console())
+
+
 @app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --password-file ~/.mqtt-password")
 def watch(
     mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",

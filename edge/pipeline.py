@@ -41,9 +41,10 @@ class Pipeline:
         classifier: Classifier,
         landmarks: LandmarkPredictor,
         detector: FaceDetector | None = None,
+        stages: Stages | None = None,
     ) -> None:
         self.classifier = classifier
-        self.stages = Stages()
+        self.stages = stages or Stages()
         self._landmarks = landmarks
         self._detector = detector or FaceDetector()
         self._settings = faces
@@ -58,7 +59,9 @@ class Pipeline:
         with self.stages.measure("total"):
             with self.stages.measure("detect"):
                 sightings = self._tracker.update(frame)
-            return self._score(frame.luma, ((seen.visit, seen.box) for seen in sightings))
+            scored = self._score(frame.luma, ((seen.visit, seen.box) for seen in sightings))
+        self.stages.end_frame()
+        return scored
 
     def look(self, luma: NDArray[np.uint8]) -> list[ScoredFace]:
         """Faces of one still picture, uint8 [height, width], the largest first."""
@@ -70,12 +73,13 @@ class Pipeline:
             faces = [Face(visit, box, self._landmarks.points(luma, box)) for visit, box in boxes]
         if not faces:
             return []
-        with self.stages.measure("classify"):
+        with self.stages.measure("chip"):
             chips = np.stack([face_chip(luma, face.landmarks) for face in faces])
+        with self.stages.measure("classify"):
             return list(zip(faces, self.classifier.scores(chips), strict=True))
 
 
-def load_pipeline(settings: Settings) -> Pipeline:
+def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:
     """Load the models that the settings name.
 
     Raises
@@ -85,11 +89,16 @@ def load_pipeline(settings: Settings) -> Pipeline:
     BundleError, LandmarkModelError
         A model is missing, damaged or does not fit.
     """
+    import cv2
+
+    # OpenCV's pool costs more than it gives on pictures of a few hundred pixels: its threads wait by spinning.
+    cv2.setNumThreads(1)
     bundle = Path(settings.bundle) if settings.bundle else None
     return Pipeline(
         faces=settings.faces,
         classifier=load_classifier(bundle, settings.classifier, keys=load_trusted_keys(settings.bundle_key)),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
+        stages=stages,
     )
 
 

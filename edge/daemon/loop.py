@@ -15,7 +15,7 @@ from edge.events.payloads import EmotionEvent, State
 from edge.frames import Frame
 from edge.mqtt.identifiers import time_synced, utc_time, uuid7
 from edge.mqtt.seam import EventPublisher
-from edge.pipeline import Pipeline
+from edge.pipeline import Pipeline, ScoredFace
 from edge.settings import Settings
 
 FRAME_TIMEOUT_S = 5.0
@@ -95,17 +95,24 @@ class Daemon:
                 if not self._stop.is_set():
                     log.info("the camera has come to its end after %d frames", self._frames)
                 return
-            self._look(frame)
+            self.look(frame)
             notify_systemd("WATCHDOG=1")
 
-    def _look(self, frame: Frame) -> None:
+    def look(self, frame: Frame) -> list[ScoredFace]:
+        """Take in one frame and publish what happened in it; return its faces."""
         faces = self._pipeline.follow(frame)
         self._frames += 1
         self._frame_s = frame.time_s
-        moments = self._episodes.update(faces, frame.time_s)
+        with self._pipeline.stages.measure("smooth"):
+            moments = self._episodes.update(faces, frame.time_s)
+        with self._pipeline.stages.measure("publish"):
+            self._tell(moments, seen=bool(faces))
+        return faces
+
+    def _tell(self, moments: list[Moment], *, seen: bool) -> None:
         for moment in moments:
             self._publish(moment)
-        is_stale = bool(faces) and self._clock.monotonic() >= self._state_due_s
+        is_stale = seen and self._clock.monotonic() >= self._state_due_s
         if moments or is_stale or self._frames == 1:
             self._publish_state("ok")
         if self._health.is_due():

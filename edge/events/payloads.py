@@ -74,6 +74,7 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     detect_ms: float
     landmarks_ms: float
+    chip_ms: float
     classify_ms: float
     total_ms: float
 

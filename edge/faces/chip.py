@@ -4,6 +4,8 @@ A similarity transform puts the eye centres and the mouth centre where FER2013's
 measurement, not a taste: ``benchmarks/chip_geometry.py`` makes it, ``docs/faces.md`` keeps it with its date.
 """
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,12 @@ TARGET = np.array([(14.85, 18.31), (31.84, 18.07), (23.54, 37.17)])
 """Mean left-eye, right-eye and mouth centres of FER2013, in pixels of 48 (left and right as in the picture)."""
 
 _LEFT_EYE, _RIGHT_EYE, _MOUTH = slice(36, 42), slice(42, 48), slice(48, 60)
+_ANCHOR_WEIGHTS = np.zeros((3, 68))
+for _row, _part in enumerate((_LEFT_EYE, _RIGHT_EYE, _MOUTH)):
+    _ANCHOR_WEIGHTS[_row, _part] = 1 / (_part.stop - _part.start)
+_TARGET_MIDDLE = complex(*TARGET.mean(axis=0))
+_TARGET_CENTRED = [complex(*point) - _TARGET_MIDDLE for point in TARGET]
+_CORNERS = (0j, complex(CHIP_PX, 0), complex(CHIP_PX, CHIP_PX), complex(0, CHIP_PX))
 
 
 def face_chip(luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -32,48 +40,63 @@ def face_chip(luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArra
     -------
     uint8 [48, 48].
     """
-    matrix = chip_transform(landmarks)
-    scale = float(np.hypot(matrix[0, 0], matrix[0, 1]))
-    if scale < 1:
-        luma, matrix = _shrink(luma, matrix, scale)
+    turn, shift = _similarity(landmarks)
+    matrix = _matrix(turn, shift)
+    if abs(turn) < 1:
+        luma, matrix = _shrink(luma, turn, shift)
     chip = cv2.warpAffine(luma, matrix, (CHIP_PX, CHIP_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(chip, dtype=np.uint8)
 
 
 def chip_transform(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the 2x3 matrix from frame to chip pixels: least squares over three points, scale and turn only."""
-    points = anchor_points(landmarks)
-    source = points[:, 0] + 1j * points[:, 1]
-    target = TARGET[:, 0] + 1j * TARGET[:, 1]
-    centred = source - source.mean()
-    spread = float((np.abs(centred) ** 2).sum())
-    turn = (np.conj(centred) @ (target - target.mean())) / spread if spread > 0 else 1.0 + 0j
-    if abs(turn) < 1e-6:
-        turn = 1.0 + 0j
-    shift = target.mean() - turn * source.mean()
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    return _matrix(*_similarity(landmarks))
 
 
 def anchor_points(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     """Left-eye, right-eye and mouth centres [3, 2] of 68 points."""
-    means = [landmarks[part].mean(axis=0) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH)]
-    return np.array(means, dtype=np.float64)
+    return _ANCHOR_WEIGHTS @ landmarks
 
 
-def _shrink(
-    luma: NDArray[np.uint8], matrix: NDArray[np.float64], scale: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+# Points are complex numbers here, and a similarity is p -> turn * p + shift: numpy's calls on arrays of three cost ten
+# times what Python's own arithmetic does, and its linear algebra wakes threads that wait by spinning.
+
+
+def _similarity(landmarks: NDArray[np.float32]) -> tuple[complex, complex]:
+    source = [complex(x, y) for x, y in anchor_points(landmarks).tolist()]
+    middle = sum(source) / 3
+    spread = sum(abs(point - middle) ** 2 for point in source)
+    turn = 1 + 0j
+    if spread > 0:
+        turn = sum((s - middle).conjugate() * t for s, t in zip(source, _TARGET_CENTRED, strict=True)) / spread
+    if abs(turn) < 1e-6:
+        turn = 1 + 0j
+    return turn, _TARGET_MIDDLE - turn * middle
+
+
+def _matrix(turn: complex, shift: complex, step: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float64]:
+    across, down = step
+    return np.array(
+        [[turn.real * across, -turn.imag * down, shift.real], [turn.imag * across, turn.real * down, shift.imag]]
+    )
+
+
+def _shrink(luma: NDArray[np.uint8], turn: complex, shift: complex) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Average the chip's neighbourhood down first: a linear warp alone would skip pixels, and noise would flicker."""
-    corners = np.array([(0, 0), (CHIP_PX, 0), (CHIP_PX, CHIP_PX), (0, CHIP_PX)], dtype=np.float64)
-    inverse = np.linalg.inv(matrix[:, :2])
-    reach = (corners - matrix[:, 2]) @ inverse.T
+    reach = [(corner - shift) / turn for corner in _CORNERS]
+    across, down = [point.real for point in reach], [point.imag for point in reach]
     height, width = luma.shape
-    left, top = (int(v) for v in np.clip(np.floor(reach.min(axis=0)) - 2, 0, (width - 1, height - 1)))
-    right, bottom = (int(v) for v in np.clip(np.ceil(reach.max(axis=0)) + 2, (left + 1, top + 1), (width, height)))
+    left, top = _within(math.floor(min(across)) - 2, 0, width - 1), _within(math.floor(min(down)) - 2, 0, height - 1)
+    right = _within(math.ceil(max(across)) + 2, left + 1, width)
+    bottom = _within(math.ceil(max(down)) + 2, top + 1, height)
+    scale = abs(turn)
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
     small = cv2.resize(luma[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
     # Pixel centres: x_frame = (x_small + 0.5) * step - 0.5 + left
-    step = np.array([(right - left) / size[0], (bottom - top) / size[1]])
-    offset = 0.5 * step - 0.5 + np.array([left, top])
-    linear = matrix[:, :2] * step
-    return np.asarray(small, np.uint8), np.column_stack([linear, matrix[:, :2] @ offset + matrix[:, 2]])
+    step = ((right - left) / size[0], (bottom - top) / size[1])
+    offset = complex(0.5 * step[0] - 0.5 + left, 0.5 * step[1] - 0.5 + top)
+    return np.asarray(small, np.uint8), _matrix(turn, turn * offset + shift, step)
+
+
+def _within(value: int, least: int, most: int) -> int:
+    return min(max(value, least), most)

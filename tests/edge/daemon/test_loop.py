@@ -90,7 +90,7 @@ def test_an_empty_scene_is_no_event_and_says_that_it_is_seen() -> None:
 def test_health_is_told_at_once_and_then_by_the_clock() -> None:
     run = Run(clip(0), {}, FakePublisher())
     for index in range(100):
-        run.daemon._look(make_frame(index))
+        run.daemon.look(make_frame(index))
         run.clock.pass_time(1.0)
     healths = run.publisher.healths
     assert [health.frames for health in healths] == [1, 31, 61, 91]
@@ -111,13 +111,13 @@ def test_stop_ends_a_run_that_waits_for_a_silent_camera() -> None:
     frame_taken = threading.Event()
     camera = FakeCamera(make_frame(0), threading.Event(), live=True)
     run = Run(camera, {}, FakePublisher())
-    look = run.daemon._look
+    look = run.daemon.look
 
-    def look_and_tell(frame: Frame) -> None:
-        look(frame)
+    def look_and_tell(frame: Frame) -> list[ScoredFace]:
         frame_taken.set()
+        return look(frame)
 
-    run.daemon._look = look_and_tell  # type: ignore[method-assign]
+    run.daemon.look = look_and_tell  # type: ignore[method-assign]
     thread = threading.Thread(target=run.daemon.run)
     thread.start()
     assert frame_taken.wait(10)

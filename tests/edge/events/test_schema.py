@@ -22,7 +22,7 @@ FACE: dict[str, Any] = {
     "scores": SCORES,
     "duration_s": 0.0,
 }
-TIMES = StageTimes(detect_ms=1, landmarks_ms=1, classify_ms=1, total_ms=3)
+TIMES = StageTimes(detect_ms=1, landmarks_ms=1, chip_ms=1, classify_ms=1, total_ms=3)
 EXAMPLES: dict[str, msgspec.Struct] = {
     "event": EmotionEvent(
         event_type="face_appeared",

@@ -1,0 +1,72 @@
+"""The benchmark runs the daemon's own loop and tells what it saw."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from edge.bench import run_bench
+from edge.cli import app
+from edge.cli_support import run
+from edge.errors import CameraError
+from edge.instructions import InstructionCounter
+from edge.settings import Settings
+from edge.stages import Stages, percentile
+
+
+def test_it_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    assert run(app, ["bench", "--camera", "demo:?pace=fast", "--frames", "70", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["frames"], result["width"], result["height"], result["visits"]) == (70, 640, 480, 1)
+    assert 0.1 < result["face_recall"] < 1
+    stages = result["stages"]
+    assert list(stages) == ["capture", "detect", "landmarks", "chip", "classify", "smooth", "publish", "total"]
+    assert stages["total"]["frames"] == stages["capture"]["frames"] == 70
+    assert stages["chip"]["frames"] >= round(70 * result["face_recall"])
+    parts = sum(stages[name]["cpu_ms_per_frame"] for name in ("total", "smooth", "publish"))
+    assert result["cpu_ms_per_frame"] >= 0.9 * parts > 0
+    assert (result["instructions_per_frame"] is None) == (result["instructions_note"] is not None)
+
+
+def test_the_table_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    assert run(app, ["bench", "--camera", "demo:?pace=fast", "--frames", "3"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("3 frames of 640x480", "landmarks", "classify", "CPU a frame", "peak memory"):
+        assert word in shown
+
+
+def test_a_clip_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(CameraError, match="no such clip"):
+        run_bench(Settings(camera="file:/nowhere.mp4"))
+
+
+def test_parts_of_a_stage_add_up_within_a_frame() -> None:
+    stages = Stages(kept=2, with_cpu=True)
+    for _ in range(3):
+        for _ in range(4):
+            with stages.measure("chip"):
+                np.ones((50, 50)).sum()
+        stages.end_frame()
+    assert len(stages.wall_ms("chip")) == len(stages.cpu_ms("chip")) == 2
+    assert min(stages.wall_ms("chip")) > 0
+    assert stages.wall_ms("detect") == []
+    assert stages.medians() is None
+
+
+def test_percentiles() -> None:
+    assert percentile([], 95) == 0
+    assert percentile([float(n) for n in range(101)], 95) == pytest.approx(95)
+
+
+def test_instructions_are_counted_or_the_reason_is_told() -> None:
+    counter = InstructionCounter.open()
+    if isinstance(counter, str):
+        assert counter
+        return
+    before = counter.read()
+    math.fsum(range(100_000))
+    assert counter.read() - before > 100_000
+    counter.close()
