@@ -18,6 +18,7 @@ Config = Annotated[
     typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
 ]
 Bundle = Annotated[str | None, typer.Option(help="Folder of a model bundle; the one that ships if not given.")]
+Classifier = Annotated[str | None, typer.Option(help="Which model decides: cnn, vgg, knn or ensemble.")]
 
 
 class Form(StrEnum):
@@ -49,13 +50,21 @@ def run_command(
     mqtt: Annotated[str | None, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = None,
     device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
     bundle: Bundle = None,
+    classifier: Classifier = None,
     state_dir: Annotated[str | None, typer.Option(help="Folder of the outbox.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
 ) -> None:
     """Run the daemon: camera, faces, emotions, events."""
     from edge.settings import load_settings
 
-    flags = {"camera": camera, "mqtt.url": mqtt, "device": device, "bundle": bundle, "state_dir": state_dir}
+    flags = {
+        "camera": camera,
+        "mqtt.url": mqtt,
+        "device": device,
+        "bundle": bundle,
+        "classifier": classifier,
+        "state_dir": state_dir,
+    }
     settings = load_settings(config, flags=flags)
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO,
@@ -90,6 +99,7 @@ def classify(
     form: Annotated[Form, typer.Option("--format", help="json lines, or csv with a row a face.")] = Form.JSON,
     config: Config = None,
     bundle: Bundle = None,
+    classifier: Classifier = None,
 ) -> None:
     """Say how the faces in pictures and clips feel: one line a picture, one line a frame of a clip.
 
@@ -102,7 +112,7 @@ def classify(
     from edge.pipeline import load_pipeline
     from edge.settings import load_settings
 
-    settings = load_settings(config, flags={"bundle": bundle})
+    settings = load_settings(config, flags={"bundle": bundle, "classifier": classifier})
     failed: list[EmotionEdgeError] = []
 
     def fail(error: EmotionEdgeError) -> None:

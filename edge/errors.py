@@ -6,6 +6,7 @@
     ├── UsageError                   exit 2   a command line that asks for the impossible
     ├── ConfigError                  exit 78  settings that are wrong; starting again changes nothing
     ├── BundleError                  exit 78  a model bundle that is missing, damaged, unknown or refused
+    │   └── ModelLibraryError        exit 78  a library that a model needs is missing, or cannot read it; others can run
     ├── LandmarkModelError           exit 78  a landmark predictor that is missing or no 68-point model
     ├── CameraError                  exit 69  a camera, clip or folder that cannot be opened or stopped giving frames
     ├── ImageError                   exit 1   a picture that cannot be read; the others go on
@@ -37,6 +38,12 @@ class ConfigError(EmotionEdgeError):
 
 class BundleError(EmotionEdgeError):
     """A model bundle that is missing, damaged, unknown or refused; names the file."""
+
+    exit_code = 78
+
+
+class ModelLibraryError(BundleError):
+    """A library that a model needs is missing, or of a version that cannot read it; other models can run."""
 
     exit_code = 78
 

@@ -1,18 +1,20 @@
 """A frame in, faces with scores out: the work that the daemon, the benchmark and ``classify`` share."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import ModelLibraryError
 from edge.faces.chip import face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.tracker import FaceTracker
 from edge.faces.types import Box, Face
 from edge.frames import Frame
-from edge.inference.classifier import Classifier, load_classifier
+from edge.inference import Classifier, load_classifier, load_network, open_bundle, shipped_bundle
 from edge.inference.signature import load_trusted_keys
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
@@ -20,6 +22,8 @@ from edge.stages import Stages
 STILL_PIXELS = 4_000_000
 """A still picture is doubled, or shrunk, until it has about this many pixels when it is searched: faces from 20 px in a
 small one, and a second or so for a large one."""
+
+log = logging.getLogger(__name__)
 
 ScoredFace = tuple[Face, NDArray[np.float32]]
 """a face, and its scores [5]"""
@@ -75,8 +79,9 @@ class Pipeline:
             return []
         with self.stages.measure("chip"):
             chips = np.stack([face_chip(luma, face.landmarks) for face in faces])
+            points = np.stack([face.landmarks for face in faces])
         with self.stages.measure("classify"):
-            return list(zip(faces, self.classifier.scores(chips), strict=True))
+            return list(zip(faces, self.classifier.scores(chips, points), strict=True))
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:
@@ -93,13 +98,24 @@ def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:
 
     # OpenCV's pool costs more than it gives on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
-    bundle = Path(settings.bundle) if settings.bundle else None
     return Pipeline(
         faces=settings.faces,
-        classifier=load_classifier(bundle, settings.classifier, keys=load_trusted_keys(settings.bundle_key)),
+        classifier=_load_classifier(settings),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
         stages=stages,
     )
+
+
+def _load_classifier(settings: Settings) -> Classifier:
+    """Load what was chosen; or a network of the same bundle, where only a library is missing for it."""
+    folder = Path(settings.bundle) if settings.bundle else None
+    keys = load_trusted_keys(settings.bundle_key)
+    try:
+        return load_classifier(folder, settings.classifier, keys=keys)
+    except ModelLibraryError as error:
+        network = load_network(open_bundle(folder or shipped_bundle(), keys))
+        log.warning("%s; going on with the network of %s", error, network.name)
+        return network
 
 
 def _search_still(detector: FaceDetector, luma: NDArray[np.uint8]) -> list[Box]:

@@ -117,8 +117,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     """folder of a model bundle; empty: the one that ships"""
     bundle_key: str = ""
     """PEM file of Ed25519 public keys: no bundle runs that none of them signed; empty: signatures are not looked at"""
-    classifier: Literal["cnn"] = "cnn"
-    """which model of the bundle decides"""
+    classifier: Literal["cnn", "vgg", "knn", "ensemble"] = "cnn"
+    """which model of the bundle decides: a network, the landmark KNN (needs scikit-learn), or several together"""
     landmarks: str = ""
     """path of any dlib 68-point predictor (.dat); empty: the one that ships"""
     state_dir: str = msgspec.field(default_factory=default_state_dir)

@@ -39,7 +39,7 @@ def install(
     signature = {} if sign is None else {SIGNATURE_NAME: sign(raw)}
 
     def check(folder: Path) -> None:
-        for kind in manifest.models:
+        for kind in manifest.classifiers():
             load_classifier(folder, kind)
 
     install_in_place(out, {**files, MANIFEST_NAME: raw, **signature}, check)

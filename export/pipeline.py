@@ -24,6 +24,7 @@ from edge.inference.manifest import (
     InputEntry,
     Manifest,
     ModelEntry,
+    NetworkKind,
     Quantization,
 )
 from edge.inference.runtime import quiet_stderr
@@ -34,7 +35,7 @@ from train.backend import choose_backend
 from train.dataset import Dataset, load_dataset
 from train.evaluation import Summary, softmax
 
-KIND = "cnn"
+KIND: NetworkKind = "cnn"
 REPRESENTATIVE = 100
 """Training pictures that set the ranges of int8. The number matters little: half-way through a training on FER2013,
 scores on the validation part were off by 0.0031 on average with 50 or 100 of them, 0.0034 with 300, 0.0037 with 1000,

@@ -46,9 +46,9 @@ def score(model: Path, images: NDArray[np.uint8], *, flip: bool = False) -> NDAr
 
 
 def _bundle_scorer(folder: Path) -> Scorer:
-    from edge.inference import load_classifier
+    from edge.inference import load_network, open_bundle
 
-    return load_classifier(folder).scores
+    return load_network(open_bundle(folder)).scores
 
 
 def _keras_file(model: Path) -> Path:

@@ -1,9 +1,10 @@
 """Model bundles and the classifiers in them. Importing this loads no TFLite runtime; `load_classifier` does."""
 
 from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
-from edge.inference.classifier import Classifier, TfliteClassifier, load_classifier
+from edge.inference.classifier import Classifier, load_classifier, load_network
 from edge.inference.manifest import Manifest
 from edge.inference.runtime import available_runtimes, open_interpreter
+from edge.inference.tflite import TfliteClassifier
 
 __all__ = [
     "Bundle",
@@ -12,6 +13,7 @@ __all__ = [
     "TfliteClassifier",
     "available_runtimes",
     "load_classifier",
+    "load_network",
     "open_bundle",
     "open_interpreter",
     "shipped_bundle",

@@ -75,8 +75,8 @@ def open_bundle(folder: Path, keys: TrustedKeys | None = None) -> Bundle:
     return Bundle(folder, manifest, f"{manifest.name}@{hashlib.sha256(raw).hexdigest()[:8]}", raw, signature)
 
 
-def shipped_bundle() -> Path:
-    """Return the folder of the bundle that ships: packaged in an installed wheel, ``models/default`` in a checkout.
+def shipped_bundle(name: str = "default") -> Path:
+    """Return the folder of a bundle that ships: packaged in an installed wheel, ``models/NAME`` in a checkout.
 
     Raises
     ------
@@ -84,11 +84,12 @@ def shipped_bundle() -> Path:
         There is neither.
     """
     package = Path(edge.__file__).resolve().parent
-    for folder in (package / "models/default", package.parent / "models/default"):
+    for folder in (package / "models" / name, package.parent / "models" / name):
         if (folder / MANIFEST_NAME).exists():
             return folder
+    what = "model bundle" if name == "default" else f"{name} bundle"
     raise BundleError(
-        "no model bundle ships with this installation; name one (--bundle DIR) or make one: python -m export --quantize"
+        f"no {what} ships with this installation; name one (--bundle DIR) or make one: python -m export --quantize"
     )
 
 

@@ -1,96 +1,62 @@
-"""Classifiers: face chips in, five scores a face out."""
+"""Classifiers: face chips and landmarks in, five scores a face out."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.emotions import EMOTIONS
 from edge.errors import BundleError
-from edge.inference.bundle import open_bundle, shipped_bundle
-from edge.inference.manifest import Quantization
-from edge.inference.runtime import open_interpreter
+from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
+from edge.inference.manifest import ClassifierKind, NetworkKind
 from edge.inference.signature import TrustedKeys
-
-SIDE_PX = 48
-INPUT_SHAPE = (1, SIDE_PX, SIDE_PX, 1)
-OUTPUT_SHAPE = (1, len(EMOTIONS))
+from edge.inference.tflite import TfliteClassifier
 
 
 class Classifier(Protocol):
     """What the daemon asks how a face feels. Not for use by two threads at once."""
 
     name: str
-    """of the bundle, with its hash; goes into events as ``model``"""
+    """of the bundle, with its hash, and the kind where that is no network; goes into events as ``model``"""
 
-    def scores(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return float32 [n, 5], rows sum to 1, in the order of ``EMOTIONS``, for face chips uint8 [n, 48, 48].
+    def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score faces.
+
+        Parameters
+        ----------
+        chips
+            uint8 [n, 48, 48].
+        points
+            float32 [n, 68, 2]: the same faces' landmarks, in pixels of any scale.
+
+        Returns
+        -------
+        float32 [n, 5], rows sum to 1, in the order of ``EMOTIONS``.
 
         Raises
         ------
         ValueError
-            The chips have another shape or dtype.
+            An array has another shape or dtype.
         """
         ...
 
 
-class TfliteClassifier:
-    """A network that takes one chip at a time; TFLite releases the GIL while it runs.
+class Ensemble:
+    """The weighted mean of several classifiers' scores."""
 
-    Raises
-    ------
-    BundleError
-        No runtime can run the model, or its input or output is not what a model of this quantization has.
-    """
-
-    def __init__(
-        self, model: bytes, *, name: str, quantization: Quantization, threads: int = 1, runtime: str | None = None
-    ) -> None:
+    def __init__(self, members: list[tuple[float, Classifier]], *, name: str) -> None:
         self.name = name
-        self._interpreter = open_interpreter(model, threads, runtime)
-        source = _only(self._interpreter.get_input_details(), "input")
-        result = _only(self._interpreter.get_output_details(), "output")
-        _check("input", source, INPUT_SHAPE, np.uint8)
-        _check("output", result, OUTPUT_SHAPE, np.uint8 if quantization == "int8" else np.float32)
-        self._input, self._output = int(source["index"]), int(result["index"])
-        scale, zero = result["quantization"]
-        if quantization == "int8" and not 0 < scale <= 1:
-            raise BundleError(f"its output has the impossible scale {scale}")
-        self._scale, self._zero = (float(scale), float(zero)) if quantization == "int8" else (1.0, 0.0)
-        self.scores(np.full((1, SIDE_PX, SIDE_PX), 127, dtype=np.uint8))
+        self._members = members
 
-    def scores(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return float32 [n, 5], rows sum to 1, for face chips uint8 [n, 48, 48].
-
-        Raises
-        ------
-        ValueError
-            The chips have another shape or dtype.
-        BundleError
-            The model gives numbers that are no scores.
-        """
-        if chips.shape[1:] != (SIDE_PX, SIDE_PX) or chips.dtype != np.uint8:
-            raise ValueError(f"chips must be uint8 [n, {SIDE_PX}, {SIDE_PX}], found {chips.dtype} {chips.shape}")
-        chips = np.ascontiguousarray(chips)
-        out = np.empty((len(chips), len(EMOTIONS)), dtype=np.float32)
-        for index, chip in enumerate(chips):
-            self._interpreter.set_tensor(self._input, chip.reshape(INPUT_SHAPE))
-            self._interpreter.invoke()
-            out[index] = self._interpreter.get_tensor(self._output)[0]
-        out -= self._zero
-        out *= self._scale
-        total = out.sum(axis=1, keepdims=True)
-        # A softmax rounded to 1/256 sums to within 5/512 of 1; far beyond that the output is something else.
-        if not (np.isfinite(out).all() and (out >= 0).all() and (np.abs(total - 1) < 0.05).all()):
-            raise BundleError("its output is no row of scores that sum to 1")
-        out /= total
-        return out
+    def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return float32 [n, 5], rows sum to 1; see `Classifier.scores`."""
+        mean = sum(weight * member.scores(chips, points) for weight, member in self._members)
+        return np.asarray(mean, dtype=np.float32)
 
 
 def load_classifier(
     folder: Path | None = None,
-    kind: str = "cnn",
+    kind: ClassifierKind = "cnn",
     threads: int = 1,
     runtime: str | None = None,
     *,
@@ -101,11 +67,11 @@ def load_classifier(
     Parameters
     ----------
     folder
-        None takes the bundle that ships.
+        None takes the bundle that ships: for ``vgg`` the one that holds it.
     kind
-        A key of the manifest's ``models``.
+        A model of the bundle, or ``ensemble``: several of them, with the manifest's weights.
     threads
-        CPU threads that the network may use.
+        CPU threads that a network may use.
     runtime
         A key of `edge.inference.runtime.RUNTIMES`; None takes the best that is installed.
     keys
@@ -113,13 +79,30 @@ def load_classifier(
 
     Raises
     ------
+    ModelLibraryError
+        A library that the model needs is missing, or of a version that cannot read it.
     BundleError
         The bundle is refused, holds no such model, or no runtime can run it.
     """
-    bundle = open_bundle(folder or shipped_bundle(), keys)
-    entry = bundle.manifest.models.get(kind)
-    if entry is None:
-        raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {', '.join(bundle.manifest.models)}")
+    bundle = open_bundle(folder or shipped_bundle("vgg" if kind == "vgg" else "default"), keys)
+    if kind not in bundle.manifest.classifiers():
+        there = ", ".join(bundle.manifest.classifiers())
+        raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {there}")
+    return _load(bundle, kind, threads, runtime)
+
+
+def load_network(
+    bundle: Bundle, kind: NetworkKind | None = None, threads: int = 1, runtime: str | None = None
+) -> TfliteClassifier:
+    """Make a network of an open bundle ready to run; the first one where ``kind`` is None.
+
+    Raises
+    ------
+    BundleError
+        No runtime can run it, or it is not what the manifest says.
+    """
+    models = bundle.manifest.models
+    entry = next(iter(models.values())) if kind is None else models[kind]
     try:
         return TfliteClassifier(
             bundle.read(entry.file), name=bundle.identity, quantization=entry.quantization, threads=threads,
@@ -129,15 +112,14 @@ def load_classifier(
         raise BundleError(f"{bundle.folder / entry.file}: {error}") from None
 
 
-def _only(details: list[dict[str, Any]], what: str) -> dict[str, Any]:
-    if len(details) != 1:
-        raise BundleError(f"it has {len(details)} {what}s where 1 is due")
-    return details[0]
+def _load(bundle: Bundle, kind: ClassifierKind, threads: int, runtime: str | None) -> Classifier:
+    if kind == "knn":
+        from edge.inference.landmark_knn import load_landmark_knn
 
-
-def _check(what: str, found: dict[str, Any], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    if tuple(found["shape"]) != shape or found["dtype"] != dtype:
-        kind = np.dtype(found["dtype"]).name
-        raise BundleError(
-            f"its {what} is {kind} {[*map(int, found['shape'])]}, due is {np.dtype(dtype).name} {[*shape]}"
-        )
+        return load_landmark_knn(bundle)
+    if kind == "ensemble":
+        assert bundle.manifest.ensemble is not None
+        weights = bundle.manifest.ensemble.weights
+        members = [(weight, _load(bundle, member, threads, runtime)) for member, weight in weights.items()]
+        return Ensemble(members, name=f"{bundle.identity}/ensemble")
+    return load_network(bundle, kind, threads, runtime)

@@ -25,6 +25,12 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 Quantization = Literal["int8", "float16", "dynamic", "none"]
+NetworkKind = Literal["cnn", "vgg"]
+MemberKind = Literal["cnn", "vgg", "knn"]
+ClassifierKind = Literal["cnn", "vgg", "knn", "ensemble"]
+"""what `classifier` chooses: a model of the bundle, or the weighted mean of several"""
+MAX_KNN_BYTES = 5_000_000
+"""of the pickled landmark KNN"""
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a file of a bundle may be called: one name, no folder, on any file system."""
@@ -58,6 +64,8 @@ class Figure(_Strict, frozen=True, kw_only=True):
     """mean recall over the five emotions"""
     balanced_accuracy_interval: tuple[Share, Share]
     """95 %"""
+    recall: dict[Text, Share] = {}
+    """by emotion; empty in bundles of before 2026-11-23"""
 
 
 class Accuracy(_Strict, frozen=True, kw_only=True):
@@ -74,7 +82,7 @@ class Accuracy(_Strict, frozen=True, kw_only=True):
 
 
 class ModelEntry(_Strict, frozen=True, kw_only=True):
-    """One classifier of the bundle."""
+    """One network of the bundle."""
 
     file: str
     """a key of ``files``"""
@@ -85,6 +93,39 @@ class ModelEntry(_Strict, frozen=True, kw_only=True):
     agreement: Share
     """of validation pictures on which the top emotion equals the float network's"""
     accuracy: Accuracy
+
+
+class KnnAccuracy(_Strict, frozen=True, kw_only=True):
+    """Held-out pictures on which the landmarks were found."""
+
+    data: Text
+    part: Text
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    after: Figure
+    """the file in this bundle"""
+
+
+class KnnEntry(_Strict, frozen=True, kw_only=True):
+    """The landmark KNN of the bundle, a pickled pipeline of scikit-learn."""
+
+    file: str
+    """a key of ``files``"""
+    scikit_learn: Text
+    """version that wrote it; one of the same major and minor number reads it"""
+    features: Annotated[int, msgspec.Meta(ge=1, le=68 * 68)]
+    """distances between landmarks a face"""
+    samples: Annotated[int, msgspec.Meta(ge=1)]
+    """faces that it keeps"""
+    neighbors: Annotated[int, msgspec.Meta(ge=1)]
+    accuracy: KnnAccuracy
+
+
+class Ensemble(_Strict, frozen=True, kw_only=True):
+    """Several models of the bundle together."""
+
+    weights: Annotated[dict[MemberKind, Share], msgspec.Meta(min_length=2)]
+    """of each model's scores in the mean; they sum to 1; chosen on the validation part"""
+    accuracy: KnnAccuracy
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
@@ -99,11 +140,20 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     landmark_features_version: int
     """`edge.faces.distances.LANDMARK_FEATURES_VERSION`: which distances the landmark models were trained on"""
     files: Annotated[dict[str, FileEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
-    models: Annotated[dict[Name, ModelEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
+    models: Annotated[dict[NetworkKind, ModelEntry], msgspec.Meta(min_length=1)]
     training_data: Sha256 | None
     """fingerprint of the data set that the models were trained on; null where the run did not note it"""
     versions: Annotated[dict[Text, Text], msgspec.Meta(max_length=32)]
     """libraries that trained and converted the models"""
+    knn: KnnEntry | None = None
+    ensemble: Ensemble | None = None
+    model_card: str | None = None
+    """a key of ``files``"""
+
+    def classifiers(self) -> list[ClassifierKind]:
+        """What `classifier` may choose here, the networks first."""
+        more: dict[ClassifierKind, object] = {"knn": self.knn, "ensemble": self.ensemble}
+        return [*self.models, *(kind for kind, entry in more.items() if entry is not None)]
 
 
 class _SchemaOnly(msgspec.Struct):
@@ -153,9 +203,34 @@ def _check_meaning(manifest: Manifest) -> None:
     for name in manifest.files:
         if not FILE_NAME.fullmatch(name) or name in RESERVED_NAMES:
             raise BundleError(f"{MANIFEST_NAME}: {name!r} is no name for a file of a bundle")
-    for kind, model in manifest.models.items():
-        if model.file not in manifest.files:
-            raise BundleError(f"{MANIFEST_NAME}: model {kind} is in {model.file!r}, which is not among its files")
-    unused = set(manifest.files) - {model.file for model in manifest.models.values()}
+    _check_files(manifest)
+    _check_ensemble(manifest)
+
+
+def _check_files(manifest: Manifest) -> None:
+    owners = {f"model {kind}": entry.file for kind, entry in manifest.models.items()}
+    if manifest.knn is not None:
+        owners["model knn"] = manifest.knn.file
+    if manifest.model_card is not None:
+        owners["the model card"] = manifest.model_card
+    for owner, name in owners.items():
+        if name not in manifest.files:
+            raise BundleError(f"{MANIFEST_NAME}: {owner} is in {name!r}, which is not among its files")
+    if len(set(owners.values())) != len(owners):
+        raise BundleError(f"{MANIFEST_NAME}: {', '.join(owners)} must be in different files")
+    unused = set(manifest.files) - set(owners.values())
     if unused:
         raise BundleError(f"{MANIFEST_NAME}: {min(unused)!r} belongs to no model")
+    if manifest.knn is not None and manifest.files[manifest.knn.file].bytes > MAX_KNN_BYTES:
+        raise BundleError(f"{MANIFEST_NAME}: {manifest.knn.file!r} is larger than {MAX_KNN_BYTES} bytes")
+
+
+def _check_ensemble(manifest: Manifest) -> None:
+    if manifest.ensemble is None:
+        return
+    weights = manifest.ensemble.weights
+    for kind in weights:
+        if kind not in manifest.classifiers():
+            raise BundleError(f"{MANIFEST_NAME}: the ensemble needs the model {kind}, which this bundle does not hold")
+    if abs(sum(weights.values()) - 1) > 1e-6:
+        raise BundleError(f"{MANIFEST_NAME}: the ensemble's weights sum to {sum(weights.values()):g}, due is 1")

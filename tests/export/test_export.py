@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli_support import run
-from edge.inference import available_runtimes, load_classifier, open_bundle
+from edge.inference import available_runtimes, load_network, open_bundle
 from export.cli import app, with_default_quantization
 from tests.export.conftest import Trained
 from train.dataset import load_dataset
@@ -42,7 +42,7 @@ def test_every_quantization_becomes_a_bundle_that_the_device_runs(
 
     dataset = load_dataset(trained.data)
     rows = dataset.select("test")
-    top = load_classifier(out).scores(dataset.images[rows]).argmax(axis=1)
+    top = load_network(open_bundle(out)).scores(dataset.images[rows]).argmax(axis=1)
     assert entry.accuracy.n == len(rows)
     assert float((top == dataset.labels[rows]).mean()) == pytest.approx(entry.accuracy.after.accuracy, abs=1e-4)
     assert entry.accuracy.after.accuracy > 0.9

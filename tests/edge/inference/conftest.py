@@ -1,12 +1,16 @@
 """Bundles around a tiny network that was never trained: what they answer is of no matter here, that they answer is."""
 
 import hashlib
+import pickle
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.faces.chip import CHIP_VERSION
@@ -17,7 +21,6 @@ def tiny_models() -> dict[str, bytes]:
     """TFLite models of every quantization."""
     pytest.importorskip("tensorflow", reason="makes its models with TensorFlow")
     import keras
-    import numpy as np
 
     from export.convert import convert
     from train.networks import DeviceCnnShape, device_cnn
@@ -78,3 +81,63 @@ def good_bundle(write_bundle: Callable[..., Path], description: dict[str, Any], 
 
 def file_entry(content: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def faces_of_five_kinds(n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Landmarks [n, 68, 2] whose shape tells their class, and the classes [n]."""
+    rng = np.random.default_rng(0)
+    shapes = rng.normal(size=(5, 68, 2)) * 10
+    labels = np.arange(n) % 5
+    return (shapes[labels] + rng.normal(size=(n, 68, 2))).astype(np.float32), labels
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> Any:
+    """A fitted landmark KNN as training makes it."""
+    neighbors = pytest.importorskip("sklearn.neighbors", reason="the landmark KNN is scikit-learn's")
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from edge.faces.distances import landmark_features
+
+    points, labels = faces_of_five_kinds(80)
+    knn = neighbors.KNeighborsClassifier(5, weights="distance", algorithm="brute")
+    made = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(), knn)
+    return made.fit(landmark_features(points), labels)
+
+
+@pytest.fixture(scope="session")
+def knn_pickle(pipeline: Any) -> bytes:
+    return pickle.dumps(pipeline, protocol=4)
+
+
+@pytest.fixture
+def knn_description(description: dict[str, Any], knn_pickle: bytes) -> dict[str, Any]:
+    """The manifest of a bundle with a network, a KNN and their ensemble."""
+    figure = {"accuracy": 0.7, "balanced_accuracy": 0.7, "balanced_accuracy_interval": [0.68, 0.72]}
+    accuracy = {"data": "made", "part": "test", "n": 100, "after": figure}
+    description["files"]["landmark-knn.pkl"] = file_entry(knn_pickle)
+    description["knn"] = {
+        "file": "landmark-knn.pkl",
+        "scikit_learn": version("scikit-learn"),
+        "features": 1326,
+        "samples": 80,
+        "neighbors": 5,
+        "accuracy": accuracy,
+    }
+    description["ensemble"] = {"weights": {"cnn": 0.75, "knn": 0.25}, "accuracy": accuracy}
+    return description
+
+
+@pytest.fixture
+def write_knn_bundle(
+    write_bundle: Callable[..., Path], knn_description: dict[str, Any], tiny_models: dict[str, bytes]
+) -> Callable[[bytes], Path]:
+    """Write a bundle whose KNN is any content, with a hash that matches: what somebody who makes bundles could do."""
+
+    def write(content: bytes) -> Path:
+        knn_description["files"]["landmark-knn.pkl"] = file_entry(content)
+        return write_bundle(knn_description, {"cnn.tflite": tiny_models["int8"], "landmark-knn.pkl": content})
+
+    return write

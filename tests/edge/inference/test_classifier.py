@@ -16,6 +16,7 @@ from export.probe import probe
 from tests.edge.inference.conftest import file_entry
 
 Models = dict[str, bytes]
+POINTS = np.random.default_rng(2).normal(size=(10, 68, 2)).astype(np.float32)
 KINDS: list[Any] = ["int8", "float16", "dynamic", "none"]
 
 
@@ -25,7 +26,7 @@ def chips(n: int) -> NDArray[np.uint8]:
 
 def test_a_loaded_bundle_scores_faces(good_bundle: Path) -> None:
     classifier = load_classifier(good_bundle)
-    scores = classifier.scores(chips(7))
+    scores = classifier.scores(chips(7), POINTS[:7])
     assert classifier.name == open_bundle(good_bundle).identity
     assert scores.shape == (7, 5)
     assert scores.dtype == np.float32
@@ -34,7 +35,7 @@ def test_a_loaded_bundle_scores_faces(good_bundle: Path) -> None:
 
 
 def test_no_faces_are_no_scores(good_bundle: Path) -> None:
-    assert load_classifier(good_bundle).scores(chips(0)).shape == (0, 5)
+    assert load_classifier(good_bundle).scores(chips(0), POINTS[:0]).shape == (0, 5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +51,7 @@ def test_many_chips_score_as_each_alone_and_as_views(tiny_models: Models, kind: 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 48, 48), np.float32), np.zeros((48, 48), np.uint8), chips(1)[:, :40]])
 def test_other_arrays_than_chips_are_refused(good_bundle: Path, wrong: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match=r"chips must be uint8 \[n, 48, 48\]"):
-        load_classifier(good_bundle).scores(wrong)
+        load_classifier(good_bundle).scores(wrong, POINTS[:1])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,240 @@
+"""The landmark KNN: a pickled pipeline of scikit-learn, rebuilt from checked parts. scikit-learn loads with it."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS
+from edge.errors import BundleError, ModelLibraryError
+from edge.inference import safe_pickle
+from edge.inference.bundle import Bundle
+from edge.inference.manifest import KnnEntry
+from edge.inference.safe_pickle import Array, Record, read_pickle
+
+STEPS = ("StandardScaler", "LinearDiscriminantAnalysis", "KNeighborsClassifier")
+
+_COMMON = frozenset({"n_features_in_", "_sklearn_version"})
+_ATTRIBUTES: Mapping[str, frozenset[str]] = {
+    "Pipeline": frozenset({"steps", "memory", "verbose", "transform_input", "_sklearn_version"}),
+    "StandardScaler": _COMMON
+    | {"with_mean", "with_std", "copy", "n_samples_seen_", "mean_", "var_", "scale_"},
+    "LinearDiscriminantAnalysis": _COMMON
+    | {
+        "solver", "shrinkage", "priors", "n_components", "store_covariance", "tol", "covariance_estimator", "classes_",
+        "priors_", "_max_components", "means_", "xbar_", "explained_variance_ratio_", "scalings_", "intercept_",
+        "coef_", "_n_features_out", "covariance_",
+    },
+    "KNeighborsClassifier": _COMMON
+    | {
+        "n_neighbors", "radius", "algorithm", "leaf_size", "metric", "metric_params", "p", "n_jobs", "weights",
+        "outputs_2d_", "classes_", "_y", "effective_metric_params_", "effective_metric_", "_fit_method", "_fit_X",
+        "n_samples_fit_", "_tree",
+    },
+}  # fmt: skip
+"""What scikit-learn 1.6 to 1.9 keep. An attribute that is not among them is refused: it could hide a method."""
+_FIXED: Mapping[str, Mapping[str, tuple[object, ...]]] = {
+    "Pipeline": {"memory": (None,), "verbose": (False,), "transform_input": (None,)},
+    "StandardScaler": {},
+    "LinearDiscriminantAnalysis": {"solver": ("svd",), "covariance_estimator": (None,)},
+    # No search tree: scikit-learn trusts the indices in it, and wrong ones read memory that is not theirs.
+    "KNeighborsClassifier": {
+        "algorithm": ("brute",), "_fit_method": ("brute",), "_tree": (None,), "metric": ("minkowski", "euclidean"),
+        "effective_metric_": ("euclidean",), "p": (2,), "metric_params": (None,), "n_jobs": (None, 1),
+        "weights": ("uniform", "distance"), "outputs_2d_": (False,), "effective_metric_params_": ({},),
+    },
+}  # fmt: skip
+"""Values that an attribute may have, where the choice matters."""
+
+
+class LandmarkKnn:
+    """Nearest neighbours among training faces, by the distances between landmarks."""
+
+    def __init__(self, steps: list[Any], *, name: str) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        self.name = name
+        *self._transforms, self._neighbours = steps
+        self._columns = np.asarray(self._neighbours.classes_)
+        # One face is too little work for a pool of threads: waking it took 40 ms of CPU time where this takes 1.
+        self._threads = ThreadpoolController()
+
+    def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return float32 [n, 5], rows sum to 1, for landmarks float32 [n, 68, 2]; the chips are of no matter.
+
+        Raises
+        ------
+        ValueError
+            The landmarks have another shape or dtype, or are not finite.
+        """
+        from edge.faces.distances import landmark_features
+
+        rows: NDArray[Any] = landmark_features(points)
+        out = np.zeros((len(rows), len(EMOTIONS)), dtype=np.float32)
+        if not len(chips) == len(rows):
+            raise ValueError(f"{len(chips)} chips go with {len(rows)} faces' landmarks")
+        if len(rows):
+            with self._threads.limit(limits=1):
+                for transform in self._transforms:
+                    rows = transform.transform(rows)
+                out[:, self._columns] = self._neighbours.predict_proba(rows)
+        return out
+
+
+def load_landmark_knn(bundle: Bundle) -> LandmarkKnn:
+    """Rebuild the KNN of an open bundle, and let it score a face.
+
+    Raises
+    ------
+    ModelLibraryError
+        scikit-learn is missing, or of a version other than the one that wrote the file.
+    BundleError
+        The bundle holds no KNN, or it is none that this version admits; the message names the file and says why.
+    """
+    entry = bundle.manifest.knn
+    if entry is None:
+        raise BundleError(f"{bundle.folder}: holds no knn model")
+    path = bundle.folder / entry.file
+    try:
+        check_library(entry.scikit_learn)
+        return rebuild(bundle.read(entry.file), entry, name=f"{bundle.identity}/knn")
+    except ModelLibraryError as error:
+        raise ModelLibraryError(f"{path}: {error}") from None
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+
+
+def check_library(written_by: str) -> None:
+    """Refuse to go on where scikit-learn is missing, or promises nothing for files of the version that wrote this one.
+
+    scikit-learn reads its pickles with the version that wrote them; patch releases keep the form.
+
+    Raises
+    ------
+    ModelLibraryError
+        Says what to install.
+    """
+    try:
+        found = version("scikit-learn")
+    except PackageNotFoundError:
+        raise ModelLibraryError("needs scikit-learn; install it with: pip install 'emotion-edge[knn]'") from None
+    if found.split(".")[:2] != written_by.split(".")[:2]:
+        raise ModelLibraryError(
+            f"was written by scikit-learn {written_by}, which {found} cannot be trusted to read; "
+            f"pip install scikit-learn=={written_by}, or export it again here"
+        )
+
+
+def rebuild(content: bytes, entry: KnnEntry, *, name: str) -> LandmarkKnn:
+    """Turn a pickle into a classifier.
+
+    Raises
+    ------
+    BundleError
+        It is not admitted, its parts do not fit together or to the manifest, or it gives numbers that are no scores.
+    """
+    from edge.faces.distances import FEATURES
+
+    if entry.features != FEATURES:
+        raise BundleError(f"is for {entry.features} distances between landmarks, this version has {FEATURES}")
+    records = _steps(read_pickle(content))
+    values = [_checked(record) for record in records]
+    _check_fit(dict(zip(STEPS, values, strict=True)), entry)
+    knn = LandmarkKnn([_real(kind, state) for kind, state in zip(STEPS, values, strict=True)], name=name)
+    _self_test(knn)
+    return knn
+
+
+def _steps(found: object) -> list[Record]:
+    if not isinstance(found, safe_pickle.Pipeline):
+        raise BundleError("refused: holds no scikit-learn pipeline")
+    steps = _state(found)["steps"]
+    if type(steps) is not list or not all(type(step) is tuple and len(step) == 2 for step in steps):
+        raise BundleError("refused: its pipeline has no list of steps")
+    kinds = tuple(record.kind if isinstance(record, Record) else type(record).__name__ for _, record in steps)
+    if kinds != STEPS:
+        raise BundleError(f"refused: its steps are {', '.join(kinds)[:100]}; due are {', '.join(STEPS)}")
+    return [record for _, record in steps]
+
+
+def _state(record: Record) -> dict[str, Any]:
+    state = getattr(record, "state", None)
+    if state is None:
+        raise BundleError(f"refused: its {record.kind} has no content")
+    unknown = sorted(set(state) - _ATTRIBUTES[record.kind])
+    if unknown:
+        raise BundleError(f"refused: its {record.kind} has the unknown attribute {unknown[0]!r}"[:200])
+    missing = sorted(({"steps"} if record.kind == "Pipeline" else {*_FIXED[record.kind]}) - set(state))
+    if missing:
+        raise BundleError(f"refused: its {record.kind} lacks {missing[0]}")
+    for key, values in _FIXED[record.kind].items():
+        if key in state and not any(type(state[key]) is type(value) and state[key] == value for value in values):
+            raise BundleError(f"refused: its {record.kind} has {key} {_shown(state[key])}, due is {values[0]!r}")
+    return dict(state)
+
+
+def _checked(record: Record) -> dict[str, Any]:
+    """Attributes as plain values and finite arrays."""
+    state = _state(record)
+    for key, value in state.items():
+        if isinstance(value, Array):
+            array = getattr(value, "value", None)
+            if array is None or not np.isfinite(array).all():
+                raise BundleError(f"refused: {key} of its {record.kind} holds values that are not finite numbers")
+            state[key] = array
+        elif not (value is None or type(value) in {bool, int, float} or (type(value) is str and len(value) < 64)):
+            if value != {} or type(value) is not dict:
+                raise BundleError(f"refused: {key} of its {record.kind} is {_shown(value)}")
+            state[key] = {}
+    return state
+
+
+def _check_fit(states: Mapping[str, Mapping[str, Any]], entry: KnnEntry) -> None:
+    scaler, lda, knn = (states[kind] for kind in STEPS)
+    components = getattr(lda.get("scalings_"), "shape", ())[-1:]
+    due: list[tuple[str, Any, tuple[int, ...]]] = [
+        ("mean_", scaler.get("mean_"), (entry.features,)),
+        ("scale_", scaler.get("scale_"), (entry.features,)),
+        ("xbar_", lda.get("xbar_"), (entry.features,)),
+        ("scalings_", lda.get("scalings_"), (entry.features, *components)),
+        ("_fit_X", knn.get("_fit_X"), (entry.samples, lda.get("_max_components", 0))),
+        ("_y", knn.get("_y"), (entry.samples,)),
+    ]
+    for key, found, shape in due:
+        if not isinstance(found, np.ndarray) or found.shape != shape:
+            raise BundleError(f"refused: {key} is {[*np.shape(found)]}, due is {[*shape]}")
+    labels, classes = knn["_y"], knn.get("classes_")
+    if not isinstance(classes, np.ndarray) or classes.dtype.kind != "i" or [*classes] != [*range(len(EMOTIONS))]:
+        raise BundleError(f"refused: its classes are {_shown(classes)}, due are 0 to {len(EMOTIONS) - 1}")
+    if labels.dtype != np.int64 or labels.min() < 0 or labels.max() >= len(EMOTIONS):
+        raise BundleError(f"refused: its labels go beyond 0 to {len(EMOTIONS) - 1}")
+    if knn.get("n_neighbors") != entry.neighbors or not entry.neighbors <= entry.samples:
+        raise BundleError(f"refused: it asks {_shown(knn.get('n_neighbors'))} neighbours, due are {entry.neighbors}")
+
+
+def _real(kind: str, state: dict[str, Any]) -> Any:
+    """Make scikit-learn's object: its class is named here, and its attributes have been checked."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    made = {c.__name__: c for c in (StandardScaler, LinearDiscriminantAnalysis, KNeighborsClassifier)}[kind]()
+    vars(made).update({key: value for key, value in state.items() if key != "_sklearn_version"})
+    return made
+
+
+def _self_test(knn: LandmarkKnn) -> None:
+    points = np.random.default_rng(0).normal(size=(2, 68, 2)).astype(np.float32)
+    try:
+        scores = knn.scores(np.zeros((2, 48, 48), np.uint8), points)
+    except (ValueError, TypeError, AttributeError, LookupError, MemoryError) as error:
+        raise BundleError(f"refused: scikit-learn cannot run it: {' '.join(str(error).split())[:150]}") from None
+    if not (np.isfinite(scores).all() and (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3)):
+        raise BundleError("refused: it gives no rows of scores that sum to 1")
+
+
+def _shown(value: object) -> str:
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return repr(value)[:60] if plain else f"a {type(value).__name__}"
