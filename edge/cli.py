@@ -8,16 +8,21 @@ from typing import Annotated
 
 import typer
 
+from edge.cli_bundle import bundles
 from edge.cli_support import make_app, run
 from edge.errors import EmotionEdgeError
 
 app = make_app("Emotions of the people in front of a camera, published over MQTT; no image leaves the box.")
+app.add_typer(bundles, name="bundle")
 
 Config = Annotated[
     Path | None,
     typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
 ]
-Bundle = Annotated[str | None, typer.Option(help="Folder of a model bundle; the one that ships if not given.")]
+Bundle = Annotated[
+    str | None,
+    typer.Option(help="Folder of a model bundle; if not given, the one that `bundle use` chose or that ships."),
+]
 Classifier = Annotated[str | None, typer.Option(help="Which model decides: cnn, vgg, knn or ensemble.")]
 
 
@@ -51,7 +56,7 @@ def run_command(
     device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
     bundle: Bundle = None,
     classifier: Classifier = None,
-    state_dir: Annotated[str | None, typer.Option(help="Folder of the outbox.")] = None,
+    state_dir: Annotated[str | None, typer.Option(help="Folder of outbox and bundles.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
 ) -> None:
     """Run the daemon: camera, faces, emotions, events."""

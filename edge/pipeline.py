@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ModelLibraryError
+from edge.bundles.choice import load_chosen_or_previous
 from edge.faces.chip import face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.tracker import FaceTracker
 from edge.faces.types import Box, Face
 from edge.frames import Frame
-from edge.inference import Classifier, load_classifier, load_network, open_bundle, shipped_bundle
-from edge.inference.signature import load_trusted_keys
+from edge.inference import Classifier
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
@@ -100,22 +99,10 @@ def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:
     cv2.setNumThreads(1)
     return Pipeline(
         faces=settings.faces,
-        classifier=_load_classifier(settings),
+        classifier=load_chosen_or_previous(settings),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
         stages=stages,
     )
-
-
-def _load_classifier(settings: Settings) -> Classifier:
-    """Load what was chosen; or a network of the same bundle, where only a library is missing for it."""
-    folder = Path(settings.bundle) if settings.bundle else None
-    keys = load_trusted_keys(settings.bundle_key)
-    try:
-        return load_classifier(folder, settings.classifier, keys=keys)
-    except ModelLibraryError as error:
-        network = load_network(open_bundle(folder or shipped_bundle(), keys))
-        log.warning("%s; going on with the network of %s", error, network.name)
-        return network
 
 
 def _search_still(detector: FaceDetector, luma: NDArray[np.uint8]) -> list[Box]:

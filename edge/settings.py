@@ -19,6 +19,8 @@ from edge.errors import ConfigError
 from edge.settings_errors import allowed, check_one_line, check_url, closest, shown
 
 DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
+SERVICE_STATE = Path("/var/lib/emotion-edge")
+"""``StateDirectory=`` of the systemd unit"""
 ENVIRONMENT_PREFIX = "EMOTION_EDGE__"
 DEVICE_PATTERN = r"^[a-z0-9-]{1,64}$"
 
@@ -33,9 +35,11 @@ def default_device() -> str:
 
 
 def default_state_dir() -> str:
-    """Return systemd's state folder for the service, or the user's own."""
+    """Return systemd's state folder for the service; for root the service's, where there is one; or the user's own."""
     if given := os.environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return given
+    if os.geteuid() == 0 and SERVICE_STATE.is_dir():  # `sudo emotion-edge bundle install` means the service
+        return str(SERVICE_STATE)
     return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "emotion-edge")
 
 
@@ -114,7 +118,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     camera: str = "picamera2:0"
     """where frames come from: picamera2:0, v4l2:/dev/video0, rtsp://…, file:CLIP, photos:FOLDER or demo:"""
     bundle: str = ""
-    """folder of a model bundle; empty: the one that ships"""
+    """folder of a model bundle; empty: the one that `emotion-edge bundle` chose, else the one that ships"""
     bundle_key: str = ""
     """PEM file of Ed25519 public keys: no bundle runs that none of them signed; empty: signatures are not looked at"""
     classifier: Literal["cnn", "vgg", "knn", "ensemble"] = "cnn"
@@ -122,7 +126,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     landmarks: str = ""
     """path of any dlib 68-point predictor (.dat); empty: the one that ships"""
     state_dir: str = msgspec.field(default_factory=default_state_dir)
-    """folder for what survives a restart (the outbox); default: systemd's, else ~/.local/state/emotion-edge"""
+    """folder for what survives a restart (outbox, bundles); default: the service's, else ~/.local/state/emotion-edge"""
     mqtt: MqttSettings = msgspec.field(default_factory=MqttSettings)
     homeassistant: HomeAssistantSettings = msgspec.field(default_factory=HomeAssistantSettings)
     faces: FaceSettings = msgspec.field(default_factory=FaceSettings)

@@ -15,6 +15,15 @@ settings.load_profile("emotion-edge")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Bundles that somebody installed on this machine are not what the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edge.settings.SERVICE_STATE", Path("/nonexistent"))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def media() -> Path:
     """The folder of real clips; skips where this machine has none."""

@@ -294,6 +294,17 @@ def test_the_state_folder_is_systemds_else_the_users_own(monkeypatch: pytest.Mon
     assert default_state_dir() == "/var/lib/emotion-edge"
 
 
+def test_root_means_the_state_of_the_service_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr("edge.settings.SERVICE_STATE", tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert default_state_dir() == str(tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert default_state_dir() != str(tmp_path)
+
+
 def test_every_default_is_a_value_that_is_allowed() -> None:
     assert msgspec.convert(msgspec.to_builtins(Settings()), Settings) == Settings()
 

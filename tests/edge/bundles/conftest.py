@@ -10,7 +10,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from edge.bundles.choice import load_chosen
+from edge.bundles.files import Files
+from edge.bundles.self_test import load_tested
+from edge.bundles.source import bring
+from edge.bundles.store import BundleStore
 from edge.inference import shipped_bundle
+from edge.inference.signature import load_trusted_keys
+from edge.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +62,33 @@ def keys(tmp_path: Path) -> KeyPair:
 def make_bundle(tmp_path: Path) -> Callable[[str], Path]:
     """Make a sound bundle of a name."""
     return lambda name: copy_of_shipped(tmp_path / f"made-{name}", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A state folder, and what a daemon of it would run."""
+
+    settings: Settings
+
+    @property
+    def store(self) -> BundleStore:
+        return BundleStore.of(self.settings.state_dir)
+
+    def install(self, source: Path, files: Files | None = None) -> str:
+        store = BundleStore.of(self.settings.state_dir, files)
+        keys = load_trusted_keys(self.settings.bundle_key)
+        return store.install(lambda scratch: bring(str(source), scratch, store.files), self.check, keys)
+
+    def check(self, folder: Path | None) -> None:
+        load_tested(folder, self.settings.classifier, load_trusted_keys(self.settings.bundle_key))
+
+    def runs(self) -> str:
+        return load_chosen(self.settings).name
+
+    def leftovers(self) -> list[str]:
+        return sorted(path.name for path in self.store.folder.glob(".incoming*"))
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return Device(Settings(state_dir=str(tmp_path / "state")))

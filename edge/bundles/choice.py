@@ -1,0 +1,88 @@
+"""Which bundle runs: the setting ``bundle``, else the store's current one, else the one that ships."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from edge.bundles.self_test import load_tested
+from edge.bundles.store import BundleStore
+from edge.errors import BundleError
+from edge.inference import Classifier
+from edge.inference.signature import load_trusted_keys
+from edge.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def chosen_bundle(settings: Settings) -> Path | None:
+    """Return the folder of the bundle that is to run, None for the one that ships; its opening says if it is sound.
+
+    Raises
+    ------
+    BundleError
+        The store's choice is damaged.
+    """
+    if settings.bundle:
+        return Path(settings.bundle)
+    store = BundleStore.of(settings.state_dir)
+    chosen = store.selection()
+    return store.path_of(chosen.current if chosen else None)
+
+
+def load_chosen(settings: Settings) -> Classifier:
+    """Load the bundle that is to run, tested; that one or none.
+
+    Raises
+    ------
+    ConfigError
+        ``bundle_key`` names no file of public keys, or they cannot be used.
+    BundleError
+        The bundle is refused, cannot run here, or fails its self-test.
+    """
+    return load_tested(chosen_bundle(settings), settings.classifier, load_trusted_keys(settings.bundle_key))
+
+
+def load_chosen_or_previous(settings: Settings) -> Classifier:
+    """Load the bundle that is to run; where the store's current one fails, its previous one or the one that ships.
+
+    A device with a damaged card goes on with what is sound, and says so in its log, in ``health`` and in every event.
+    The setting ``bundle`` is an order, and has no such way out.
+
+    Raises
+    ------
+    ConfigError
+        ``bundle_key`` names no file of public keys, or they cannot be used.
+    BundleError
+        No bundle works; says why the first one does not.
+    """
+    try:
+        return load_chosen(settings)
+    except BundleError as error:
+        if settings.bundle:
+            raise
+        first = error
+    keys = load_trusted_keys(settings.bundle_key)
+    for folder in _others(settings):
+        try:
+            classifier = load_tested(folder, settings.classifier, keys)
+        except BundleError as error:
+            log.warning("%s", error)
+            continue
+        log.error("%s; running %s instead", first, classifier.name)
+        return classifier
+    raise first
+
+
+def _others(settings: Settings) -> Iterator[Path | None]:
+    """Where to look after the store's current bundle: its previous one, then the one that ships."""
+    store = BundleStore.of(settings.state_dir)
+    with suppress(BundleError):
+        chosen = store.selection()
+        if chosen is None:
+            return  # the one that ships has just failed
+        if chosen.previous is not None:
+            yield store.path_of(chosen.previous)
+        if chosen.current is None:
+            return
+    yield None

@@ -1,0 +1,240 @@
+"""The bundles that a device keeps, in ``bundles`` of its state folder, and which of them it is to run.
+
+::
+
+    bundles/
+    ├── device-cnn-int8@1a2b3c4d/   a bundle, named after what is in it; never changed once it is there
+    ├── device-cnn-int8@5e6f7a8b/
+    ├── .incoming…                  under way, or left over from an install that the power ended; the next removes it
+    └── selected.json               {"current": "…@5e6f7a8b", "previous": "…@1a2b3c4d"}; null is the bundle that ships
+
+The order of an install: files and folder onto the disk, the folder's name, ``selected.json`` beside its place and onto
+the disk, its name. That last rename is the switch, of current and previous in one moment: a power cut anywhere leaves
+the old choice or the new one, each with a whole bundle.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge.bundles.files import Files, locked, write_folder
+from edge.errors import BundleError
+from edge.inference import Bundle, open_bundle
+from edge.inference.manifest import MANIFEST_NAME
+from edge.inference.signature import SIGNATURE_NAME, TrustedKeys
+
+KEPT = 4
+"""bundles that stay: the current one, the previous one, and the newest of the others"""
+SELECTED_NAME = "selected.json"
+SHIPPED = "shipped"
+"""how people call the bundle that ships, which is no part of the store"""
+MAX_SELECTED_BYTES = 4096
+_INCOMING = ".incoming"
+_ENTRY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[0-9a-f]{8}")
+
+Check = Callable[[Path | None], object]
+"""Opens a bundle's folder as the daemon would, None for the bundle that ships; raises `BundleError` if that fails."""
+
+log = logging.getLogger(__name__)
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which bundles a device chose; None is the one that ships."""
+
+    current: str | None
+    previous: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStore:
+    """The folder of bundles. Everything that changes it takes its lock."""
+
+    folder: Path
+    files: Files
+
+    @classmethod
+    def of(cls, state_dir: str, files: Files | None = None) -> "BundleStore":
+        """The store in a state folder; neither needs to be there yet."""
+        return cls(Path(state_dir) / "bundles", files or Files())
+
+    def selection(self) -> Selection | None:
+        """Which bundles were chosen; None where nothing was ever installed.
+
+        Raises
+        ------
+        BundleError
+            ``selected.json`` is damaged.
+        """
+        path = self.folder / SELECTED_NAME
+        try:
+            with path.open("rb") as file:
+                raw = file.read(MAX_SELECTED_BYTES)
+            chosen = msgspec.json.decode(raw, type=Selection)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BundleError(f"{path}: damaged: {error}; choose anew with: emotion-edge bundle use NAME") from None
+        for name in (chosen.current, chosen.previous):
+            if name is not None and not _ENTRY.fullmatch(name):
+                raise BundleError(f"{path}: {name[:80]!a} is no name of a bundle")
+        return chosen
+
+    def names(self) -> list[str]:
+        """Every bundle that is kept, the newest first; sound or not."""
+        try:
+            found = [path for path in self.folder.iterdir() if _ENTRY.fullmatch(path.name) and path.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))][::-1]
+
+    def install(self, bring: Callable[[Path], Path], check: Check, keys: TrustedKeys | None) -> str:
+        """Bring a bundle in, check it where it will lie, and make it the current one; return its name.
+
+        Parameters
+        ----------
+        bring
+            Gets a folder to work in and returns the folder of the bundle, see `edge.bundles.source.bring`.
+        check
+            Run on the copy that is kept, before anything is switched.
+        keys
+            As for `edge.inference.open_bundle`.
+
+        Raises
+        ------
+        BundleError
+            The bundle is refused, or another install is at work; nothing has changed.
+        """
+        with self._changing() as scratch:
+            bundle = open_bundle(bring(scratch), keys)
+            name = bundle.identity
+            fresh = self.folder / f"{_INCOMING}-{name}"
+            # Written from what was verified, not copied: a source that changes meanwhile changes nothing here.
+            write_folder(self.files, fresh, _contents(bundle))
+            check(fresh)
+            place = self.folder / name
+            if not place.exists():
+                self.files.rename(fresh, place)
+            elif not _holds(place, bundle):
+                self.files.exchange(fresh, place)
+            self.files.sync(self.folder)
+            self._switch_to(name)
+        return name
+
+    def use(self, wanted: str, check: Check) -> str:
+        """Make a bundle that is kept, or the one that ships, the current one; return its full name.
+
+        Parameters
+        ----------
+        wanted
+            name@hash, a name that only one bundle has, or ``shipped``.
+
+        Raises
+        ------
+        BundleError
+            There is no such bundle, more than one of that name, or it does not work; nothing has changed.
+        """
+        with self._changing():
+            name = self._find(wanted)
+            check(self.path_of(name))
+            self._switch_to(name)
+        return name or SHIPPED
+
+    def rollback(self, check: Check) -> str:
+        """Make the previous bundle the current one, and the other way round; return its name.
+
+        Raises
+        ------
+        BundleError
+            There is none, or it does not work; nothing has changed.
+        """
+        with self._changing():
+            chosen = self.selection()
+            if chosen is None:
+                raise BundleError(f"{self.folder}: no bundle was ever installed here, there is none to go back to")
+            check(self.path_of(chosen.previous))
+            self._switch_to(chosen.previous)
+        return chosen.previous or SHIPPED
+
+    def path_of(self, name: str | None) -> Path | None:
+        """The folder of a bundle; None for the one that ships."""
+        return None if name is None else self.folder / name
+
+    def _find(self, wanted: str) -> str | None:
+        if wanted == SHIPPED:
+            return None
+        kept = self.names()
+        found = [name for name in kept if wanted in (name, name.partition("@")[0])]
+        if len(found) == 1:
+            return found[0]
+        shown = ", ".join(found or [*kept, SHIPPED])
+        why = "more than one bundle has this name" if found else "there is no such bundle"
+        raise BundleError(f"{wanted[:80]!a}: {why}; name one of {shown}")
+
+    @contextmanager
+    def _changing(self) -> Iterator[Path]:
+        """Lock the store, clear it of what an interrupted install left, and lend a folder to work in."""
+        if not self.folder.is_dir():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.files.make_folder(self.folder)
+            self.files.sync(self.folder.parent)
+        with locked(self.folder):
+            self._clear()
+            scratch = self.folder / f"{_INCOMING}-scratch"
+            self.files.make_folder(scratch)
+            try:
+                yield scratch
+            finally:
+                with suppress(OSError):
+                    self._clear()
+
+    def _clear(self) -> None:
+        for path in sorted(self.folder.glob(f"{_INCOMING}*")):
+            self.files.remove(path)
+
+    def _switch_to(self, name: str | None) -> None:
+        try:
+            chosen = self.selection()
+        except BundleError as error:  # damaged, and about to be replaced
+            log.warning("%s", error)
+            chosen = None
+        before = chosen.current if chosen else None
+        if chosen is not None and before == name:
+            return
+        fresh = self.folder / f"{_INCOMING}-{SELECTED_NAME}"
+        self.files.write(fresh, [msgspec.json.encode(Selection(current=name, previous=before)) + b"\n"])
+        self.files.sync(fresh)
+        self.files.rename(fresh, self.folder / SELECTED_NAME)
+        self.files.sync(self.folder)
+        self._remove_old({name, before})
+
+    def _remove_old(self, needed: set[str | None]) -> None:
+        others = [name for name in self.names() if name not in needed]
+        for name in others[max(0, KEPT - len(needed - {None})) :]:
+            # Renamed first: half a bundle must never have a bundle's name.
+            gone = self.folder / f"{_INCOMING}-{name}"
+            self.files.rename(self.folder / name, gone)
+            self.files.remove(gone)
+
+
+def _contents(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+    for name in bundle.manifest.files:
+        yield name, bundle.read(name)
+    if bundle.signature is not None:
+        yield SIGNATURE_NAME, bundle.signature
+    yield MANIFEST_NAME, bundle.raw_manifest
+
+
+def _holds(folder: Path, bundle: Bundle) -> bool:
+    """Whether a folder is sound and the same bundle, down to its signature."""
+    try:
+        there = open_bundle(folder)
+    except BundleError:
+        return False
+    return (there.raw_manifest, there.signature) == (bundle.raw_manifest, bundle.signature)

@@ -1,0 +1,207 @@
+"""`emotion-edge bundle`: check, install, list and choose the model bundles of a device."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge.settings import Settings
+
+bundles = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Check, install and choose the model bundle that this device runs.",
+)
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Folder, archive (.tar, .tar.gz, .zip) or https address.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
+]
+StateDir = Annotated[str | None, typer.Option(help="State folder of the device, which holds the bundles.")]
+Key = Annotated[str | None, typer.Option(metavar="FILE", help="Public keys (PEM), one of which must have signed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+
+RELOAD_HINT = "a running service takes it up with: sudo systemctl reload emotion-edge"
+
+
+@bundles.command(epilog="Example: emotion-edge bundle verify bundle.tar.gz --bundle-key bundle-key.pub.pem")
+def verify(source: Source, config: Config = None, bundle_key: Key = None, *, as_json: AsJson = False) -> None:
+    """Check a bundle as an install would, self-test included, and change nothing."""
+    from edge.bundles.self_test import load_tested, self_test
+    from edge.bundles.source import bring
+    from edge.emotions import EMOTIONS
+    from edge.inference import open_bundle
+    from edge.inference.signature import load_trusted_keys
+
+    settings = _settings(config, bundle_key=bundle_key)
+    keys = load_trusted_keys(settings.bundle_key)
+    with tempfile.TemporaryDirectory(prefix="emotion-edge-bundle-") as scratch:
+        folder = bring(source, Path(scratch))
+        bundle = open_bundle(folder, keys)
+        scores = self_test(load_tested(folder, settings.classifier, keys), folder)
+    signed = _signature_in_words(bundle.signature, checked=keys is not None)
+    _print(
+        {
+            "source": source,
+            "name": bundle.identity,
+            "created": bundle.manifest.created,
+            "models": {
+                kind: {"file": model.file, "bytes": bundle.manifest.files[model.file].bytes}
+                for kind, model in bundle.manifest.models.items()
+            },
+            "signature": signed,
+            "self_test": dict(zip(map(str, EMOTIONS), (round(float(score), 4) for score in scores), strict=True)),
+        },
+        f"{source}: {bundle.identity} is sound and works here; {signed}",
+        as_json=as_json,
+    )
+
+
+@bundles.command(epilog="Example: sudo emotion-edge bundle install https://example.org/device-cnn-int8.tar.gz")
+def install(
+    source: Source,
+    config: Config = None,
+    state_dir: StateDir = None,
+    bundle_key: Key = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle, keep it, and make it the one that runs; the previous one stays for `rollback`."""
+    from edge.bundles.source import bring
+    from edge.inference.signature import load_trusted_keys
+
+    settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
+    keys = load_trusted_keys(settings.bundle_key)
+    store = _store(settings)
+    _tell_choice(
+        settings,
+        store.install(lambda scratch: bring(source, scratch, store.files), _check(settings), keys),
+        as_json=as_json,
+    )
+
+
+@bundles.command(epilog="Example: sudo emotion-edge bundle use device-cnn-int8@1a2b3c4d")
+def use(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One that `list` shows; `shipped` is one.")],
+    config: Config = None,
+    state_dir: StateDir = None,
+    bundle_key: Key = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make a bundle that is kept the one that runs."""
+    settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
+    _tell_choice(settings, _store(settings).use(name, _check(settings)), as_json=as_json)
+
+
+@bundles.command(epilog="Example: sudo emotion-edge bundle rollback && sudo systemctl reload emotion-edge")
+def rollback(
+    config: Config = None, state_dir: StateDir = None, bundle_key: Key = None, *, as_json: AsJson = False
+) -> None:
+    """Go back to the bundle that ran before; a second time, forth again."""
+    settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
+    _tell_choice(settings, _store(settings).rollback(_check(settings)), as_json=as_json)
+
+
+@bundles.command("list", epilog="Example: emotion-edge bundle list --json")
+def list_bundles(
+    config: Config = None, state_dir: StateDir = None, bundle_key: Key = None, *, as_json: AsJson = False
+) -> None:
+    """Show the bundles that are kept, which one runs, and whether they are sound."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from edge.inference.signature import load_trusted_keys
+
+    settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
+    rows = _rows(settings, load_trusted_keys(settings.bundle_key))
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("name", "chosen", "created", "kB", "sound", title=str(_store(settings).folder))
+    for row in rows:
+        size = "" if row["bytes"] is None else str(round(row["bytes"] / 1000))
+        name = row["name"] if row["identity"] in (None, row["name"]) else f"{row['name']} ({row['identity']})"
+        table.add_row(name, row["chosen"] or "", row["created"] or "", size, row["refused"] or "yes")
+    Console().print(table)
+
+
+def _rows(settings: Settings, keys: Any) -> list[dict[str, Any]]:
+    """What `list` shows of each bundle."""
+    from edge.bundles.store import SHIPPED
+    from edge.errors import BundleError
+    from edge.inference import open_bundle, shipped_bundle
+
+    store = _store(settings)
+    chosen = store.selection()
+    current, previous = (chosen.current, chosen.previous) if chosen else (None, "")
+    rows: list[dict[str, Any]] = []
+    for name in [*store.names(), None]:
+        mark = "current" if name == current else "previous" if name == previous else None
+        row = {
+            "name": name or SHIPPED,
+            "identity": name,
+            "chosen": mark,
+            "created": None,
+            "bytes": None,
+            "refused": None,
+        }
+        try:
+            bundle = open_bundle(store.path_of(name) or shipped_bundle(), keys)
+        except BundleError as error:
+            row["refused"] = str(error)
+        else:
+            row["identity"] = bundle.identity
+            row["created"] = bundle.manifest.created
+            row["bytes"] = sum(entry.bytes for entry in bundle.manifest.files.values())
+        rows.append(row)
+    return rows
+
+
+def _settings(config: Path | None, **flags: str | None) -> Settings:
+    from edge.settings import load_settings
+
+    return load_settings(config, flags=flags)
+
+
+def _store(settings: Settings) -> Any:
+    from edge.bundles.store import BundleStore
+
+    return BundleStore.of(settings.state_dir)
+
+
+def _check(settings: Settings) -> Callable[[Path | None], object]:
+    from edge.bundles.self_test import load_tested
+    from edge.inference.signature import load_trusted_keys
+
+    keys = load_trusted_keys(settings.bundle_key)
+    return lambda folder: load_tested(folder, settings.classifier, keys)
+
+
+def _tell_choice(settings: Settings, name: str, *, as_json: bool) -> None:
+    from edge.bundles.store import SHIPPED
+
+    chosen = _store(settings).selection()
+    previous = (chosen.previous if chosen else None) or SHIPPED
+    _print({"current": name, "previous": previous}, f"{name} is chosen; {RELOAD_HINT}", as_json=as_json)
+    if settings.bundle:
+        typer.echo(
+            f"warning: the setting bundle = {settings.bundle!r} goes first; take it out to run what is chosen here",
+            err=True,
+        )
+
+
+def _signature_in_words(signature: bytes | None, *, checked: bool) -> str:
+    if checked:
+        return "signed by bundle_key"
+    return "not signed" if signature is None else "signed, not checked: no bundle_key is set"
+
+
+def _print(value: dict[str, Any], line: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(value) if as_json else line)
