@@ -20,9 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
-from edge.cameras import Capture, open_camera, redacted
+from edge.cameras import open_camera, redacted
 from edge.clock import SystemClock
-from edge.daemon.loop import FRAME_TIMEOUT_S, Daemon, Identity
+from edge.daemon.camera import CLIP_TIMEOUT_S, WatchedCamera
+from edge.daemon.loop import Daemon, Identity
+from edge.daemon.privacy import PrivacyPause
+from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError
 from edge.frames import Frame
 from edge.instructions import InstructionCounter
@@ -90,10 +93,10 @@ def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
     logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # events of a benchmark are nobody's news
     stages = Stages(kept=frames or 1_000_000, with_cpu=True)
     pipeline = load_pipeline(settings, stages)
-    with _daemon(settings, pipeline) as (daemon, capture):
+    with _daemon(settings, pipeline) as (daemon, camera):
         started = process_age_s(), time.process_time()
         tally = _Tally(InstructionCounter.open())
-        while group := _take(capture, stages, tally, frames):
+        while group := _take(camera, stages, tally, frames):
             tally.measure(daemon, group)
     stages.end_frame()
     if not tally.frames:
@@ -159,34 +162,38 @@ class _Tally:
 
 
 @contextmanager
-def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, Capture]]:
+def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, WatchedCamera]]:
     identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
     with tempfile.TemporaryDirectory(prefix="emotion-edge-bench-") as folder:
         outbox = Outbox(Path(folder) / "outbox.sqlite3", max_events=100_000, max_age_s=86_400)
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__, model=identity.model
         )
+        clock = SystemClock()
+        # Not endless: a camera that fails ends the measurement.
+        camera = WatchedCamera(
+            lambda: open_camera(settings.camera), settings=settings.camera_watch, endless=False, clock=clock
+        )
         try:
-            with Capture(open_camera(settings.camera)) as capture:
-                yield (
-                    Daemon(
-                        settings, identity, capture=capture, pipeline=pipeline, publisher=publisher,
-                        clock=SystemClock(),
-                    ),
-                    capture,
-                )  # fmt: skip
+            camera.open()
+            daemon = Daemon(
+                settings, identity, camera=camera, pipeline=pipeline, publisher=publisher,
+                privacy=PrivacyPause(Path(folder), clock), watchdog=Watchdog(clock), clock=clock,
+            )  # fmt: skip
+            yield daemon, camera
         finally:
+            camera.close()
             outbox.close()
 
 
-def _take(capture: Capture, stages: Stages, tally: _Tally, limit: int | None) -> list[Frame]:
+def _take(camera: WatchedCamera, stages: Stages, tally: _Tally, limit: int | None) -> list[Frame]:
     """Take the next frames into memory, without their colour; empty at the end."""
     began_s = time.process_time()
     group: list[Frame] = []
     held = 0
     while len(group) < GROUP_FRAMES and held < GROUP_BYTES and (limit is None or tally.frames + len(group) < limit):
         with stages.measure("capture"):
-            frame = capture.get(FRAME_TIMEOUT_S)
+            frame = camera.next(CLIP_TIMEOUT_S)
         stages.end_frame()
         if frame is None:
             break

@@ -11,6 +11,7 @@ import typer
 from edge.cli_bundle import bundles
 from edge.cli_support import make_app, run
 from edge.errors import EmotionEdgeError
+from edge.privacy_cli import privacy_app
 
 app = make_app("Emotions of the people in front of a camera, published over MQTT; no image leaves the box.")
 app.add_typer(bundles, name="bundle")
@@ -38,6 +39,9 @@ class Pace(StrEnum):
 
     REALTIME = "realtime"
     FAST = "fast"
+
+
+app.add_typer(privacy_app, name="privacy")
 
 
 def main() -> int:

@@ -1,11 +1,38 @@
-"""The clocks, as one seam: tests bring their own."""
+"""The clocks, as one seam: tests bring their own.
 
+A device without a battery clock starts with a wrong date, and its date jumps when it learns the right one. So nothing
+here is timed by the date: `Clock.monotonic` times what happens within one start of the program, and two `Stamp`s time
+what lasts over restarts.
+"""
+
+import ctypes
 import time
+from pathlib import Path
 from typing import Protocol
+
+import msgspec
+
+_TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
+_KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TIMEX_BYTES = 1024
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A moment that can be compared with a later one, also after a restart of the program or of the machine."""
+
+    kernel_boot: str
+    """the kernel's id of this start of the machine"""
+    boottime_s: float
+    """seconds since the machine was started (CLOCK_BOOTTIME): they never jump"""
+    unix_s: float
+    """seconds since 1970 UTC, as far as the machine knows the date"""
+    synced: bool
+    """whether it knows the date"""
 
 
 class Clock(Protocol):
-    """What time it is, twice."""
+    """What time it is, in several ways."""
 
     def monotonic(self) -> float:
         """Seconds that only grow; their zero means nothing."""
@@ -13,6 +40,14 @@ class Clock(Protocol):
 
     def unix_s(self) -> float:
         """Seconds since 1970 UTC, as far as this machine knows the date."""
+        ...
+
+    def synced(self) -> bool:
+        """Whether the date is known to be right."""
+        ...
+
+    def stamp(self) -> Stamp:
+        """Return this moment, to be compared with another."""
         ...
 
 
@@ -26,3 +61,61 @@ class SystemClock:
     def unix_s(self) -> float:
         """As `time.time`."""
         return time.time()
+
+    def synced(self) -> bool:
+        """As `time_synced`."""
+        return time_synced()
+
+    def stamp(self) -> Stamp:
+        """Return this moment."""
+        return Stamp(
+            kernel_boot=_kernel_boot(),
+            boottime_s=time.clock_gettime(time.CLOCK_BOOTTIME),
+            unix_s=time.time(),
+            synced=time_synced(),
+        )
+
+
+def elapsed_s(since: Stamp, now: Stamp) -> float | None:
+    """Return the seconds between two stamps, None where nobody can know.
+
+    Within one start of the machine the kernel counts them, whatever the date does. Over a restart of the machine there
+    is the date alone, which is believed where it was known at both moments.
+    """
+    if since.kernel_boot == now.kernel_boot and now.boottime_s >= since.boottime_s:
+        return now.boottime_s - since.boottime_s
+    if since.synced and now.synced:
+        return max(0.0, now.unix_s - since.unix_s)
+    return None
+
+
+def time_synced() -> bool:
+    """Return whether the clock is known to be synchronised; False where nothing can be known.
+
+    systemd-timesyncd, which Pi OS uses, leaves a mark; any other time service tells the kernel, which is what
+    ``timedatectl`` asks as well.
+    """
+    return _TIMESYNCD_MARK.exists() or (not _system_calls_filtered() and _kernel_says_synced())
+
+
+def _kernel_boot() -> str:
+    try:
+        return _KERNEL_BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return "unknown"
+
+
+def _system_calls_filtered() -> bool:
+    """Return whether a seccomp filter is on: one without adjtimex may kill a process that calls it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    return "\nSeccomp:\t0\n" not in status
+
+
+def _kernel_says_synced() -> bool:
+    # A zeroed buffer asks and sets nothing (modes is 0); struct timex has 208 bytes at most.
+    adjtimex = ctypes.CDLL(None).adjtimex
+    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return 0 <= state < _TIME_ERROR

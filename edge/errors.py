@@ -11,7 +11,8 @@
     ├── CameraError                  exit 69  a camera, clip or folder that cannot be opened or stopped giving frames
     ├── ImageError                   exit 1   a picture that cannot be read; the others go on
     ├── DataError                    exit 1   training data that does not hold what it should
-    └── DeliveryError                exit 1   events that could not be stored or sent
+    ├── DeliveryError                exit 1   events that could not be stored or sent
+    └── PrivacyError                 exit 1   a privacy pause that could not be noted
 
 The exit codes are those of sysexits.h: 69 EX_UNAVAILABLE is worth a restart, 78 EX_CONFIG is not, and the systemd
 unit treats them so.
@@ -70,3 +71,7 @@ class DataError(EmotionEdgeError):
 
 class DeliveryError(EmotionEdgeError):
     """Events that could not be stored or sent."""
+
+
+class PrivacyError(EmotionEdgeError):
+    """A privacy pause that could not be noted; names the folder."""

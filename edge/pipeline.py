@@ -57,6 +57,10 @@ class Pipeline:
         """Know nobody any more: the next frame is of another source."""
         self._tracker = FaceTracker(self._settings, self._detector)
 
+    def lose_sight(self) -> None:
+        """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
+        self._tracker.lose_sight()
+
     def follow(self, frame: Frame) -> list[ScoredFace]:
         """Faces of the next frame of a source, with visits that last from frame to frame, the largest first."""
         with self.stages.measure("total"):

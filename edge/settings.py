@@ -75,6 +75,19 @@ class HomeAssistantSettings(_Section, frozen=True, kw_only=True):
     """topic prefix that Home Assistant listens on"""
 
 
+class CameraWatchSettings(_Section, frozen=True, kw_only=True):
+    """``[camera_watch]``: when a camera has failed, and what then. Clips and folders are not watched."""
+
+    silent_s: Annotated[float, msgspec.Meta(ge=0.5, le=60)] = 3.0
+    """seconds without a frame after which a camera is opened again"""
+    frozen_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
+    """seconds of one and the same picture after which it is opened again; 0: never"""
+    black_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
+    """seconds of a black picture after which it is opened again, more and more seldom; 0: never"""
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    """failures in a row after which the program ends with exit code 69, for systemd to start it afresh"""
+
+
 class FaceSettings(_Section, frozen=True, kw_only=True):
     """``[faces]``: how faces are looked for."""
 
@@ -129,6 +142,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     """folder for what survives a restart (outbox, bundles); default: the service's, else ~/.local/state/emotion-edge"""
     mqtt: MqttSettings = msgspec.field(default_factory=MqttSettings)
     homeassistant: HomeAssistantSettings = msgspec.field(default_factory=HomeAssistantSettings)
+    camera_watch: CameraWatchSettings = msgspec.field(default_factory=CameraWatchSettings)
     faces: FaceSettings = msgspec.field(default_factory=FaceSettings)
     smoothing: SmoothingSettings = msgspec.field(default_factory=SmoothingSettings)
     web: WebSettings = msgspec.field(default_factory=WebSettings)

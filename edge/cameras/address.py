@@ -74,6 +74,8 @@ SCHEMES: Mapping[str, _Scheme] = {
     "demo": _Scheme("demo:", {"pace": _Option(_PACE, "realtime"), "loop": _LOOP}),
 }
 
+_CAMERAS = frozenset({"picamera2", "v4l2", "rtsp"})
+
 
 def parse_address(uri: str) -> Address:
     """Read a camera address.
@@ -96,6 +98,11 @@ def parse_address(uri: str) -> Address:
     options |= _checked(uri, name, given)
     _check_target(uri, name, target)
     return Address(name, str(Path(target).expanduser()) if target.startswith("~/") else target, options)
+
+
+def is_camera(uri: str) -> bool:
+    """Tell a camera, which should never end, from a clip or a folder, whose end is its end."""
+    return uri.partition(":")[0] in _CAMERAS
 
 
 def redacted(uri: str) -> str:

@@ -17,6 +17,10 @@ CLOSE_TIMEOUT_S = 2.0
 log = logging.getLogger(__name__)
 
 
+class NoFrameYetError(CameraError):
+    """No new frame came within the time that was given; the source itself has not failed."""
+
+
 class Capture:
     """Takes frames from a source that it then owns, and closes.
 
@@ -39,7 +43,6 @@ class Capture:
         self._failure: Exception | None = None
         self._ended = False
         self._closed = False
-        self._interrupted = False
         self._thread: threading.Thread | None = None
         if source.live:
             self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -54,18 +57,18 @@ class Capture:
         self.close()
 
     def get(self, timeout_s: float) -> Frame | None:
-        """Return a frame that has not been returned before; None where it has ended, or was interrupted or closed.
+        """Return a frame that has not been returned before; None where it has ended or was closed.
 
         Raises
         ------
         CameraError
-            The source failed (after its last frame was taken), or no frame came within ``timeout_s``.
+            The source failed (after its last frame was taken); `NoFrameYetError`, no frame came within ``timeout_s``.
         """
         if self._thread is None:
             return self._pull(timeout_s)
         with self._changed:
             self._changed.wait_for(self._has_news, timeout_s)
-            if self._closed or self._interrupted:
+            if self._closed:
                 return None
             if self._newest is not None:
                 frame, self._newest = self._newest, None
@@ -74,24 +77,24 @@ class Capture:
                 raise self._failure
             if self._ended:
                 return None
-            raise CameraError(f"the camera gave no frame within {timeout_s:g} s")
+            raise NoFrameYetError(f"the camera gave no frame within {timeout_s:g} s")
 
     def newest_age_s(self) -> float | None:
         """Seconds since a frame last came from the source, None before the first."""
         arrived_s = self._arrived_s
         return None if arrived_s is None else time.monotonic() - arrived_s
 
-    def interrupt(self) -> None:
-        """Let `get` return None from now on, also one that waits; the source stays open. Fit for a signal handler."""
-        self._interrupted = True
-        with self._changed:  # its lock is re-entrant: the handler may run in the thread that holds it
-            self._changed.notify_all()
+    def close(self) -> bool:
+        """End the thread and close the source; a `get` that waits returns None. May be called twice.
 
-    def close(self) -> None:
-        """End the thread and close the source; a `get` that waits returns None. May be called twice."""
+        Returns
+        -------
+        bool
+            False where a thread still hangs in the driver: it is left behind, and may keep the device open.
+        """
         with self._changed:
             if self._closed:
-                return
+                return self._thread is None or not self._thread.is_alive()
             self._closed = True
             self._newest = None
             self._changed.notify_all()
@@ -99,10 +102,13 @@ class Capture:
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_S)
             if self._thread.is_alive():
-                log.warning("the camera hangs in a read; it is left behind")
+                log.warning("thread %s: hangs in a read of the camera; it is left behind", self._thread.name)
+                return False
+        # Adapters that make their calls in a thread of their own tell when that one hangs.
+        return not getattr(self._source, "left_behind", False)
 
     def _pull(self, timeout_s: float) -> Frame | None:
-        if self._closed or self._interrupted:
+        if self._closed:
             return None
         frame = self._source.read(timeout_s)
         if frame is not None:
@@ -111,7 +117,7 @@ class Capture:
         return frame
 
     def _has_news(self) -> bool:
-        return self._closed or self._interrupted or self._ended or self._newest is not None or self._failure is not None
+        return self._closed or self._ended or self._newest is not None or self._failure is not None
 
     def _run(self) -> None:
         while not self._closed:

@@ -92,6 +92,8 @@ class OpenCvCamera:
     """
 
     live = True
+    left_behind = False
+    """a call hangs though the camera was closed, and keeps the device"""
 
     def __init__(
         self, name: str, open_device: Callable[[], Any], *, hint: str, open_timeout_s: float = OPEN_TIMEOUT_S + 2
@@ -146,6 +148,7 @@ class OpenCvCamera:
                 return
             self._closed.set_result(None)
         if not self._worker.finish(self._release, CLOSE_TIMEOUT_S):
+            self.left_behind = True
             log.warning("%s: hangs in a read; it is left behind", self._name)
 
     def _open(self, open_device: Callable[[], Any]) -> bool:

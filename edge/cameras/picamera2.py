@@ -64,6 +64,8 @@ class PiCamera:
     """
 
     live = True
+    left_behind = False
+    """closing hangs, and keeps the device"""
 
     def __init__(self, factory: Any, number: int, *, size: tuple[int, int], fps: int) -> None:
         self._name = f"picamera2:{number}"
@@ -123,6 +125,7 @@ class PiCamera:
             self._wake.set()
         # stop() waits for picamera2's event loop, which a broken camera may have taken along.
         if not Worker(f"close {self._name}").finish(self._let_go, CLOSE_TIMEOUT_S):
+            self.left_behind = True
             log.warning("%s: hangs while it is closed; it is left behind", self._name)
 
     def _start(self, size: tuple[int, int], fps: int) -> tuple[int, int]:

@@ -32,6 +32,10 @@ class Worker:
         self._calls.put(call)
         return future
 
+    def leave(self) -> None:
+        """End the thread when all calls are made; nobody waits for it."""
+        self._calls.put(None)
+
     def finish(self, last: Callable[[], None], timeout_s: float) -> bool:
         """Make one last call and end the thread; False where it still hangs in a call after ``timeout_s``.
 

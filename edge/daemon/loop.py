@@ -3,23 +3,24 @@
 import logging
 import threading
 from dataclasses import dataclass
-from typing import Literal
 
-from edge.cameras import Capture
 from edge.clock import Clock
+from edge.daemon.camera import WatchedCamera
 from edge.daemon.health import HealthReporter
 from edge.daemon.machine import notify_systemd
+from edge.daemon.privacy import PrivacyPause
+from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.episodes import Episodes, Moment
-from edge.events.payloads import EmotionEvent, State
+from edge.events.payloads import CameraState, EmotionEvent, Privacy, State
 from edge.frames import Frame
-from edge.mqtt.identifiers import time_synced, utc_time, uuid7
+from edge.mqtt.identifiers import utc_time, uuid7
 from edge.mqtt.seam import EventPublisher
 from edge.pipeline import Pipeline, ScoredFace
 from edge.settings import Settings
 
-FRAME_TIMEOUT_S = 5.0
-"""A camera that gives nothing for this long has failed."""
+STEP_S = 0.25
+"""For how long a step waits for a frame before it looks at everything else: a stop, the privacy pause, health."""
 STATE_REFRESH_S = 2.0
 """Retained state is renewed this often while somebody is in view; at once when something happens."""
 DRAIN_STEP_S = 0.5
@@ -45,28 +46,32 @@ class Daemon:
         settings: Settings,
         identity: Identity,
         *,
-        capture: Capture,
+        camera: WatchedCamera,
         pipeline: Pipeline,
         publisher: EventPublisher,
+        privacy: PrivacyPause,
+        watchdog: Watchdog,
         clock: Clock,
     ) -> None:
         self._identity = identity
-        self._capture = capture
+        self._camera = camera
         self._pipeline = pipeline
         self._publisher = publisher
+        self._privacy = privacy
+        self._pulse = watchdog.pulse("loop", LOOP_LIMIT_S)
         self._clock = clock
         self._episodes = Episodes(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
         self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s, bundle=identity.model)
         self._stop = threading.Event()
         self._frames = 0
         self._frame_s = 0.0
+        self._camera_told: CameraState = "starting"
         self._state_due_s = 0.0
         self._storing = True
 
     def stop(self) -> None:
         """Ask `run` to end; from any thread or a signal handler."""
         self._stop.set()
-        self._capture.interrupt()
 
     def run(self) -> None:
         """Work until the source ends or `stop` is called, then wait until the broker has everything.
@@ -74,29 +79,52 @@ class Daemon:
         Raises
         ------
         CameraError
-            The camera gives no frames; what was seen is stored, and sent at the next start if not now.
+            The camera gives no frames, also after it was opened again; what was seen is stored, and sent at the next
+            start if not now.
         ConfigError
             The source has ended and the broker refuses the login, so that nobody will ever take the events.
         """
-        self._publish_state("starting")
+        self._tell_state("starting")
+        self._obey_privacy(at_start=True)
         notify_systemd("READY=1")
         try:
-            self._look_until_the_end()
+            while not self._stop.is_set() and not self._camera.ended:
+                self._step()
         except CameraError:
-            self._end_visits("failed")
+            self._end("failed")
             raise
-        self._end_visits("stopped")
+        if self._camera.ended:
+            log.info("the camera has come to its end after %d frames", self._frames)
+        self._end("stopped")
         self._wait_for_broker()
 
-    def _look_until_the_end(self) -> None:
-        while not self._stop.is_set():
-            frame = self._capture.get(FRAME_TIMEOUT_S)
-            if frame is None:
-                if not self._stop.is_set():
-                    log.info("the camera has come to its end after %d frames", self._frames)
-                return
+    def _step(self) -> None:
+        self._obey_privacy()
+        frame = self._camera.next(STEP_S)
+        if frame is not None:
             self.look(frame)
-            notify_systemd("WATCHDOG=1")
+        self._follow_camera()
+        if self._health.is_due():
+            self._tell_health()
+        self._pulse.beat()
+        if frame is None and not self._camera.is_open:
+            self._stop.wait(STEP_S)
+
+    def _obey_privacy(self, *, at_start: bool = False) -> None:
+        for command in self._publisher.take_commands():
+            self._privacy.command(paused=command.paused, for_s=command.for_s)
+        if not self._privacy.look() and not at_start:
+            return
+        if self._privacy.pause is not None:
+            log.info("privacy pause: the camera is closed")
+            self._end_visits()
+            self._tell_privacy()
+            self._camera.pause()
+        else:
+            if not at_start:
+                log.info("the privacy pause is over: the camera is opened")
+            self._tell_privacy()
+            self._camera.resume()
 
     def look(self, frame: Frame) -> list[ScoredFace]:
         """Take in one frame and publish what happened in it; return its faces."""
@@ -106,23 +134,30 @@ class Daemon:
         with self._pipeline.stages.measure("smooth"):
             moments = self._episodes.update(faces, frame.time_s)
         with self._pipeline.stages.measure("publish"):
-            self._tell(moments, seen=bool(faces))
+            self._publish(moments)
+            is_stale = bool(faces) and self._clock.monotonic() >= self._state_due_s
+            if moments or is_stale:
+                self._tell_state(self._camera.state)
         return faces
 
-    def _tell(self, moments: list[Moment], *, seen: bool) -> None:
-        for moment in moments:
-            self._publish(moment)
-        is_stale = seen and self._clock.monotonic() >= self._state_due_s
-        if moments or is_stale or self._frames == 1:
-            self._publish_state("ok")
-        if self._health.is_due():
-            self._publish_health()
+    def _follow_camera(self) -> None:
+        """Tell how the camera is whenever that changes; nobody is in view of one that does not see."""
+        state = self._camera.state
+        if state == self._camera_told:
+            return
+        if state != "ok":
+            self._end_visits()
+        self._tell_state(state)
+        self._tell_health()
 
-    def _end_visits(self, camera: Literal["failed", "stopped"]) -> None:
-        for moment in self._episodes.close(self._frame_s):
-            self._publish(moment)
-        self._publish_state(camera)
-        self._publish_health()
+    def _end(self, camera: CameraState) -> None:
+        self._end_visits()
+        self._tell_state(camera)
+        self._tell_health()
+
+    def _end_visits(self) -> None:
+        self._publish(self._episodes.close(self._frame_s))
+        self._pipeline.lose_sight()
 
     def _wait_for_broker(self) -> None:
         told = False
@@ -133,58 +168,69 @@ class Daemon:
                 return
             if stats.last_refusal:
                 raise ConfigError(f"{stats.last_refusal}; {stats.depth} events are kept in the outbox")
-            notify_systemd("WATCHDOG=1")
+            self._pulse.beat()
             if not told:
                 log.warning("waiting for the broker to take %d events; Ctrl-C stops, they are kept", stats.depth)
                 told = True
 
-    def _publish(self, moment: Moment) -> None:
+    def _publish(self, moments: list[Moment]) -> None:
+        for moment in moments:
+            reading = moment.reading
+            log.info("face %d %s: %s %.2f", reading.face, moment.event_type, reading.emotion, reading.confidence)
+            try:
+                self._publisher.publish_event(lambda seq, moment=moment: self._event(moment, seq))  # type: ignore[misc]
+                self._storing = True
+            except DeliveryError as error:  # looking goes on: a full disk may have room again
+                if self._storing:
+                    log.error("events are lost: %s", error)  # noqa: TRY400 - one line, no traceback
+                self._storing = False
+
+    def _event(self, moment: Moment, seq: int) -> EmotionEvent:
         now_s = self._clock.unix_s()
         reading = moment.reading
+        return EmotionEvent(
+            event_type=moment.event_type,
+            id=uuid7(round(now_s * 1000)),
+            seq=seq,
+            boot=self._identity.boot,
+            time=utc_time(now_s),
+            mono_ms=round(moment.time_s * 1000),
+            time_synced=self._clock.synced(),
+            device=self._identity.device,
+            model=self._identity.model,
+            face=reading.face,
+            box=reading.box,
+            emotion=reading.emotion,
+            confidence=reading.confidence,
+            scores=reading.scores,
+            duration_s=reading.duration_s,
+        )
 
-        def build(seq: int) -> EmotionEvent:
-            return EmotionEvent(
-                event_type=moment.event_type,
-                id=uuid7(round(now_s * 1000)),
-                seq=seq,
-                boot=self._identity.boot,
-                time=utc_time(now_s),
-                mono_ms=round(moment.time_s * 1000),
-                time_synced=time_synced(),
-                device=self._identity.device,
-                model=self._identity.model,
-                face=reading.face,
-                box=reading.box,
-                emotion=reading.emotion,
-                confidence=reading.confidence,
-                scores=reading.scores,
-                duration_s=reading.duration_s,
-            )
-
-        log.info("face %d %s: %s %.2f", reading.face, moment.event_type, reading.emotion, reading.confidence)
-        try:
-            self._publisher.publish_event(build)
-            self._storing = True
-        except DeliveryError as error:  # looking goes on: a full disk may have room again
-            if self._storing:
-                log.error("events are lost: %s", error)  # noqa: TRY400 - one line, no traceback
-            self._storing = False
-
-    def _publish_state(self, camera: Literal["starting", "ok", "failed", "stopped"]) -> None:
+    def _tell_state(self, camera: CameraState) -> None:
         faces = self._episodes.readings()
+        self._camera_told = camera
         self._state_due_s = self._clock.monotonic() + STATE_REFRESH_S
         emotion = faces[0].emotion if faces else None
         now = utc_time(self._clock.unix_s())
         self._publisher.publish_state(State(faces=faces, emotion=emotion, time=now, camera=camera))
 
-    def _publish_health(self) -> None:
+    def _tell_privacy(self) -> None:
+        pause, left_s, now_s = self._privacy.pause, self._privacy.left_s(), self._clock.unix_s()
+        self._publisher.publish_privacy(
+            Privacy(
+                paused=pause is not None,
+                for_s=pause.for_s if pause else None,
+                until=None if left_s is None else utc_time(now_s + left_s),
+                time=utc_time(now_s),
+            )
+        )
+
+    def _tell_health(self) -> None:
         try:
             delivery = self._publisher.stats()
         except DeliveryError as error:  # as for an event: the card may answer again
             log.error("no health: %s", error)  # noqa: TRY400 - one line, no traceback
             return
         self._publisher.publish_health(
-            self._health.make(
-                frames=self._frames, capture=self._capture, stages=self._pipeline.stages, delivery=delivery
-            )
+            self._health.make(frames=self._frames, camera=self._camera, stages=self._pipeline.stages, delivery=delivery)
         )

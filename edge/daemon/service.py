@@ -8,10 +8,13 @@ from pathlib import Path
 from types import FrameType
 
 from edge import __version__
-from edge.cameras import Capture, open_camera, redacted
-from edge.clock import SystemClock
+from edge.cameras import is_camera, open_camera, redacted
+from edge.clock import Clock, SystemClock
+from edge.daemon.camera import WatchedCamera
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.machine import notify_systemd
+from edge.daemon.privacy import PrivacyPause
+from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import ConfigError
 from edge.mqtt.identifiers import new_boot_id
 from edge.mqtt.outbox import Outbox
@@ -37,16 +40,24 @@ def run_service(settings: Settings) -> None:
     """
     with ExitStack() as parts:
         pipeline = load_pipeline(settings)
-        capture = parts.enter_context(Capture(open_camera(settings.camera)))
+        clock = SystemClock()
+        camera = parts.enter_context(_camera(settings, clock))
+        privacy = PrivacyPause(Path(settings.state_dir), clock)
+        privacy.look()
+        if privacy.pause is None:
+            camera.open()
         outbox = parts.enter_context(_open_outbox(settings))
         identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__, model=identity.model,
             home_assistant=settings.homeassistant,
         )  # fmt: skip
+        watchdog = Watchdog(clock)
+        publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
         daemon = Daemon(
-            settings, identity, capture=capture, pipeline=pipeline, publisher=publisher, clock=SystemClock()
-        )
+            settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,
+            watchdog=watchdog, clock=clock,
+        )  # fmt: skip
         log.info(
             "%s: %s, bundle %s, broker %s",
             settings.device,
@@ -57,8 +68,22 @@ def run_service(settings: Settings) -> None:
         publisher.start()
         parts.callback(publisher.stop, STOP_TIMEOUT_S)
         parts.callback(notify_systemd, "STOPPING=1")
+        watchdog.start()
+        parts.callback(watchdog.stop)
         with _stop_signals(daemon.stop):
             daemon.run()
+
+
+@contextmanager
+def _camera(settings: Settings, clock: Clock) -> Iterator[WatchedCamera]:
+    camera = WatchedCamera(
+        lambda: open_camera(settings.camera),
+        settings=settings.camera_watch, endless=is_camera(settings.camera), clock=clock,
+    )  # fmt: skip
+    try:
+        yield camera
+    finally:
+        camera.close()
 
 
 @contextmanager

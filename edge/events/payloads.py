@@ -11,7 +11,7 @@ CONTRACT_VERSION = 1
 
 EventType = Literal["face_appeared", "emotion_changed", "face_left"]
 StatusName = Literal["online", "stopped", "offline"]
-CameraState = Literal["starting", "ok", "failed", "stopped"]
+CameraState = Literal["starting", "ok", "black", "failed", "paused", "stopped"]
 EmotionName = Literal["angry", "happy", "sad", "surprise", "neutral", "uncertain"]
 assert set(EmotionName.__args__) == {*EMOTIONS, UNCERTAIN}  # type: ignore[attr-defined]
 
@@ -69,6 +69,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     time: str | None = None
 
 
+class Privacy(msgspec.Struct, frozen=True, kw_only=True):
+    """``privacy/state``, retained: is the camera closed because somebody asked for it."""
+
+    paused: bool
+    for_s: Annotated[float | None, msgspec.Meta(description="limit that was given; null: until it is ended")]
+    until: Annotated[str | None, msgspec.Meta(description="when it ends, by the device's clock; null: no limit")]
+    time: str
+
+
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Median milliseconds of the stages over the last 300 frames."""
 
@@ -98,3 +107,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     reconnects: Count
     bundle: str
     time_synced: bool
+    paused: bool
+    camera: CameraState
+    camera_fault: Annotated[str | None, msgspec.Meta(description="what is wrong with the camera, in words")]
+    camera_failures: Annotated[int, msgspec.Meta(ge=0, description="faults of the camera since the start")]
+    commands_refused: Annotated[int, msgspec.Meta(ge=0, description="messages to this device that were no command")]

@@ -7,14 +7,16 @@ import inspect
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from edge.errors import UsageError
-from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, Health, State, Status
+from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, Health, Privacy, State, Status
+from edge.mqtt.commands import PrivacyCommand
 from edge.settings import DEVICE_PATTERN
 
+_VERBS = {"send": "publish", "receive": "obey"}
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -23,9 +25,16 @@ class Channel:
     """One topic and what goes over it."""
 
     name: str
-    """last part of the topic"""
+    """last part of the topic, or the last two"""
     payload: type[msgspec.Struct]
     retained: bool
+    action: Literal["send", "receive"] = "send"
+    """what the device does with it"""
+
+    @property
+    def key(self) -> str:
+        """Name that fits a file and a JSON pointer."""
+        return self.name.replace("/", "-")
 
 
 CHANNELS = (
@@ -33,6 +42,8 @@ CHANNELS = (
     Channel("state", State, retained=True),
     Channel("status", Status, retained=True),
     Channel("health", Health, retained=True),
+    Channel("privacy/state", Privacy, retained=True),
+    Channel("privacy/set", PrivacyCommand, retained=False, action="receive"),
 )
 
 
@@ -56,14 +67,14 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "emotion-edge",
             "version": f"{CONTRACT_VERSION}.0.0",
-            "description": "What a device publishes over MQTT. The version is the contract's, not the program's.",
+            "description": "What a device publishes and obeys. The version is the contract's, not the program's.",
         },
         "defaultContentType": "application/json",
-        "channels": {channel.name: _channel(channel) for channel in CHANNELS},
-        "operations": {f"publish_{channel.name}": _operation(channel) for channel in CHANNELS},
+        "channels": {channel.key: _channel(channel) for channel in CHANNELS},
+        "operations": {f"{_VERBS[channel.action]}_{channel.key}": _operation(channel) for channel in CHANNELS},
         "components": {
             "messages": {
-                channel.name: {"name": channel.name, "contentType": "application/json", "payload": payload}
+                channel.key: {"name": channel.key, "contentType": "application/json", "payload": payload}
                 for channel, payload in zip(CHANNELS, payloads, strict=True)
             },
             "schemas": _as_draft_07(_tidy(schemas)),
@@ -73,7 +84,7 @@ def asyncapi() -> dict[str, Any]:
 
 def documents() -> dict[str, str]:
     """Return all documents: file name to text."""
-    trees = {f"{channel.name}.schema.json": json_schema(channel) for channel in CHANNELS}
+    trees = {f"{channel.key}.schema.json": json_schema(channel) for channel in CHANNELS}
     trees["asyncapi.json"] = asyncapi()
     return {
         name: msgspec.json.format(msgspec.json.encode(tree), indent=2).decode() + "\n" for name, tree in trees.items()
@@ -107,16 +118,16 @@ def _channel(channel: Channel) -> dict[str, Any]:
     return {
         "address": f"emotion/{CONTRACT_VERSION}/{{device}}/{channel.name}",
         "description": _summary(channel.payload),
-        "messages": {channel.name: {"$ref": f"#/components/messages/{channel.name}"}},
+        "messages": {channel.key: {"$ref": f"#/components/messages/{channel.key}"}},
         "parameters": {"device": {"description": f"name of the device, {DEVICE_PATTERN}"}},
     }
 
 
 def _operation(channel: Channel) -> dict[str, Any]:
     return {
-        "action": "send",
-        "channel": {"$ref": f"#/channels/{channel.name}"},
-        "messages": [{"$ref": f"#/channels/{channel.name}/messages/{channel.name}"}],
+        "action": channel.action,
+        "channel": {"$ref": f"#/channels/{channel.key}"},
+        "messages": [{"$ref": f"#/channels/{channel.key}/messages/{channel.key}"}],
         "bindings": {"mqtt": {"qos": 1, "retain": channel.retained, "bindingVersion": "0.2.0"}},
     }
 

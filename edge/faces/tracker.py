@@ -84,6 +84,10 @@ class FaceTracker:
         sightings = [Sighting(visit, known.box) for known in seen if (visit := self._admit(known))]
         return sorted(sightings, key=lambda sighting: sighting.box.width, reverse=True)
 
+    def lose_sight(self) -> None:
+        """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
+        self._known = []
+
     def _is_whole_due(self, lost: int) -> bool:
         waited = self._frames - self._whole_at
         if self._frames == 0 or not self._known:

@@ -10,14 +10,17 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.mqtt.address import BrokerAddress
+from edge.mqtt.commands import MOST_BYTES
 from edge.mqtt.reasons import Ending, Kind, of_connack, of_error
 
 IN_FLIGHT = 20
@@ -28,6 +31,8 @@ CONNECT_TIMEOUT_S = 10.0
 ANSWER_S = {MQTTProtocolVersion.MQTTv5: 2.0, MQTTProtocolVersion.MQTTv311: 10.0}
 """Seconds to wait for the answer to a login. Some brokers that know only 3.1.1 (amqtt 0.12) misread a login of MQTT 5
 and wait for more instead of refusing it; a broker that is merely slow gets its time with 3.1.1."""
+MOST_PACKET_BYTES = 4096
+"""What a broker that speaks MQTT 5 may send us at once; one that does not needs a limit of its own."""
 _QOS = 1
 _LONGEST_EXPIRY_S = 0xFFFF_FFFF
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
@@ -59,6 +64,24 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """Somebody sent something to this device."""
+
+    link: "Link"
+    payload: bytes
+    """no more of it than tells that it is too long"""
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """The broker does not let us hear what is sent to this device."""
+
+    link: "Link"
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A connection, or the attempt at one, is over; nothing more comes from it."""
 
@@ -66,7 +89,7 @@ class Ended:
     ending: Ending
 
 
-Notice = Opened | Connected | Acknowledged | Ended
+Notice = Opened | Connected | Acknowledged | Arrived | Deaf | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,8 @@ class Link:
         One a device: a broker ends the older connection of two with the same.
     will
         What the broker publishes when this connection ends without a goodbye.
+    command_topic
+        Where commands to this device come.
     protocol
         MQTT 5 or 3.1.1.
     report
@@ -103,10 +128,12 @@ class Link:
         *,
         client_id: str,
         will: Message,
+        command_topic: str,
         protocol: MQTTProtocolVersion,
         report: Callable[[Notice], None],
     ) -> None:
         self.protocol = protocol
+        self._command_topic = command_topic
         self.version = _VERSIONS[protocol]
         self._report = report
         self._ending: Ending | None = None
@@ -124,7 +151,9 @@ class Link:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
-        self._client.connect_async(address.host, address.port, keepalive=KEEPALIVE_S)
+        self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
+        self._client.connect_async(address.host, address.port, keepalive=KEEPALIVE_S, **self._limits())
 
     def open(self) -> None:
         """Start the attempt; `Opened` and `Connected`, or an `Ended`, follow."""
@@ -161,6 +190,12 @@ class Link:
             return
         self._connected = True
         allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+        if self.protocol is MQTTProtocolVersion.MQTTv5:
+            without_retained = SubscribeOptions(qos=_QOS, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            self._client.subscribe(self._command_topic, options=without_retained)
+        else:
+            self._client.subscribe(self._command_topic, qos=_QOS)
+        # Only now, so that whoever reads "online" may send commands.
         self._report(Connected(self, min(IN_FLIGHT, allowed)))
 
     def _on_disconnect(
@@ -178,12 +213,31 @@ class Link:
     ) -> None:
         self._report(Acknowledged(self, mid, code.getName().lower() if code.is_failure else None))
 
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self._report(Arrived(self, bytes(message.payload[: MOST_BYTES + 1]), message.retain))
+
+    def _on_subscribe(
+        self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        for code in codes:
+            if code.is_failure:
+                self._report(Deaf(self, code.getName().lower()))
+
     def _on_thread_end(self, failure: Ending | None) -> None:
         ending = self._ending or failure or Ending(Kind.UNREACHABLE, "connection lost")
         # Callbacks and client hold each other; without this the sockets would wait for the garbage collector.
         self._client.on_socket_open = self._client.on_connect = None
         self._client.on_disconnect = self._client.on_publish = None
+        self._client.on_message = self._client.on_subscribe = None
         self._report(Ended(self, ending))
+
+    def _limits(self) -> dict[str, Any]:
+        """Ask the broker to keep from us what is too large to be a command (MQTT 5 only)."""
+        if self.protocol is not MQTTProtocolVersion.MQTTv5:
+            return {}
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = MOST_PACKET_BYTES
+        return {"properties": properties}
 
     def _properties(self, kind: int, message: Message) -> Properties | None:
         if self.protocol is not MQTTProtocolVersion.MQTTv5:

@@ -5,11 +5,12 @@ https://www.home-assistant.io/integrations/sensor.mqtt/ (Home Assistant 2024.11 
 ``None`` makes a sensor "unknown", which is what an emotion is while nobody is in view.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from edge.emotions import EMOTIONS, UNCERTAIN
+from edge.events.payloads import CameraState
 from edge.mqtt.client import Message
 from edge.mqtt.topics import Topics
 
@@ -45,7 +46,7 @@ def discovery_message(topics: Topics, prefix: str, *, version: str) -> Message:
         "qos": 1,
         "cmps": {
             key: {"p": "sensor", "unique_id": f"{identifier}-{key}", **sensor}
-            for key, sensor in (_readings(topics.state) | _diagnostics(topics.health)).items()
+            for key, sensor in (_readings(topics.state) | _diagnostics(topics.health) | _switches(topics)).items()
         },
     }
     return Message(f"{prefix}/device/{identifier}/config", msgspec.json.encode(payload), retain=True)
@@ -82,11 +83,29 @@ def _readings(topic: str) -> dict[str, dict[str, Any]]:
             "name": "Camera",
             "icon": "mdi:cctv",
             "device_class": "enum",
-            "options": ["starting", "ok", "failed", "stopped"],
+            "options": list(get_args(CameraState)),
             "entity_category": "diagnostic",
             "state_topic": topic,
             "value_template": "{{ value_json.camera }}",
         },
+    }
+
+
+def _switches(topics: Topics) -> dict[str, dict[str, Any]]:
+    """Home Assistant sends these without the retain flag, which a command must not have."""
+    return {
+        "privacy": {
+            "p": "switch",
+            "name": "Privacy pause",
+            "icon": "mdi:camera-off",
+            "command_topic": topics.privacy_set,
+            "payload_on": '{"paused": true}',
+            "payload_off": '{"paused": false}',
+            "state_topic": topics.privacy_state,
+            "value_template": "{{ 'ON' if value_json.paused else 'OFF' }}",
+            "state_on": "ON",
+            "state_off": "OFF",
+        }
     }
 
 
@@ -108,6 +127,9 @@ def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
         "outbox_depth": number("Events waiting", "outbox_depth", icon="mdi:tray-full"),
         "outbox_dropped": number(
             "Events given up", "outbox_dropped", icon="mdi:tray-remove", state_class="total_increasing"
+        ),
+        "camera_failures": number(
+            "Camera failures", "camera_failures", icon="mdi:camera-retake", state_class="total_increasing"
         ),
         "reconnects": number("Reconnects", "reconnects", icon="mdi:lan-pending", state_class="total_increasing"),
     }

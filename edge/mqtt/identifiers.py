@@ -1,15 +1,9 @@
 """Ids and times that events carry."""
 
-import ctypes
 import secrets
 import time
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
-
-_TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
-_TIMEX_BYTES = 1024
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 
 
 def uuid7(unix_ms: int | None = None) -> str:
@@ -44,28 +38,3 @@ def utc_time(unix_s: float | None = None) -> str:
     """
     moment = datetime.fromtimestamp(time.time() if unix_s is None else unix_s, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def time_synced() -> bool:
-    """Return whether the clock is known to be synchronised; False where nothing can be known.
-
-    systemd-timesyncd, which Pi OS uses, leaves a mark; any other time service tells the kernel, which is what
-    ``timedatectl`` asks as well.
-    """
-    return _TIMESYNCD_MARK.exists() or (not _system_calls_filtered() and _kernel_says_synced())
-
-
-def _system_calls_filtered() -> bool:
-    """Return whether a seccomp filter is on: one without adjtimex may kill a process that calls it."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return True
-    return "\nSeccomp:\t0\n" not in status
-
-
-def _kernel_says_synced() -> bool:
-    # A zeroed buffer asks and sets nothing (modes is 0); struct timex has 208 bytes at most.
-    adjtimex = ctypes.CDLL(None).adjtimex
-    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return 0 <= state < _TIME_ERROR

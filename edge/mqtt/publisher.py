@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from edge.events.payloads import CameraState, EmotionEvent, Health, State, Status, StatusName
+from edge.backoff import Backoff
+from edge.events.payloads import CameraState, EmotionEvent, Health, Privacy, State, Status, StatusName
 from edge.mqtt.address import broker_address
-from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import Message
+from edge.mqtt.commands import PrivacyCommand
 from edge.mqtt.discovery import discovery_message
 from edge.mqtt.identifiers import utc_time
+from edge.mqtt.inbox import Inbox
 from edge.mqtt.mail import Retain, Stop, Stored
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.seam import PublisherStats
@@ -23,7 +25,7 @@ class Publisher:
     """The `edge.mqtt.seam.EventPublisher` of a device.
 
     An event is in the outbox when `publish_event` returns and leaves it when the broker has acknowledged it. Retained
-    messages (status, state, health, discovery) are sent again, the newest of each, after every reconnect.
+    messages (status, state, health, privacy, discovery) are sent again, the newest of each, after every reconnect.
 
     Parameters
     ----------
@@ -65,10 +67,13 @@ class Publisher:
         self._outbox = outbox
         self._topics = Topics(device)
         self._boot, self._version, self._model = boot, version, model
+        self._inbox = Inbox()
         self._sender = Sender(
             broker_address(settings),
             client_id=f"emotion-edge-{device}",
             will=self._status("offline", at=None),
+            command_topic=self._topics.privacy_set,
+            on_command=self._inbox.take,
             greeting=lambda: self._status("online", at=utc_time()),
             event_topic=self._topics.event,
             outbox=outbox,
@@ -103,6 +108,18 @@ class Publisher:
         """Publish how the device does, retained."""
         self._retain(self._topics.health, health)
 
+    def publish_privacy(self, privacy: Privacy) -> None:
+        """Publish whether the camera is closed for privacy, retained."""
+        self._retain(self._topics.privacy_state, privacy)
+
+    def take_commands(self) -> list[PrivacyCommand]:
+        """Return the commands that have come since the last call, oldest first."""
+        return self._inbox.empty()
+
+    def watch(self, pulse: Callable[[], object]) -> None:
+        """Call this from the sender's thread at each of its turns, every few seconds at least."""
+        self._sender.on_turn = pulse
+
     def drain(self, timeout_s: float) -> bool:
         """Wait until every stored event is acknowledged; return whether that came to be in time."""
         with self._sender.progress:
@@ -133,6 +150,7 @@ class Publisher:
             dropped=self._outbox.dropped,
             in_flight=self._sender.in_flight,
             last_refusal=self._sender.last_refusal,
+            commands_refused=self._inbox.refused,
         )
 
     def _retain(self, topic: str, payload: msgspec.Struct) -> None:

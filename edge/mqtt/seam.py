@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.events.payloads import EmotionEvent, Health, State
+from edge.events.payloads import EmotionEvent, Health, Privacy, State
+from edge.mqtt.commands import PrivacyCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class PublisherStats:
     """messages sent and not yet acknowledged"""
     last_refusal: str | None
     """why the broker refused the login or an event, one line; None once it accepts"""
+    commands_refused: int
+    """messages to this device that were no command"""
 
 
 class EventPublisher(Protocol):
@@ -52,6 +55,18 @@ class EventPublisher(Protocol):
 
     def publish_health(self, health: Health) -> None:
         """Publish how the device does; after an outage only the newest is sent."""
+        ...
+
+    def publish_privacy(self, privacy: Privacy) -> None:
+        """Publish whether the camera is closed for privacy."""
+        ...
+
+    def take_commands(self) -> list[PrivacyCommand]:
+        """Return the commands that have come since the last call, oldest first."""
+        ...
+
+    def watch(self, pulse: Callable[[], object]) -> None:
+        """Have this called by whatever thread talks to the broker, each time that it gets something done."""
         ...
 
     def drain(self, timeout_s: float) -> bool:

@@ -9,16 +9,17 @@ from queue import Empty, SimpleQueue
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from edge.backoff import Backoff
 from edge.errors import DeliveryError
 from edge.mqtt.address import BrokerAddress
-from edge.mqtt.backoff import Backoff
-from edge.mqtt.client import ANSWER_S, Acknowledged, Connected, Ended, Link, Message, Opened
+from edge.mqtt.client import ANSWER_S, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
 from edge.mqtt.mail import Mail, Retain, Stop, Stored
 from edge.mqtt.outbox import Outbox, StoredEvent
 from edge.mqtt.reasons import Ending, Kind
 
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 1.0  # for the broker to close its side after a DISCONNECT
+_TURN_S = 5.0  # a turn of the loop at least this often, to show that it turns
 
 
 class Sender:
@@ -28,6 +29,8 @@ class Sender:
     ----------
     address, client_id, will
         For each connection.
+    command_topic, on_command
+        Where commands come from, and who takes them: payload, and whether it was retained; must not wait.
     greeting
         Makes the message that goes out first on each connection.
     event_topic
@@ -44,6 +47,8 @@ class Sender:
         *,
         client_id: str,
         will: Message,
+        command_topic: str,
+        on_command: Callable[[bytes, bool], None],
         greeting: Callable[[], Message],
         event_topic: str,
         outbox: Outbox,
@@ -52,6 +57,8 @@ class Sender:
         self._address = address
         self._client_id = client_id
         self._will = will
+        self._command_topic = command_topic
+        self._on_command = on_command
         self._greeting = greeting
         self._event_topic = event_topic
         self._outbox = outbox
@@ -79,6 +86,8 @@ class Sender:
         # Written by this thread, read by any.
         self.progress = threading.Condition()
         self.connections = 0
+        self.on_turn: Callable[[], object] = lambda: None
+        """called by the thread each time that it has done all there was to do"""
         self.said_goodbye = False
 
     @property
@@ -123,6 +132,7 @@ class Sender:
             self._save_acknowledged()
             self._send()
             self._keep_appointments()
+            self.on_turn()
         self._say_goodbye()
         with self.progress:
             self.progress.notify_all()
@@ -132,7 +142,7 @@ class Sender:
         moments = [moment for moment in (self._retry_at, self._answer_by) if moment is not None]
         if self._stop is not None:
             moments.append(self._stop.deadline)
-        timeout_s = max(0.0, min(moments) - time.monotonic()) if moments else None
+        timeout_s = min(_TURN_S, max(0.0, min(moments) - time.monotonic())) if moments else _TURN_S
         try:
             return self._mailbox.get(timeout=timeout_s)
         except Empty:
@@ -155,6 +165,11 @@ class Sender:
                 self._on_connected(link, in_flight)
             case Acknowledged(link, mid, refusal) if link is self._link:
                 self._on_acknowledged(mid, refusal)
+            case Arrived(link, payload, retained) if link is self._link:
+                self._on_command(payload, retained)
+            case Deaf(link, refusal) if link is self._link:
+                line = f"broker {self._address.shown} lets no commands through ({refusal}): check its access list"
+                self._say(logging.WARNING, line)
             case Ended(link, ending) if link is self._link:
                 self._on_ended(ending)
 
@@ -172,6 +187,7 @@ class Sender:
             self._address,
             client_id=self._client_id,
             will=self._will,
+            command_topic=self._command_topic,
             protocol=self._protocol,
             report=self._mailbox.put,
         )

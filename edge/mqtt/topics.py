@@ -33,3 +33,13 @@ class Topics:
     def health(self) -> str:
         """How the device does, retained."""
         return f"{PREFIX}/{self.device}/health"
+
+    @property
+    def privacy_set(self) -> str:
+        """Commands to this device: close or open the camera; never retained."""
+        return f"{PREFIX}/{self.device}/privacy/set"
+
+    @property
+    def privacy_state(self) -> str:
+        """Is the camera closed because somebody asked for it, retained."""
+        return f"{PREFIX}/{self.device}/privacy/state"

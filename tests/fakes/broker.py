@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from edge.events.payloads import EmotionEvent, Health, State
+from edge.events.payloads import EmotionEvent, Health, Privacy, State
+from edge.mqtt.commands import PrivacyCommand
 from edge.mqtt.seam import PublisherStats
 
 
@@ -16,6 +17,9 @@ class FakePublisher:
         self.events: list[EmotionEvent] = []
         self.states: list[State] = []
         self.healths: list[Health] = []
+        self.privacies: list[Privacy] = []
+        self.commands: list[PrivacyCommand] = []
+        self.pulse: Callable[[], object] | None = None
 
     def start(self) -> None:
         self.started = True
@@ -30,6 +34,16 @@ class FakePublisher:
 
     def publish_health(self, health: Health) -> None:
         self.healths.append(health)
+
+    def publish_privacy(self, privacy: Privacy) -> None:
+        self.privacies.append(privacy)
+
+    def take_commands(self) -> list[PrivacyCommand]:
+        taken, self.commands = self.commands, []
+        return taken
+
+    def watch(self, pulse: Callable[[], object]) -> None:
+        self.pulse = pulse
 
     def drain(self, timeout_s: float) -> bool:
         return self.acknowledges or not self.events
@@ -46,4 +60,5 @@ class FakePublisher:
             dropped=0,
             in_flight=0,
             last_refusal=None,
+            commands_refused=0,
         )

@@ -24,8 +24,9 @@ class Received:
 
     @property
     def channel(self) -> str:
-        """Last part of the topic: event, state, status, health or config."""
-        return self.topic.rsplit("/", 1)[-1]
+        """What follows the device in the topic: event, state, status, health, privacy/state; else its last part."""
+        parts = self.topic.split("/", 3)
+        return parts[3] if self.topic.startswith("emotion/") else self.topic.rsplit("/", 1)[-1]
 
 
 class Subscriber:
@@ -73,6 +74,9 @@ class Subscriber:
             shown = [(message.channel, message.payload[:80]) for message in self.messages[-10:]]
             assert came, f"not in {timeout_s} s; {len(self.messages)} messages, the last {shown}"
             return list(self.messages)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=1, retain=retain)
 
     def of(self, channel: str) -> list[Any]:
         with self._changed:

@@ -1,20 +1,26 @@
 """The loop with every seam faked: what is published, and how a run ends."""
 
+import tempfile
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.cameras import Capture
+from edge.daemon.camera import WatchedCamera
 from edge.daemon.loop import Daemon, Identity
+from edge.daemon.privacy import PrivacyPause, pause
+from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.faces.types import Box, Face
 from edge.frames import Frame
+from edge.mqtt.commands import PrivacyCommand
 from edge.pipeline import ScoredFace
-from edge.settings import Settings
+from edge.settings import CameraWatchSettings, Settings
 from edge.stages import Stages
 from tests.fakes.broker import FakePublisher
 from tests.fakes.camera import FakeCamera, make_frame
@@ -35,22 +41,37 @@ class FakePipeline:
     def follow(self, frame: Frame) -> list[ScoredFace]:
         return self.script.get(frame.index, [])
 
+    def lose_sight(self) -> None:
+        pass
+
 
 def a_face(scores: NDArray[Any], visit: int = 1) -> ScoredFace:
     return Face(visit, Box(10, 20, 100, 100), np.zeros((68, 2), np.float32)), scores
 
 
 class Run:
-    def __init__(self, camera: FakeCamera, script: dict[int, list[ScoredFace]], publisher: FakePublisher) -> None:
+    def __init__(
+        self,
+        camera: FakeCamera,
+        script: dict[int, list[ScoredFace]],
+        publisher: FakePublisher,
+        *,
+        endless: bool = False,
+    ) -> None:
         self.publisher = publisher
         self.clock = FakeClock()
-        self.capture = Capture(camera)
+        self.state_dir = Path(tempfile.mkdtemp())
+        self.told_systemd: list[str] = []
+        self.camera = WatchedCamera(lambda: camera, settings=CameraWatchSettings(), endless=endless, clock=self.clock)
+        self.camera.open()
         self.daemon = Daemon(
             Settings(device="hallway"),
             IDENTITY,
-            capture=self.capture,
+            camera=self.camera,
             pipeline=FakePipeline(script),  # type: ignore[arg-type]  # the part of it that the loop calls
             publisher=publisher,
+            privacy=PrivacyPause(self.state_dir, self.clock),
+            watchdog=Watchdog(self.clock, notify=self.told_systemd.append),
             clock=self.clock,
         )
 
@@ -88,9 +109,9 @@ def test_an_empty_scene_is_no_event_and_says_that_it_is_seen() -> None:
 
 
 def test_health_is_told_at_once_and_then_by_the_clock() -> None:
-    run = Run(clip(0), {}, FakePublisher())
-    for index in range(100):
-        run.daemon.look(make_frame(index))
+    run = Run(clip(100), {}, FakePublisher())
+    for _ in range(100):
+        run.daemon._step()
         run.clock.pass_time(1.0)
     healths = run.publisher.healths
     assert [health.frames for health in healths] == [1, 31, 61, 91]
@@ -124,7 +145,7 @@ def test_stop_ends_a_run_that_waits_for_a_silent_camera() -> None:
     run.daemon.stop()
     thread.join(10)
     assert not thread.is_alive()
-    run.capture.close()
+    run.camera.close()
 
 
 def test_events_that_nobody_takes_are_kept_when_a_stop_comes(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,3 +190,98 @@ def test_a_full_disk_is_said_once_and_looking_goes_on(caplog: pytest.LogCaptureF
     run.daemon.run()
     assert caplog.text.count("the disk is full") == 1
     assert run.publisher.states[-1].camera == "stopped"
+
+
+def test_a_camera_that_fails_and_comes_back_ends_visits_and_is_told() -> None:
+    broken = CameraError("the cable is out")
+    cameras = [FakeCamera(make_frame(0), make_frame(1), broken, live=False), clip(1000)]
+    run = Run(cameras[0], {0: [a_face(HAPPY)], 1: [a_face(HAPPY)]}, FakePublisher(), endless=True)
+    run.camera._open_source = lambda: cameras[1]
+    for _ in range(3):
+        run.daemon._step()
+    assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
+    assert run.publisher.states[-1].camera == "failed"
+    told = run.publisher.healths[-1]
+    assert (told.camera_fault, told.camera_failures) == ("the cable is out", 1)
+    while run.camera.state != "ok":
+        run.clock.pass_time(0.1)
+        run.daemon._step()
+    assert [state.camera for state in run.publisher.states] == ["ok", "failed", "ok"]
+    assert run.publisher.healths[-1].camera_fault is None
+    run.camera.close()
+
+
+def test_a_command_closes_the_camera_ends_visits_and_another_opens_it_again() -> None:
+    clips = iter([clip(50), clip(50)])
+    run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
+    first = run.camera._capture
+    run.camera._open_source = lambda: next(clips)
+    run.daemon._step()
+    run.publisher.commands.append(PrivacyCommand(paused=True, for_s=3600))
+    run.daemon._step()
+    assert first is not None
+    assert first.get(0) is None, "it is closed"
+    assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
+    assert (run.publisher.states[-1].camera, run.publisher.states[-1].faces) == ("paused", [])
+    assert run.publisher.healths[-1].paused
+    told = run.publisher.privacies[-1]
+    assert (told.paused, told.for_s, told.until) == (True, 3600, "2025-06-15T16:06:40.000Z")
+    frames = run.publisher.healths[-1].frames
+    for _ in range(3):
+        run.daemon._step()
+    run.clock.pass_time(3600)
+    while run.camera.state != "ok":
+        run.daemon._step()
+    assert not run.publisher.privacies[-1].paused
+    assert run.publisher.states[-1].camera == "ok"
+    assert not run.publisher.healths[-1].paused
+    assert run.daemon._frames == frames + 1
+    run.camera.close()
+
+
+def test_a_pause_from_before_the_start_keeps_the_camera_closed() -> None:
+    run = Run(clip(50), {}, FakePublisher())
+    run.camera.close()
+    pause(run.state_dir, None, run.clock)
+    run.daemon._obey_privacy(at_start=True)
+    run.daemon._step()
+    assert run.publisher.states[-1].camera == "paused"
+    assert run.publisher.privacies[-1].paused
+    assert run.daemon._frames == 0
+
+
+@pytest.mark.parametrize("jump_s", [365 * 86_400.0, -365 * 86_400.0])
+def test_a_date_that_jumps_by_a_year_loses_nothing_and_stops_no_timer(jump_s: float) -> None:
+    run = Run(clip(130), {index: [a_face(HAPPY if index < 60 else SAD)] for index in range(120)}, FakePublisher())
+    for index in range(130):
+        if index == 30:
+            run.clock.jump(jump_s)
+            run.clock.knows_date = False
+        run.daemon._step()
+        run.clock.pass_time(1.0)
+    assert [told for told, _ in run.told()] == ["face_appeared", "emotion_changed"]
+    assert [event.time_synced for event in run.publisher.events] == [True, False]
+    assert [event.time[:4] for event in run.publisher.events] == ["2025", "2026" if jump_s > 0 else "2024"]
+    assert [event.mono_ms for event in run.publisher.events] == sorted(event.mono_ms for event in run.publisher.events)
+    assert len(run.publisher.healths) == 5  # at the start, then every 30 s
+    assert {round(health.frames_per_s) for health in run.publisher.healths[1:]} == {1}
+
+
+def test_the_loop_beats_while_frames_come_and_while_it_is_paused() -> None:
+    run = Run(clip(50), {}, FakePublisher())
+    for _ in range(2):
+        for _ in range(10):
+            run.clock.pass_time(10)
+            run.daemon._step()
+            assert run.daemon._pulse.silent_s() == 0
+        pause(run.state_dir, None, run.clock)
+    assert run.camera.state == "paused"
+
+
+def test_no_picture_is_written_or_published(tmp_path: Path) -> None:
+    """Every byte that leaves the loop is a payload of a known type, and none of these can hold an image."""
+    run = Run(clip(40), {index: [a_face(HAPPY)] for index in range(40)}, FakePublisher())
+    run.daemon.run()
+    assert list(run.state_dir.iterdir()) == []
+    for sent in (*run.publisher.events, *run.publisher.states, *run.publisher.healths, *run.publisher.privacies):
+        assert len(msgspec.json.encode(sent)) < 1000

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from edge.backoff import Backoff
 from edge.events.payloads import EmotionEvent
-from edge.mqtt.backoff import Backoff
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings

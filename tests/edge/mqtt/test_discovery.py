@@ -7,11 +7,17 @@ import msgspec
 import pytest
 
 from edge.emotions import EMOTIONS
-from edge.events.payloads import Health, State, Status
+from edge.events.payloads import Health, Privacy, State, Status
+from edge.mqtt.commands import read_command
 from edge.mqtt.discovery import discovery_message
 from edge.mqtt.topics import Topics
 
-FIELDS = {"state": State, "health": Health, "status": Status}
+FIELDS = {
+    "emotion/1/hall/state": State,
+    "emotion/1/hall/health": Health,
+    "emotion/1/hall/status": Status,
+    "emotion/1/hall/privacy/state": Privacy,
+}
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def test_every_sensor_has_what_home_assistant_demands(payload: dict[str, Any]) -
     sensors = payload["cmps"]
     assert len({sensor["unique_id"] for sensor in sensors.values()}) == len(sensors)
     for sensor in sensors.values():
-        assert sensor["p"] == "sensor"
+        assert sensor["p"] in {"sensor", "switch"}
         if sensor.get("device_class") == "enum":  # Home Assistant refuses an enum with a unit or a state class
             assert sensor["options"]
             assert not {"unit_of_measurement", "state_class"} & set(sensor)
@@ -47,4 +53,11 @@ def test_templates_ask_only_for_fields_that_are_published(payload: dict[str, Any
         topic = sensor.get("state_topic") or sensor["topic"]
         asked = re.findall(r"value_json\.(\w+)", sensor["value_template"])
         assert asked
-        assert set(asked) <= set(FIELDS[topic.rsplit("/", 1)[1]].__struct_fields__)
+        assert set(asked) <= set(FIELDS[topic].__struct_fields__)
+
+
+def test_the_switch_sends_commands_that_are_obeyed(payload: dict[str, Any]) -> None:
+    switch = payload["cmps"]["privacy"]
+    assert switch["command_topic"] == Topics("hall").privacy_set
+    assert read_command(switch["payload_on"].encode(), retained=False).paused
+    assert not read_command(switch["payload_off"].encode(), retained=False).paused

@@ -18,9 +18,10 @@ import msgspec
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.events.payloads import EmotionEvent, Health, State
+from edge.backoff import Backoff
+from edge.events.payloads import EmotionEvent, Health, Privacy, State
 from edge.events.schema import CHANNELS, json_schema
-from edge.mqtt.backoff import Backoff
+from edge.mqtt.commands import PrivacyCommand
 from edge.mqtt.identifiers import utc_time
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
@@ -74,6 +75,11 @@ def health(frames: int) -> Health:
         reconnects=0,
         bundle="default-1234",
         time_synced=False,
+        paused=False,
+        camera="ok",
+        camera_fault=None,
+        camera_failures=0,
+        commands_refused=0,
     )
 
 
@@ -83,13 +89,17 @@ def test_everything_is_published_and_fits_the_schemas(mosquitto: Mosquitto, outb
         with publishing(mosquitto.settings(), outbox) as publisher:
             publisher.publish_state(state())
             publisher.publish_health(health(7))
+            publisher.publish_privacy(Privacy(paused=False, for_s=None, until=None, time=utc_time()))
             assert [publisher.publish_event(event) for _ in range(50)] == list(range(1, 51))
             assert publisher.drain(30)
             assert publisher.stats().depth == 0
-            subscriber.wait(lambda messages: {"event", "state", "status", "health"} <= {m.channel for m in messages})
+            told = {channel.name for channel in CHANNELS if channel.action == "send"}
+            subscriber.wait(lambda messages: told <= {message.channel for message in messages})
             assert publisher.stop(10)
         messages = subscriber.wait(lambda messages: messages[-1].json.get("state") == "stopped")
     for channel in CHANNELS:
+        if channel.action != "send":
+            continue
         payloads = [message.json for message in messages if message.channel == channel.name]
         assert payloads
         for payload in payloads:
@@ -372,3 +382,53 @@ def test_an_event_on_the_wire_is_the_one_that_was_built(mosquitto: Mosquitto, ou
         messages = subscriber.wait(seqs)
     (received,) = [message.payload for message in messages if message.channel == "event"]
     assert msgspec.json.decode(received, type=EmotionEvent) == built[0]
+
+
+def test_commands_come_in_and_what_is_none_is_counted_and_ignored(
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    mosquitto.start()
+    topic = "emotion/1/dev-1/privacy/set"
+    with listening(mosquitto) as other:
+        other.publish(topic, b'{"paused": true, "for_s": 9}', retain=True)
+        with publishing(mosquitto.settings(), outbox) as publisher:
+            other.wait(lambda messages: [m for m in messages if m.json.get("state") == "online"])
+            for payload in (b"nonsense", bytes(300), bytes(1_000_000), b'{"paused": true, "for_s": 60}'):
+                other.publish(topic, payload)
+            commands: list[PrivacyCommand] = []
+
+            def came() -> bool:
+                commands.extend(publisher.take_commands())
+                return bool(commands)
+
+            wait_for(came)
+            stats = publisher.stats()
+            assert stats.connected
+    # The megabyte is kept from us by the broker, as was the retained one: MQTT 5.
+    assert commands == [PrivacyCommand(paused=True, for_s=60)]
+    assert stats.commands_refused == 2
+    assert len([record for record in caplog.records if "a command was ignored" in record.message]) == 2
+
+
+def test_the_pause_is_told_and_kept_by_the_broker(mosquitto: Mosquitto, outbox: Outbox) -> None:
+    mosquitto.start()
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        publisher.publish_privacy(Privacy(paused=True, for_s=None, until=None, time=utc_time()))
+        assert publisher.stop(10)
+    with listening(mosquitto, topic="emotion/1/dev-1/privacy/#") as late:
+        (message, *_) = late.wait(lambda messages: messages)
+    assert message.retained
+    assert message.json["paused"]
+
+
+def test_the_sender_shows_that_it_turns(
+    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)
+    beats: list[str] = []
+    publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b", version="1", model="m")
+    publisher.watch(lambda: beats.append(threading.current_thread().name))
+    publisher.start()
+    wait_for(lambda: len(beats) > 20)
+    publisher.stop(0)
+    assert set(beats) == {"mqtt-sender"}

@@ -1,6 +1,6 @@
 """Waits between attempts grow, are bounded and differ."""
 
-from edge.mqtt.backoff import Backoff
+from edge.backoff import Backoff
 
 
 def test_waits_double_up_to_the_bound_with_jitter() -> None:

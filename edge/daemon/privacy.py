@@ -1,0 +1,186 @@
+"""The privacy pause: a file in the state folder, while which is there the camera stays closed.
+
+The file is all there is to it. The command line writes it, a command from the network writes it, and whoever can
+write the folder may: ``touch privacy-pause`` pauses, ``rm privacy-pause`` ends it. So a pause survives a reboot.
+It holds a `Pause` as JSON where it has a time limit; a file that cannot be read, or holds anything else, is a pause
+without a limit, because a pause that ends too early cannot be made good.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from edge.clock import Clock, Stamp, elapsed_s
+from edge.errors import PrivacyError
+
+FILE_NAME = "privacy-pause"
+LONGEST_S = 366 * 86_400.0
+_MOST_BYTES = 4096
+
+log = logging.getLogger(__name__)
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pause that somebody asked for."""
+
+    for_s: float | None = msgspec.field(default=None)
+    """limit, seconds; None: until it is ended"""
+    since: Stamp | None = None
+    """when the limit began to count"""
+
+
+class PrivacyPause:
+    """What the daemon asks at each step. Used by one thread.
+
+    Parameters
+    ----------
+    folder
+        The state folder.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._path = folder / FILE_NAME
+        self._clock = clock
+        self._pause: Pause | None = None
+        self._signature: tuple[int, ...] | None = None
+        self._unwritten = False
+        self._ends_s: float | None = None
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause that is on, None where the camera may be open; as of the last `look`."""
+        return self._pause
+
+    def left_s(self) -> float | None:
+        """Seconds until it ends, None where there is no limit or no pause."""
+        return None if self._ends_s is None else max(0.0, self._ends_s - self._clock.monotonic())
+
+    def look(self, *, change: bool = True) -> bool:
+        """Read the file where it has changed, end what has run out; return whether the answer is another one now.
+
+        Parameters
+        ----------
+        change
+            False leaves the file of a pause that has run out to the daemon.
+        """
+        before = self._pause
+        if not self._unwritten:
+            self._read_if_changed()
+        if self._ends_s is not None and self._clock.monotonic() >= self._ends_s:
+            if change:
+                log.info("the privacy pause has come to its end")
+                self._end()
+            else:
+                self._begin(None)
+        return self._pause != before
+
+    def command(self, *, paused: bool, for_s: float | None) -> None:
+        """Do what a command asks for; where the folder cannot be written, until the next start only."""
+        try:
+            if paused:
+                pause(self._folder, for_s, self._clock)
+            else:
+                resume(self._folder)
+            self._unwritten = False
+        except PrivacyError as error:
+            log.error("%s; it holds until the program ends", error)  # noqa: TRY400 - one line, no traceback
+            self._unwritten = True
+            self._begin(Pause(for_s=for_s, since=self._clock.stamp()) if paused else None)
+
+    def _read_if_changed(self) -> None:
+        signature = _signature(self._path)
+        if signature == self._signature:
+            return
+        self._signature = signature
+        self._begin(None if signature is None else _read(self._path))
+
+    def _begin(self, pause: Pause | None) -> None:
+        self._pause, self._ends_s = pause, None
+        if pause is not None and pause.for_s is not None and pause.since is not None:
+            # Over a reboot that left the date unknown the limit begins anew: rather too long than too short.
+            gone_s = elapsed_s(pause.since, self._clock.stamp()) or 0.0
+            self._ends_s = self._clock.monotonic() + max(0.0, pause.for_s - gone_s)
+
+    def _end(self) -> None:
+        self._begin(None)
+        try:
+            resume(self._folder)
+            self._signature, self._unwritten = None, False
+        except PrivacyError as error:
+            log.warning("%s", error)
+            self._unwritten = True
+
+
+def pause(folder: Path, for_s: float | None, clock: Clock) -> None:
+    """Ask for a pause: takes effect on a running daemon within a second, and on every later start.
+
+    Parameters
+    ----------
+    folder
+        The state folder of the daemon.
+    for_s
+        Limit, seconds; None: until `resume`.
+
+    Raises
+    ------
+    PrivacyError
+        The folder cannot be written.
+    """
+    asked = Pause(for_s=for_s, since=clock.stamp() if for_s is not None else None)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{FILE_NAME}-", delete=False) as file:
+            try:
+                file.write(msgspec.json.encode(asked))
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)  # the service may be another user than who asks; the folder guards it
+                os.fsync(file.fileno())
+                Path(file.name).rename(folder / FILE_NAME)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    Path(file.name).unlink()
+                raise
+    except OSError as error:
+        raise PrivacyError(f"privacy: {folder} cannot be written: {error.strerror}") from error
+
+
+def resume(folder: Path) -> None:
+    """End a pause.
+
+    Raises
+    ------
+    PrivacyError
+        The folder cannot be written.
+    """
+    try:
+        (folder / FILE_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise PrivacyError(f"privacy: {folder} cannot be written: {error.strerror}") from error
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from another of the same name; None where there is none."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ()  # whether it is there cannot be known: it is
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _read(path: Path) -> Pause:
+    if not path.is_file():  # opening a pipe would wait for its other end
+        return Pause()
+    try:
+        with path.open("rb") as file:
+            read = msgspec.json.decode(file.read(_MOST_BYTES), type=Pause)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Pause()
+    if read.for_s is not None and not (read.since is not None and 0 < read.for_s <= LONGEST_S):
+        return Pause()
+    return read
