@@ -29,7 +29,7 @@ class Augmentation:
 
 
 def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return a changed copy of each picture.
+    """Return a changed copy of each picture: `warp`, then `disturb`.
 
     Parameters
     ----------
@@ -40,9 +40,19 @@ def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augme
     -------
     uint8 [n, side, side]; the same ``rng`` state gives the same pictures.
     """
+    return disturb(warp(images, rng, settings), rng, settings)
+
+
+def warp(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
+    """Return a moved, turned, scaled, sheared and perhaps mirrored copy of each picture, uint8 [n, side, side]."""
+    return np.stack([_warp(image, rng, settings) for image in images])
+
+
+def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
+    """Return a copy of each picture in another light and partly covered, uint8 [n, side, side]."""
     out = np.empty_like(images)
     for index, image in enumerate(images):
-        out[index] = _tone(_warp(image, rng, settings), rng, settings)
+        out[index] = _tone(image, rng, settings)
         if rng.random() < settings.erase_probability:
             _erase(out[index], rng, settings)
     return out

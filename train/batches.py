@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
-from train.augment import augment
+from train.augment import augment, disturb
 from train.dataset import PARTS, Dataset
 from train.fit_settings import FitSettings
+from train.teacher import Lessons
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
@@ -18,9 +19,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     batch sit out an epoch.
     """
 
-    def __init__(self, dataset: Dataset, settings: FitSettings) -> None:
+    def __init__(self, dataset: Dataset, settings: FitSettings, lessons: Lessons | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self._settings = settings
+        self._lessons = lessons
         self._rows = trained_rows(dataset, settings)
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
@@ -42,11 +44,28 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         epoch, order = self._drawn
         batch = order[index * self._settings.batch : (index + 1) * self._settings.batch]
         rng = np.random.default_rng([self._settings.seed, epoch, index])
-        images = augment(self._images[self._rows[batch]], rng, self._settings.augmentation)
+        if self._lessons is None:
+            images = augment(self._images[self._rows[batch]], rng, self._settings.augmentation)
+            targets = self._targets[batch]
+        else:
+            images, targets = self._lesson(epoch, batch, rng)
         side = self._settings.side_px(epoch)
         if side is not None:
             images = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
-        return images[..., None], self._targets[batch], self._weights[batch]
+        return images[..., None], targets, self._weights[batch]
+
+    def _lesson(
+        self, epoch: int, batch: NDArray[np.intp], rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Each picture in one of its views, another one each epoch, mirrored or not: a smile has no side."""
+        assert self._lessons is not None
+        view = (epoch + batch) % len(self._lessons.images)
+        images = self._lessons.images[view, batch]
+        mirrored = rng.random(len(batch)) < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+        share = self._settings.teacher_share
+        targets = (1 - share) * self._targets[batch] + share * self._lessons.scores[view, batch]
+        return disturb(images, rng, self._settings.augmentation), np.asarray(targets, dtype=np.float32)
 
 
 def steps_per_epoch(pictures: int, batch: int) -> int:

@@ -3,7 +3,7 @@
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from train.batches import Batches
+from train.batches import Batches, trained_rows
+from train.calibration import temperature
 from train.csv_rows import SIDE_PX
 from train.dataset import Dataset
 from train.evaluation import softmax, summarise
 from train.fit_settings import FitSettings
 from train.run_folder import open_run, write_curve, write_json
+from train.scoring import load_keras
+from train.teacher import identify, teach
+from train.transfer import copy_weights
 
 
 def fit(
@@ -28,13 +32,17 @@ def fit(
     run: Path,
     settings: FitSettings,
     *,
+    teachers: Sequence[Path] = (),
+    start: Path | None = None,
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
 ) -> keras.Model:
-    """Train a network and leave ``model.keras`` (averaged weights) and ``result.json`` in the run folder.
+    """Train a network and leave ``model.keras`` and ``result.json`` in the run folder.
+
+    The result has averaged weights, and logits divided by the temperature that calibrates it on the validation part.
 
     A checkpoint is written after each epoch, so that an interruption loses at most one. A run that goes on from
-    it ends with the weights of one that was never interrupted; a complete one is only evaluated again.
+    it ends with the weights of one that was never interrupted; a complete one is left as it is.
 
     Parameters
     ----------
@@ -42,6 +50,10 @@ def fit(
         Makes the network; called once, after everything random was seeded.
     run
         See `train.run_folder`.
+    teachers
+        Models whose scores are ``settings.teacher_share`` of the targets.
+    start
+        A model whose weights the network begins with, layer by layer; see `train.transfer`.
     resume
         Go on where there is a checkpoint.
     report
@@ -59,9 +71,16 @@ def fit(
             raise DataError(f"the {part} part of the data set is empty")
     keras.utils.set_random_seed(settings.seed)
     model = build()
-    described = _describe(model, dataset, settings)
+    if start is not None:
+        copy_weights(start, model)
+    described = _describe(model, dataset, settings, teachers=teachers, start=start)
     interrupted = open_run(run, described, resume=resume)
-    batches = Batches(dataset, settings)
+    if (run / "model.keras").is_file():
+        report(f"{run} is complete")
+        return load_keras(run)
+    rows = trained_rows(dataset, settings)
+    lessons = teach(teachers, dataset, rows, settings, run / "lessons", report=report) if teachers else None
+    batches = Batches(dataset, settings, lessons)
     _compile(model, settings, steps=settings.epochs * len(batches))
     done = _restore(model, run / "checkpoint.keras", steps=len(batches)) if interrupted else 0
     if done:
@@ -81,16 +100,17 @@ def fit(
                 _restore(model, run / "checkpoint.keras", steps=len(batches))
     # Keras does it at the end of `fit`; a run that was complete before this call has not been there.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    result = summarise(predict(model, dataset, "validation"), dataset.labels[dataset.select("validation")])
-    _save(_without_optimizer(model), run / "model.keras")
-    write_json(run / "result.json", {"validation": result.as_dict(), **described})
-    return model
+    plain = _without_optimizer(model)
+    divisor = _calibrate(plain, dataset)
+    result = summarise(predict(plain, dataset, "validation"), dataset.labels[dataset.select("validation")])
+    write_json(run / "result.json", {"validation": result.as_dict(), "temperature": round(divisor, 4), **described})
+    _save(plain, run / "model.keras")  # last: a run that has it is complete
+    return plain
 
 
 def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
     """Scores [n, 5] of a part, in the order of `Dataset.select`."""
-    images = dataset.images[dataset.select(part)][..., None]
-    return softmax(np.asarray(model.predict(images, batch_size=256, verbose=0)))
+    return softmax(_logits(model, dataset, part))
 
 
 class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
@@ -185,6 +205,19 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
     return plain
 
 
+def _calibrate(model: keras.Model, dataset: Dataset) -> float:
+    """Divide a network's logits by the temperature that calibrates it on the validation part; return that."""
+    divisor = temperature(_logits(model, dataset, "validation"), dataset.labels[dataset.select("validation")])
+    last = model.layers[-1]
+    last.set_weights([weights / divisor for weights in last.get_weights()])
+    return divisor
+
+
+def _logits(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
+    images = dataset.images[dataset.select(part)][..., None]
+    return np.asarray(model.predict(images, batch_size=256, verbose=0))
+
+
 def _save(model: keras.Model, path: Path) -> None:
     partial = path.with_name("partial.keras")  # Keras wants the suffix
     model.save(partial)
@@ -195,10 +228,14 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:120] or type(error).__name__
 
 
-def _describe(model: keras.Model, dataset: Dataset, settings: FitSettings) -> dict[str, Any]:
+def _describe(
+    model: keras.Model, dataset: Dataset, settings: FitSettings, *, teachers: Sequence[Path], start: Path | None
+) -> dict[str, Any]:
     return {
         "network": {"name": model.name, "parameters": int(model.count_params())},
         "settings": asdict(settings),
+        "teachers": identify(teachers),
+        "start": identify([start] if start else []),
         "data_fingerprint": dataset.fingerprint(),
         "data": dataset.notes,
         "versions": {"python": platform.python_version(), "keras": version("keras"), "numpy": version("numpy"),

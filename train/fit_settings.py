@@ -30,13 +30,21 @@ class FitSettings:
     growing_sides: tuple[tuple[float, int], ...] = ()
     """(share of the epochs, side in pixels), ascending: pictures are shrunk to that side until then, whole after the
     last; a third of the work or less at first (progressive resizing, Tan and Le 2021, arXiv:2104.00298)"""
+    teacher_share: float = 0.0
+    """share of the target that teachers give, the rest is label and votes (distillation, Hinton et al. 2015,
+    arXiv:1503.02531)"""
+    views: int = 8
+    """warped copies of each training picture that teachers score"""
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 2), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch", 2), ("views", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        for name in ("vote_share", "teacher_share", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be 0..1, found {getattr(self, name)}")
         shares = [share for share, _ in self.growing_sides]
         if shares != sorted(shares) or not all(0 < s <= 1 and 16 <= px <= 48 for s, px in self.growing_sides):
             raise UsageError(

@@ -17,7 +17,7 @@ from typing import Any
 
 from edge.errors import DataError, UsageError
 
-COMPARED = ("settings", "network", "data_fingerprint")
+COMPARED = ("settings", "network", "data_fingerprint", "teachers", "start")
 """Keys of ``settings.json`` that must not change within a run; library versions may."""
 
 
@@ -87,9 +87,9 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _demand_same(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     for key in COMPARED:
-        if before.get(key) == now[key]:
+        if (before.get(key) or {}) == (now.get(key) or {}):
             continue
-        changed = _differences(before.get(key), now[key])
+        changed = _differences(before.get(key), now.get(key))
         raise UsageError(
             f"{run} was started with another {key.replace('_', ' ')}{changed}: "
             "give it the same again, or start another run with --run NAME"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,20 +39,15 @@ def score(model: Path, images: NDArray[np.uint8], *, flip: bool = False) -> NDAr
     BundleError
         A bundle that is refused.
     """
-    scorer = _bundle_scorer(model) if (model / "manifest.json").is_file() else _keras_scorer(_keras_file(model))
+    scorer = _bundle_scorer(model) if (model / "manifest.json").is_file() else _keras_scorer(model)
     scores = scorer(images)
     if flip:
         scores = (scores + scorer(np.ascontiguousarray(images[:, :, ::-1]))) / 2
     return np.asarray(scores, dtype=np.float32)
 
 
-def _bundle_scorer(folder: Path) -> Scorer:
-    from edge.inference import load_network, open_bundle
-
-    return load_network(open_bundle(folder)).scores
-
-
-def _keras_file(model: Path) -> Path:
+def model_file(model: Path) -> Path:
+    """Return the ``.keras`` file of a run folder, or the file itself; raises ``DataError`` where there is none."""
     if model.is_file():
         return model
     if not model.exists():
@@ -65,18 +61,38 @@ def _keras_file(model: Path) -> Path:
     raise DataError(f"{model}: neither a run folder (model.keras) nor a bundle folder (manifest.json)")
 
 
-def _keras_scorer(path: Path) -> Scorer:
+def _bundle_scorer(folder: Path) -> Scorer:
+    from edge.inference import load_network, open_bundle
+
+    return load_network(open_bundle(folder)).scores
+
+
+def load_keras(model: Path) -> Any:
+    """Load a run's or file's network, a ``keras.Model``, without its optimizer.
+
+    Raises
+    ------
+    DataError
+        There is none, or it is damaged.
+    """
+    path = model_file(model)
     choose_backend()
     import keras
 
     try:
-        network = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile raise whatever a broken file makes them raise
         reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
         raise DataError(f"{path}: not a Keras model ({reason})") from error
+
+
+def _keras_scorer(model: Path) -> Scorer:
+    network = load_keras(model)
     taken, given = tuple(network.input_shape)[1:], tuple(network.output_shape)[1:]
     if taken != (SIDE_PX, SIDE_PX, 1) or given != (len(EMOTIONS),):
-        raise DataError(f"{path}: must turn [48, 48, 1] into [{len(EMOTIONS)}], turns {list(taken)} into {list(given)}")
+        raise DataError(
+            f"{model}: must turn [48, 48, 1] into [{len(EMOTIONS)}], turns {list(taken)} into {list(given)}"
+        )
 
     def scores(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return softmax(np.asarray(network.predict(images[..., None], batch_size=256, verbose=0)))

@@ -1,0 +1,197 @@
+"""A pupil learns from teachers, a result is calibrated, and weights move from one network to another."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.errors import DataError, UsageError
+from train.augment import Augmentation
+from train.backend import choose_backend
+from train.calibration import temperature
+from train.dataset import Dataset
+from train.evaluation import softmax, summarise
+from train.fit_settings import FitSettings
+from train.run_folder import write_json
+from train.scoring import score
+
+choose_backend()
+with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
+    warnings.simplefilter("ignore")
+    keras = pytest.importorskip("keras", reason="needs the train extra")
+    from train.batches import Batches, trained_rows
+    from train.fit import fit
+    from train.networks import DeviceCnnShape, device_cnn
+    from train.teacher import teach
+    from train.transfer import HALF_RANGE, copy_imagenet_layout, copy_weights
+    from train.vgg import vgg16
+    from train.vgg_run import VggPlan, train_vgg
+
+pytestmark = [
+    pytest.mark.training,
+    # Keras turns TensorFlow's tensors into arrays in a way that numpy 2 deprecates.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+GENTLE = Augmentation(0.02, 2.0, 0.02, 0.0, 0.05, 0.1, erase_probability=0.0)
+SETTINGS = FitSettings(
+    epochs=2, batch=20, seed=3, average_momentum=0.5, views=2, teacher_share=1.0, label_smoothing=0.0,
+    augmentation=GENTLE,
+)  # fmt: skip
+
+
+def tiny() -> Any:
+    return device_cnn(DeviceCnnShape(stem=8, stages=(8,), blocks=(1,)))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that nobody trained, and that is nevertheless sure of something."""
+    keras.utils.set_random_seed(1)
+    model = tiny()
+    model.layers[-1].set_weights([8 * weights for weights in model.layers[-1].get_weights()])
+    path: Path = tmp_path_factory.mktemp("teacher") / "teacher.keras"
+    model.save(path)
+    return path
+
+
+def test_each_view_is_scored_as_the_pupil_sees_it(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    rows = trained_rows(dataset, SETTINGS)
+    lessons = teach([teacher], dataset, rows, SETTINGS, tmp_path)
+    assert lessons.images.shape == (2, len(rows), 48, 48)
+    assert not np.array_equal(lessons.images[0], lessons.images[1])
+    np.testing.assert_allclose(lessons.scores[1], score(teacher, lessons.images[1]), atol=1e-5)
+
+
+def test_teachers_are_asked_once_and_damage_is_noticed(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    rows = trained_rows(dataset, SETTINGS)
+    first = teach([teacher], dataset, rows, SETTINGS, tmp_path)
+    again = teach([tmp_path / "gone.keras"], dataset, rows, SETTINGS, tmp_path)
+    np.testing.assert_array_equal(first.scores, again.scores)
+    (tmp_path / "view-0.npy").write_bytes(b"\x93NUMPY cut short")
+    with pytest.raises(DataError, match=r"view-0\.npy: damaged"):
+        teach([teacher], dataset, rows, SETTINGS, tmp_path)
+
+
+def test_targets_are_the_teachers_share_and_the_labels_rest(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    rows = trained_rows(dataset, SETTINGS)
+    lessons = teach([teacher], dataset, rows, SETTINGS, tmp_path)
+    taught = Batches(dataset, replace(SETTINGS, batch=len(rows), teacher_share=0.75), lessons)
+    targets = taught[0][1]
+    order = np.random.default_rng([SETTINGS.seed, 0]).permutation(len(rows))
+    view = order % 2
+    labels = np.eye(5)[dataset.labels[rows[order]]]
+    np.testing.assert_allclose(targets, 0.25 * labels + 0.75 * lessons.scores[view, order], atol=1e-5)
+
+
+def test_a_pupil_comes_to_agree_with_a_teacher_that_contradicts_the_labels(
+    teacher: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    fit(tiny, dataset, tmp_path / "run", replace(SETTINGS, epochs=8), teachers=[teacher])
+    held_out = dataset.images[dataset.select("test")]
+    told = score(teacher, held_out)
+    pupil, stranger = score(tmp_path / "run", held_out), np.full_like(told, 0.2)
+    assert -(told * np.log(pupil)).sum() < -(told * np.log(stranger)).sum()
+
+
+def test_a_run_does_not_go_on_with_other_teachers(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    fit(tiny, dataset, tmp_path / "run", replace(SETTINGS, epochs=1), teachers=[teacher])
+    with pytest.raises(UsageError, match="teachers"):
+        fit(tiny, dataset, tmp_path / "run", replace(SETTINGS, epochs=1), resume=True)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_temperature_finds_how_much_too_sure_scores_are(factor: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 5)).astype(np.float32) * 2
+    labels = np.array([rng.choice(5, p=p / p.sum()) for p in softmax(logits).astype(np.float64)], dtype=np.int8)
+    found = temperature(logits * np.float32(factor), labels)
+    assert found == pytest.approx(factor, rel=0.1)
+    calibrated = softmax(logits * np.float32(factor / found))
+    assert summarise(calibrated, labels).expected_calibration_error < 0.03
+
+
+def test_weights_of_another_shape_are_refused(teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="stem_conv must hold"):
+        copy_weights(teacher, device_cnn(DeviceCnnShape(stem=16, stages=(8,), blocks=(1,))))
+    with pytest.raises(DataError, match="no such run folder"):
+        copy_weights(tmp_path / "absent", tiny())
+
+
+def test_vgg_goes_through_its_three_stages_and_resumes_at_the_one_that_is_missing(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    plan = VggPlan(width=1 / 32, pretrain_epochs=2, frozen_epochs=1, epochs=1, batch=40)
+    train_vgg(dataset, tmp_path / "vgg", plan)
+    for stage in ("pretrain", "frozen", "."):
+        assert (tmp_path / "vgg" / stage / "result.json").is_file()
+    before = keras.models.load_model(tmp_path / "vgg/pretrain/model.keras").get_layer("block3_conv1").get_weights()
+    frozen = keras.models.load_model(tmp_path / "vgg/frozen/model.keras").get_layer("block3_conv1").get_weights()
+    tuned = keras.models.load_model(tmp_path / "vgg/model.keras").get_layer("block3_conv1").get_weights()
+    np.testing.assert_array_equal(before[0], frozen[0])
+    assert not np.array_equal(frozen[0], tuned[0])
+    stamp = (tmp_path / "vgg/frozen/checkpoint.keras").stat().st_mtime_ns
+    train_vgg(dataset, tmp_path / "vgg", plan, resume=True)
+    assert (tmp_path / "vgg/frozen/checkpoint.keras").stat().st_mtime_ns == stamp
+
+
+def test_weights_files_of_vgg16s_layout_compute_the_same_here(dataset: Dataset, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    theirs = keras.applications.VGG16(weights=None, include_top=False)
+    for layer in theirs.layers:
+        if layer.get_weights():
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel, bias + 0.1])
+    file = tmp_path / "vgg.weights.h5"
+    theirs.save_weights(file)
+    ours = vgg16()
+    copy_imagenet_layout(file, ours, dataset.images[:8])
+    chips = dataset.images[8:10, ..., None].astype(np.float32)
+    coloured = chips - np.array([103.939, 116.779, 123.68], dtype=np.float32)
+    first = keras.Model(theirs.inputs, theirs.get_layer("block1_conv1").output).predict(coloured, verbose=0)
+    mine = keras.Model(ours.inputs, ours.get_layer("block1_conv1_relu").output).predict(chips, verbose=0)
+    scale = np.abs(first).max()
+    np.testing.assert_allclose(mine[:, 1:-1, 1:-1], first[:, 1:-1, 1:-1], atol=1e-4 * scale)
+    deep = keras.Model(theirs.inputs, theirs.get_layer("block3_conv3").output).predict(coloured, verbose=0)
+    mine = keras.Model(ours.inputs, ours.get_layer("block3_conv3_relu").output).predict(chips, verbose=0)
+    middle = slice(4, 8)  # further from the border than what the borders' different padding reaches to first order
+    np.testing.assert_allclose(mine[:, middle, middle], deep[:, middle, middle], atol=0.05 * np.abs(deep).max())
+    assert pytest.approx(127.5) == HALF_RANGE
+
+
+def test_a_file_that_holds_no_such_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such weights file"):
+        copy_imagenet_layout(tmp_path / "absent.h5", vgg16(), np.zeros((1, 48, 48), np.uint8))
+    bad = tmp_path / "bad.weights.h5"
+    bad.write_bytes(b"no weights")
+    with pytest.raises(DataError, match="not weights of Keras's VGG16"):
+        copy_imagenet_layout(bad, vgg16(), np.zeros((1, 48, 48), np.uint8))
+
+
+def test_imagenet_weights_that_cannot_be_had_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_args: object, **_kwargs: object) -> None:
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "VGG16", offline)
+    with pytest.raises(DataError, match=r"ImageNet weights cannot be had .*--weights FILE"):
+        copy_imagenet_layout("imagenet", vgg16(), np.zeros((1, 48, 48), np.uint8))
+
+
+def test_weights_of_full_width_go_into_no_narrower_network() -> None:
+    with pytest.raises(UsageError, match="--width 1"):
+        VggPlan(weights="imagenet", width=0.5)
+
+
+def test_a_settings_file_of_an_earlier_version_still_resumes(dataset: Dataset, tmp_path: Path) -> None:
+    """Runs that noted no teachers had none."""
+    settings = replace(SETTINGS, epochs=1, teacher_share=0.0)
+    fit(tiny, dataset, tmp_path / "run", settings)
+    import json
+
+    noted = json.loads((tmp_path / "run/settings.json").read_text())
+    del noted["teachers"], noted["start"]
+    write_json(tmp_path / "run/settings.json", noted)
+    fit(tiny, dataset, tmp_path / "run", settings, resume=True)

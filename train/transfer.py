@@ -1,0 +1,91 @@
+"""Weights from one network into another. Importing this module loads Keras."""
+
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+from train.scoring import load_keras
+
+CHANNEL_MEANS = (103.939, 116.779, 123.68)
+"""Blue, green and red that Keras's VGG16 subtracts from its pictures."""
+HALF_RANGE = 127.5
+"""What a chip's pixels are divided by (and 1 subtracted) before the first convolution."""
+
+
+def copy_weights(source: Path, model: keras.Model) -> None:
+    """Give a network the weights of a trained one, layer by layer of the same name.
+
+    Raises
+    ------
+    DataError
+        There is no such model, or a layer is missing there or has another shape.
+    """
+    stored = load_keras(source)
+    known = {layer.name: layer for layer in stored.layers}
+    for layer in model.layers:
+        wanted = [w.shape for w in layer.get_weights()]
+        if not wanted:
+            continue
+        given = [w.shape for w in known[layer.name].get_weights()] if layer.name in known else "nothing"
+        if given != wanted:
+            raise DataError(f"{source}: does not fit {model.name}: {layer.name} must hold {wanted}, found {given}")
+        layer.set_weights(known[layer.name].get_weights())
+
+
+def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model, faces: NDArray[np.uint8]) -> None:
+    """Give our VGG16 the convolutions of Keras's own.
+
+    A gray picture is one whose three colours are equal, so the first kernel is summed over them, and their means move
+    into its bias. Ours has BatchNorm after each convolution: it is set to what ``faces`` give, with a scale and offset
+    that undo it, so that the network computes what it did and can be fine-tuned like one that had it all along.
+
+    Parameters
+    ----------
+    weights
+        ``imagenet``: Keras downloads them, or finds them in its cache; else a file that Keras's VGG16 without its top
+        reads.
+    model
+        Made by `train.vgg.vgg16` at full width.
+    faces
+        uint8 [n, side, side], a few hundred.
+
+    Raises
+    ------
+    DataError
+        The file is not of that layout, or the download failed.
+    """
+    theirs = _their_vgg16(weights)
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    biases = []
+    for index, layer in enumerate(convolutions):
+        kernel, bias = theirs.get_layer(layer.name).get_weights()
+        if index == 0:
+            bias = bias + ((HALF_RANGE - np.array(CHANNEL_MEANS))[None, None, :, None] * kernel).sum(axis=(0, 1, 2))
+            kernel = HALF_RANGE * kernel.sum(axis=2, keepdims=True)
+        layer.set_weights([kernel])
+        biases.append(bias)
+    norms = [model.get_layer(f"{layer.name}_bn") for layer in convolutions]
+    for norm, bias in zip(norms, biases, strict=True):
+        ones = np.ones_like(bias)
+        norm.set_weights([ones, bias, np.zeros_like(bias), ones - norm.epsilon])
+    looked = keras.Model(model.inputs, [layer.output for layer in convolutions]).predict(faces[..., None], verbose=0)
+    for norm, bias, seen in zip(norms, biases, looked, strict=True):
+        mean, variance = seen.mean(axis=(0, 1, 2)), seen.var(axis=(0, 1, 2))
+        norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])
+
+
+def _their_vgg16(weights: Path | Literal["imagenet"]) -> keras.Model:
+    if isinstance(weights, Path) and not weights.is_file():
+        raise DataError(f"{weights}: no such weights file")
+    try:
+        return keras.applications.VGG16(weights=str(weights), include_top=False)
+    except Exception as error:  # Keras, h5py and urllib raise whatever went wrong
+        reason = str(error).strip().partition("\n")[0][:150] or type(error).__name__
+        if weights == "imagenet":
+            raise DataError(f"ImageNet weights cannot be had ({reason}); give a file with --weights FILE") from error
+        raise DataError(f"{weights}: not weights of Keras's VGG16 without its top ({reason})") from error

@@ -1,0 +1,109 @@
+"""``python -m train vgg``: transfer to five emotions, frozen first, then fine-tuned. Importing this loads Keras."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+
+from edge.errors import UsageError
+from train.dataset import Dataset
+from train.fit import fit
+from train.fit_settings import FitSettings
+from train.transfer import copy_imagenet_layout, copy_weights
+from train.vgg import vgg16
+
+BODY_FACES = 512
+"""Training faces whose statistics BatchNorm begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class VggPlan:
+    """How the network gets to its result; the stages are runs of their own, each resumable."""
+
+    weights: Path | Literal["imagenet", "none"] = "none"
+    width: float = 0.5
+    """share of VGG16's channels; ImageNet's weights need 1"""
+    pretrain_epochs: int = 20
+    frozen_epochs: int = 1
+    epochs: int = 4
+    """of fine-tuning"""
+    batch: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weights != "none" and self.width != 1:
+            raise UsageError(f"weights of VGG16's layout need --width 1, found {self.width}")
+
+    def pretraining(self) -> FitSettings:
+        """Return settings for learning from nothing: every face that has votes, growing pictures."""
+        return FitSettings(
+            epochs=self.pretrain_epochs, batch=self.batch, seed=self.seed, peak_learning_rate=0.08, vote_share=0.4,
+            other_classes=True, growing_sides=((0.5, 32), (0.75, 40)),
+        )  # fmt: skip
+
+    def frozen(self) -> FitSettings:
+        """Return settings for the new head on top of what must not be disturbed yet."""
+        return FitSettings(epochs=self.frozen_epochs, batch=self.batch, seed=self.seed, peak_learning_rate=0.05)
+
+    def fine_tuning(self) -> FitSettings:
+        """Return settings for all layers together, at a rate that keeps what they know."""
+        return replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.01)
+
+
+def train_vgg(
+    dataset: Dataset,
+    run: Path,
+    plan: VggPlan,
+    *,
+    resume: bool = False,
+    report: Callable[[str], None] = lambda _line: None,
+) -> keras.Model:
+    """Pretrain where there are no weights, train a new head, fine-tune all.
+
+    ``run/pretrain`` and ``run/frozen`` are run folders of the first two stages, ``run`` is that of the last.
+
+    Raises
+    ------
+    UsageError, DataError
+        As `train.fit.fit`; also where ``weights`` cannot be had.
+    """
+    body: Path | None = None
+    if plan.weights == "none":
+        report("pretraining on every face with votes, since there are no weights to begin with")
+        body = run / "pretrain"
+        fit(
+            lambda: vgg16(width=plan.width, side_px=None), dataset, body, plan.pretraining(), resume=resume,
+            report=report,
+        )  # fmt: skip
+    report("training the new head on frozen convolutions")
+    fit(
+        lambda: _with_new_head(dataset, plan, body),
+        dataset,
+        run / "frozen",
+        plan.frozen(),
+        resume=resume,
+        report=report,
+    )
+    report("fine-tuning all layers")
+    return fit(
+        lambda: vgg16(width=plan.width), dataset, run, plan.fine_tuning(), start=run / "frozen", resume=resume,
+        report=report,
+    )  # fmt: skip
+
+
+def _with_new_head(dataset: Dataset, plan: VggPlan, body: Path | None) -> keras.Model:
+    model = vgg16(width=plan.width)
+    fresh = [weights.copy() for weights in model.layers[-1].get_weights()]
+    if body is not None:
+        copy_weights(body, model)
+        model.layers[-1].set_weights(fresh)
+    elif plan.weights != "none":
+        rows = dataset.select("train")
+        some = np.random.default_rng(plan.seed).choice(rows, size=min(BODY_FACES, len(rows)), replace=False)
+        copy_imagenet_layout(plan.weights, model, dataset.images[some])
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    return model
