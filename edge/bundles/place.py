@@ -29,7 +29,7 @@ def previous_of(out: Path) -> Path:
 
 
 def install_in_place(
-    out: Path, contents: Mapping[str, bytes], check: Callable[[Path], None], files: Files | None = None
+    out: Path, contents: Mapping[str, bytes], check: Callable[[Path], object], files: Files | None = None
 ) -> None:
     """Write a bundle beside its place, check it there, then switch it in; a power cut leaves the old one or the new.
 

@@ -19,6 +19,11 @@ class HealthReporter:
         self._began_s = self._told_s = self._due_s = clock.monotonic()
         self._frames_told = 0
 
+    def name_bundle(self, bundle: str) -> None:
+        """Say from now on, and soon, that this one runs."""
+        self._bundle = bundle
+        self._due_s = self._clock.monotonic()
+
     def is_due(self) -> bool:
         """True once the interval has passed since the last `make`."""
         return self._clock.monotonic() >= self._due_s

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.clock import Clock
 from edge.daemon.camera import WatchedCamera
@@ -14,6 +14,7 @@ from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.episodes import Episodes, Moment
 from edge.events.payloads import CameraState, EmotionEvent, Privacy, State
 from edge.frames import Frame
+from edge.inference import Classifier
 from edge.mqtt.identifiers import utc_time, uuid7
 from edge.mqtt.seam import EventPublisher
 from edge.pipeline import Pipeline, ScoredFace
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who speaks: the same in every event of one start."""
+    """Who speaks; only the model changes between a start and its end."""
 
     device: str
     boot: str
@@ -72,6 +73,13 @@ class Daemon:
     def stop(self) -> None:
         """Ask `run` to end; from any thread or a signal handler."""
         self._stop.set()
+
+    def take_classifier(self, classifier: Classifier) -> None:
+        """Let another classifier decide from the next frame on; from any thread. Visits and their smoothing go on."""
+        self._pipeline.classifier = classifier
+        self._identity = replace(self._identity, model=classifier.name)
+        self._health.name_bundle(classifier.name)
+        self._publisher.announce_model(classifier.name)
 
     def run(self) -> None:
         """Work until the source ends or `stop` is called, then wait until the broker has everything.

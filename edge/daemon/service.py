@@ -1,6 +1,7 @@
 """`emotion-edge run`: settings to running parts, signals, and an orderly end."""
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,12 +9,14 @@ from pathlib import Path
 from types import FrameType
 
 from edge import __version__
+from edge.bundles.choice import load_chosen
 from edge.cameras import is_camera, open_camera, redacted
 from edge.clock import Clock, SystemClock
 from edge.daemon.camera import WatchedCamera
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
+from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import ConfigError
 from edge.mqtt.identifiers import new_boot_id
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def run_service(settings: Settings) -> None:
-    """Run the daemon until its source ends or SIGTERM or SIGINT comes.
+    """Run the daemon until its source ends or SIGTERM or SIGINT comes; SIGHUP takes in the bundle chosen by then.
 
     Raises
     ------
@@ -70,7 +73,10 @@ def run_service(settings: Settings) -> None:
         parts.callback(notify_systemd, "STOPPING=1")
         watchdog.start()
         parts.callback(watchdog.stop)
-        with _stop_signals(daemon.stop):
+        reloader = Reloader(lambda: load_chosen(settings), daemon.take_classifier)
+        reloader.start()
+        parts.callback(reloader.close)
+        with _signals(daemon.stop, reloader.request):
             daemon.run()
 
 
@@ -104,16 +110,30 @@ def _open_outbox(settings: Settings) -> Iterator[Outbox]:
 
 
 @contextmanager
-def _stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """A first SIGTERM or SIGINT asks for an orderly end; a second one is the shell's own."""
+def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """A first SIGTERM or SIGINT asks for an orderly end; a second one is the shell's own. SIGHUP asks for a reload."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         stop()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        # A terminal that was closed sends SIGHUP too; a camera must not look on when nobody is left to stop it.
+        (stop if ends_with_terminal and not _has_terminal() else reload)()
+
+    ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup ignores it
+    handlers = {signal.SIGTERM: handle, signal.SIGINT: handle, signal.SIGHUP: hang_up}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -13,6 +13,11 @@ class Retain:
 
 
 @dataclass(frozen=True, slots=True)
+class Greet:
+    """Say again that the device is online: what the greeting says has changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """The outbox has something new."""
 
@@ -26,4 +31,4 @@ class Stop:
     """of time.monotonic()"""
 
 
-Mail = Notice | Retain | Stored | Stop
+Mail = Notice | Retain | Greet | Stored | Stop

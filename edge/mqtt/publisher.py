@@ -13,7 +13,7 @@ from edge.mqtt.commands import PrivacyCommand
 from edge.mqtt.discovery import discovery_message
 from edge.mqtt.identifiers import utc_time
 from edge.mqtt.inbox import Inbox
-from edge.mqtt.mail import Retain, Stop, Stored
+from edge.mqtt.mail import Greet, Retain, Stop, Stored
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.seam import PublisherStats
 from edge.mqtt.sender import Sender
@@ -119,6 +119,11 @@ class Publisher:
     def watch(self, pulse: Callable[[], object]) -> None:
         """Call this from the sender's thread at each of its turns, every few seconds at least."""
         self._sender.on_turn = pulse
+
+    def announce_model(self, model: str) -> None:
+        """Publish the status again, with the model that runs from now on."""
+        self._model = model
+        self._sender.post(Greet())
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every stored event is acknowledged; return whether that came to be in time."""

@@ -69,6 +69,10 @@ class EventPublisher(Protocol):
         """Have this called by whatever thread talks to the broker, each time that it gets something done."""
         ...
 
+    def announce_model(self, model: str) -> None:
+        """Say with the status that another model runs from now on."""
+        ...
+
     def drain(self, timeout_s: float) -> bool:
         """Wait until every stored event is acknowledged; return whether that came to be in time."""
         ...

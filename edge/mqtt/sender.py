@@ -13,7 +13,7 @@ from edge.backoff import Backoff
 from edge.errors import DeliveryError
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.client import ANSWER_S, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
-from edge.mqtt.mail import Mail, Retain, Stop, Stored
+from edge.mqtt.mail import Greet, Mail, Retain, Stop, Stored
 from edge.mqtt.outbox import Outbox, StoredEvent
 from edge.mqtt.reasons import Ending, Kind
 
@@ -148,11 +148,14 @@ class Sender:
         except Empty:
             return Stored()
 
-    def _take(self, mail: Mail) -> None:
+    def _take(self, mail: Mail) -> None:  # noqa: C901  # one case a kind of mail
         match mail:
             case Retain(message) if self._stop is None:
                 self._retained[message.topic] = message
                 self._unsent[message.topic] = message
+            case Greet() if self._stop is None and self.connected:
+                greeting = self._greeting()
+                self._unsent[greeting.topic] = greeting
             case Stop():
                 self._stop = mail
                 self._retained = {}

@@ -20,6 +20,7 @@ class FakePublisher:
         self.privacies: list[Privacy] = []
         self.commands: list[PrivacyCommand] = []
         self.pulse: Callable[[], object] | None = None
+        self.models: list[str] = []
 
     def start(self) -> None:
         self.started = True
@@ -44,6 +45,9 @@ class FakePublisher:
 
     def watch(self, pulse: Callable[[], object]) -> None:
         self.pulse = pulse
+
+    def announce_model(self, model: str) -> None:
+        self.models.append(model)
 
     def drain(self, timeout_s: float) -> bool:
         return self.acknowledges or not self.events

@@ -1,0 +1,65 @@
+"""Takes the chosen bundle into a running daemon: camera, connection and visits go on."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from edge.daemon.machine import notify_systemd
+from edge.errors import EmotionEdgeError
+from edge.inference import Classifier
+
+log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Loads in a thread of its own, so that no frame waits for it; what fails changes nothing.
+
+    Parameters
+    ----------
+    load
+        Returns a classifier that has passed its self-test.
+    take
+        Makes it the one that runs; called in this thread.
+    """
+
+    def __init__(self, load: Callable[[], Classifier], take: Callable[[Classifier], None]) -> None:
+        self._load = load
+        self._take = take
+        self._requests: SimpleQueue[bool] = SimpleQueue()  # its put may be called in a signal handler
+        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+
+    def start(self) -> None:
+        """Begin to wait for requests."""
+        self._thread.start()
+
+    def request(self) -> None:
+        """Ask for a reload; from any thread or a signal handler, returns at once."""
+        self._requests.put(True)
+
+    def close(self) -> None:
+        """End after what was asked for before."""
+        self._requests.put(False)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._requests.get():
+            # sd_notify(3): with the moment, systemd knows that this READY=1 belongs to this reload.
+            notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            notify_systemd(f"READY=1\nSTATUS={self._reload()}")
+
+    def _reload(self) -> str:
+        try:
+            classifier = self._load()
+        except EmotionEdgeError as error:
+            said = f"reload failed, nothing has changed: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever a bundle breaks, the one that runs goes on
+            said = f"reload failed, nothing has changed: unexpected {type(error).__name__}: {error}"
+        else:
+            self._take(classifier)
+            said = f"reloaded: runs {classifier.name}"
+            log.info("%s", said)
+            return said
+        log.error("%s", said)
+        return said.replace("\n", " ")

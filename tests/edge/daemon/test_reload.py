@@ -1,0 +1,211 @@
+"""Another bundle while the daemon runs: camera, connection, visits and numbering go on."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.daemon.reload import Reloader
+from edge.errors import BundleError
+from edge.inference import open_bundle, shipped_bundle
+from tests.edge.bundles.conftest import Device, copy_of_shipped, make_key_pair
+from tests.edge.daemon.test_loop import HAPPY, SAD, Run, a_face, clip
+from tests.fakes.broker import FakePublisher
+from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.subscriber import Subscriber
+
+
+class Stub:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def scores(self, chips: Any, points: Any) -> Any:
+        return np.zeros((0, 5), np.float32)
+
+
+def reload_once(load: Callable[[], Any]) -> list[str]:
+    """Names of what was taken."""
+    taken: list[str] = []
+    reloader = Reloader(load, lambda classifier: taken.append(classifier.name))
+    reloader.start()
+    reloader.request()
+    reloader.close()
+    return taken
+
+
+def test_what_loads_is_taken() -> None:
+    assert reload_once(lambda: Stub("new@1")) == ["new@1"]
+
+
+@pytest.mark.parametrize("error", [BundleError("cnn.tflite: damaged"), MemoryError("no more")])
+def test_what_fails_changes_nothing_and_is_said(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    def load() -> Stub:
+        raise error
+
+    assert reload_once(load) == []
+    assert "reload failed, nothing has changed" in caplog.text
+    assert str(error) in caplog.text
+
+
+def test_a_reload_in_the_middle_of_a_visit_goes_on_with_it() -> None:
+    script = {index: [a_face(HAPPY if index < 30 else SAD)] for index in range(60)}
+    run = Run(clip(60), script, FakePublisher())
+    look = run.daemon.look
+
+    def look_and_reload(frame: Any) -> Any:
+        if frame.index == 15:
+            run.daemon.take_classifier(Stub("new@1"))
+        return look(frame)
+
+    run.daemon.look = look_and_reload  # type: ignore[method-assign]
+    run.daemon.run()
+    told = [(event.event_type, event.model, event.face, event.seq) for event in run.publisher.events]
+    assert told == [
+        ("face_appeared", "test@00000000", 1, 1),
+        ("emotion_changed", "new@1", 1, 2),
+        ("face_left", "new@1", 1, 3),
+    ]
+    assert run.publisher.models == ["new@1"]
+    assert [health.bundle for health in run.publisher.healths] == ["test@00000000", "new@1", "new@1"]
+
+
+class Systemd:
+    """The other end of ``NOTIFY_SOCKET``; it reads all the time, for a full socket would hold the daemon up."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._told: SimpleQueue[str] = SimpleQueue()
+        self._thread = threading.Thread(target=self._listen)
+
+    def __enter__(self) -> "Systemd":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"END", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
+
+    def next(self) -> str:
+        """The next that is no sign of life."""
+        return self._told.get(timeout=60)
+
+    def _listen(self) -> None:
+        while (told := self._socket.recv(4096)) != b"END":
+            if told != b"WATCHDOG=1":
+                self._told.put(told.decode())
+
+
+@pytest.mark.broker
+def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    keys = make_key_pair(tmp_path)
+    old, new = (keys.sign(copy_of_shipped(tmp_path / name, name)) for name in ("old", "new"))
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'device = "hallway"\ncamera = "demo:?loop=1"\nstate_dir = "{tmp_path}/state"\nbundle_key = "{keys.public}"\n'
+        f'[mqtt]\nurl = "mqtt://127.0.0.1:{mosquitto.port}"\nusername = "{mosquitto.username}"\n'
+        f'password_file = "{mosquitto.password_file(mosquitto.password)}"\n'
+    )
+
+    def edge(*words: str) -> list[str]:
+        return [sys.executable, "-m", "edge", *words, "--config", str(config)]
+
+    subprocess.run(edge("bundle", "install", str(old)), check=True, capture_output=True)
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (
+        (tmp_path / "log").open("w") as log,
+        Systemd(tmp_path / "notify") as systemd,
+        Subscriber(mosquitto.port, username=mosquitto.username, password=mosquitto.password) as subscriber,
+        subprocess.Popen(edge("run"), env=environment, stderr=log) as daemon,
+    ):
+        try:
+            assert systemd.next() == "READY=1"
+            subscriber.wait(lambda _: subscriber.of("event"), timeout_s=60)  # somebody is in view, for ten seconds more
+            subprocess.run(edge("bundle", "install", str(new)), check=True, capture_output=True)
+            daemon.send_signal(signal.SIGHUP)
+            began, ended = systemd.next(), systemd.next()
+            assert began.startswith("RELOADING=1\nMONOTONIC_USEC=")
+            assert ended == f"READY=1\nSTATUS=reloaded: runs {open_bundle(new).identity}"
+
+            # The file of the chosen bundle breaks: the next reload fails, and what runs goes on.
+            (tmp_path / "state/bundles" / open_bundle(new).identity / "manifest.sig").write_bytes(bytes(64))
+            daemon.send_signal(signal.SIGHUP)
+            began, ended = systemd.next(), systemd.next()
+            assert ended.startswith("READY=1\nSTATUS=reload failed, nothing has changed: ")
+            assert "manifest.sig: no signature" in ended
+
+            subscriber.wait(lambda _: any(event["event_type"] == "face_left" for event in subscriber.of("event")))
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(30) == 0
+            subscriber.wait(lambda _: subscriber.of("status")[-1]["state"] == "stopped")
+        finally:
+            daemon.kill()
+    events, statuses = subscriber.of("event"), subscriber.of("status")
+    first, last = open_bundle(old).identity, open_bundle(new).identity
+    visit = [event for event in events if event["face"] == 1]
+    assert [event["event_type"] for event in (visit[0], visit[-1])] == ["face_appeared", "face_left"]
+    assert (visit[0]["model"], visit[-1]["model"]) == (first, last)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert len({event["boot"] for event in events}) == 1
+    assert [(status["state"], status["model"]) for status in statuses] == [
+        ("online", first), ("online", last), ("stopped", last),
+    ]  # fmt: skip
+    healths = subscriber.of("health")
+    assert healths[-1]["bundle"] == last
+    assert healths[-1]["reconnects"] == 0
+    assert mosquitto.log.read_text().count("as emotion-edge-hallway ") == 1
+    assert "reload failed, nothing has changed" in (tmp_path / "log").read_text()
+
+
+def test_a_closed_terminal_ends_the_daemon_and_is_no_reload(tmp_path: Path) -> None:
+    """As closing an SSH session does: the daemon's terminal goes away."""
+    command = [sys.executable, "-m", "edge", "run", "--camera", "demo:?loop=1", "--state-dir", str(tmp_path)]
+    leader, follower = os.openpty()
+    code = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    with (
+        (tmp_path / "log").open("w") as log,
+        Systemd(tmp_path / "notify") as systemd,
+        subprocess.Popen(
+            [sys.executable, "-c", code, *command], stdin=follower, stdout=log, stderr=log,
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+        ) as daemon,
+    ):  # fmt: skip
+        os.close(follower)
+        try:
+            assert systemd.next() == "READY=1"
+            os.close(leader)
+            assert systemd.next() == "STOPPING=1"
+            assert daemon.wait(30) == 0
+        finally:
+            daemon.kill()
+    assert "reload" not in (tmp_path / "log").read_text()
+
+
+def test_the_store_and_the_daemon_mean_the_same_bundle(tmp_path: Path) -> None:
+    from edge.bundles.choice import load_chosen
+    from edge.settings import Settings
+
+    device = Device(Settings(state_dir=str(tmp_path)))
+    assert load_chosen(device.settings).name == open_bundle(shipped_bundle()).identity
+    name = device.install(copy_of_shipped(tmp_path / "source", "new"))
+    taken: list[str] = []
+    reloader = Reloader(lambda: load_chosen(device.settings), lambda classifier: taken.append(classifier.name))
+    reloader.start()
+    reloader.request()
+    reloader.close()
+    assert taken == [name]
