@@ -10,19 +10,18 @@ own code from a synthetic frame line up with the pictures that they came from.
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from edge.faces.chip import CHIP_PX, TARGET, anchor_points, face_chip
+from edge.faces.chip import TARGET, anchor_points, face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from train.dataset import load_dataset
+from train.picture_landmarks import ENLARGE, PAD_PX, enlarge
 
-ENLARGE, PAD_PX = 4, 48
 NAMES = ("left eye", "right eye", "mouth")
 
 
@@ -47,13 +46,6 @@ def main() -> None:
         chip = face_chip(frame, landmarks).astype(float)
         differences.append(float(np.abs(chip - dataset.images[row]).mean()))
     report(np.array(anchors), len(rows), np.array(differences))
-
-
-def enlarge(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A 48x48 picture as a frame in which the detector can see the face: four times larger, edges repeated."""
-    side = CHIP_PX * ENLARGE
-    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.copyMakeBorder(large, PAD_PX, PAD_PX, PAD_PX, PAD_PX, cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def report(anchors: NDArray[np.float64], pictures: int, differences: NDArray[np.float64]) -> None:

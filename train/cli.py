@@ -25,20 +25,24 @@ def main() -> None:
 
 @app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(metavar="CSV", help="fer2013.csv (Kaggle) or ferdata.csv (article).")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="fer2013.csv (Kaggle), ferdata.csv (article), or a folder by class."),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Data set to write.")] = DATA,
     ferplus: Annotated[Path | None, typer.Option(metavar="CSV", help="FER+ votes for the rows of fer2013.csv.")] = None,
     bad_rows: Annotated[
-        Literal["skip", "fail"], typer.Option(help="What to do with a row that holds no picture.")
+        Literal["skip", "fail"], typer.Option(help="What to do with a row or file that holds no picture.")
     ] = "skip",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Read a CSV file of faces, check every row, split it, and write one data set.
+    """Read a CSV file or a folder of faces, check every one, split them, and write one data set.
 
     For example:
 
     - `python -m train prepare fer2013.csv --ferplus fer2013new.csv`
     - `python -m train prepare ferdata.csv --out data/article.npz --bad-rows fail`
+    - `python -m train prepare my-faces/ --out data/mine.npz` with my-faces/angry/, my-faces/happy/ and so on
     """
     from train.prepare_report import prepare_and_report
 

@@ -53,6 +53,15 @@ class BadRow:
     """in the file, 1 is the header"""
     reason: str
 
+    @property
+    def where(self) -> str:
+        """How a message names it."""
+        return f"line {self.line}"
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"line": self.line, "reason": self.reason}
+
 
 def sniff_form(path: Path) -> Form:
     """Tell which of the two forms a file has, from its header.

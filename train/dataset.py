@@ -122,10 +122,10 @@ def load_dataset(path: Path) -> Dataset:
             raise DataError("damaged: its content does not match its fingerprint")
     except DataError as error:
         raise DataError(f"{path}: {error}; write it again with: python -m train prepare") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: not a prepared data set ({error}); write it with: python -m train prepare") from error
     return dataset
 
 
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise for a file that is none of theirs, cut short or altered; documented nowhere."""

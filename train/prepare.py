@@ -1,18 +1,22 @@
-"""CSV rows to a `Dataset`: labels mapped, black pictures removed, copies kept apart, parts assigned."""
+"""CSV rows or picture files to a `Dataset`: labels mapped, black ones removed, copies kept apart, parts assigned."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
-from train.csv_rows import KAGGLE_TO_EMOTION, BadRow, Form, Row, read_rows, sniff_form
+from train.csv_rows import KAGGLE_TO_EMOTION, BadRow, Row, read_rows, sniff_form
 from train.dataset import PARTS, Dataset
 from train.ferplus import read_votes
+from train.picture_folder import BadFile, PictureFile, list_pictures, read_files
+
+Form = Literal["kaggle", "article", "folder", "split folder"]
+_Bad = TypeVar("_Bad", BadRow, BadFile)
 
 TRAIN, VALIDATION, TEST, EXCLUDED = range(len(PARTS))
 SPLIT_SEED = 42
@@ -53,22 +57,61 @@ def prepare_csv(
     if ferplus is not None and form != "kaggle":
         raise DataError(f"{path}: FER+ votes go with the rows of fer2013.csv; this file has the article's form")
     votes = read_votes(ferplus) if ferplus is not None else None
-    rows: list[Row] = []
-    bad = 0
     with opened(path) as file:
-        for row in read_rows(file, form):
-            if isinstance(row, Row):
-                rows.append(row)
-            elif bad_rows == "fail":
-                raise DataError(f"{path}: line {row.line}: {row.reason}")
-            else:
-                bad += 1
-                report(row)
-    if not rows:
-        raise DataError(f"{path}: no usable row ({bad} bad)")
+        rows, bad = _collect(path, read_rows(file, form), bad_rows=bad_rows, report=report)
     if votes is not None and rows[-1].number >= len(votes):
         raise DataError(f"{ferplus}: has votes for {len(votes)} rows, the pictures go up to row {rows[-1].number}")
     return _assemble(rows, form=form, votes=votes, notes={"source": path.name, "form": form, "bad_rows": bad})
+
+
+def prepare_folder(
+    folder: Path,
+    *,
+    bad_rows: Literal["skip", "fail"] = "skip",
+    report: Callable[[BadFile], None] = lambda _file: None,
+    watched: Callable[[list[PictureFile]], Iterable[PictureFile]] = lambda files: files,
+) -> Dataset:
+    """Read a folder of pictures by class into a data set.
+
+    One with ``train`` and ``test`` in it is split as those say, one without as the article's CSV form is; everything
+    else is as `prepare_csv` does it.
+
+    Parameters
+    ----------
+    bad_rows
+        What to do with a file that cannot be read, as in `prepare_csv`.
+    watched
+        Is handed the files and yields them; a caller that shows progress counts them here.
+
+    Raises
+    ------
+    DataError
+        The folder has no form we know, holds no usable picture, or has a bad one and ``bad_rows`` is ``fail``.
+    """
+    files = list_pictures(folder)
+    rows, bad = _collect(folder, read_files(watched(files)), bad_rows=bad_rows, report=report)
+    form: Form = "folder" if files[0].usage is None else "split folder"
+    name = folder.resolve().name
+    return _assemble(rows, form=form, votes=None, notes={"source": name, "form": form, "bad_rows": bad})
+
+
+def _collect(
+    source: Path, read: Iterable[Row | _Bad], *, bad_rows: Literal["skip", "fail"], report: Callable[[_Bad], None]
+) -> tuple[list[Row], int]:
+    """Return the rows that hold a picture, and how many did not."""
+    rows: list[Row] = []
+    bad = 0
+    for row in read:
+        if isinstance(row, Row):
+            rows.append(row)
+        elif bad_rows == "fail":
+            raise DataError(f"{source}: {row.where}: {row.reason}")
+        else:
+            bad += 1
+            report(row)
+    if not rows:
+        raise DataError(f"{source}: no usable picture ({bad} bad)")
+    return rows, bad
 
 
 def _assemble(rows: list[Row], *, form: Form, votes: NDArray[np.float32] | None, notes: dict[str, Any]) -> Dataset:
@@ -80,7 +123,7 @@ def _assemble(rows: list[Row], *, form: Form, votes: NDArray[np.float32] | None,
     keep = np.flatnonzero(~black)
     images, labels = images[keep], labels[keep]
     content = _content_ids(images)
-    if form == "kaggle":
+    if form in ("kaggle", "split folder"):
         parts = _official_parts([rows[i].usage or "" for i in keep], content)
     else:
         parts = _article_parts(labels, content)

@@ -13,7 +13,8 @@ from edge.emotions import EMOTIONS
 from edge.errors import DataError
 from train.csv_rows import BadRow
 from train.dataset import PARTS, Dataset
-from train.prepare import prepare_csv
+from train.picture_folder import BadFile
+from train.prepare import prepare_csv, prepare_folder
 
 SHOWN_BAD_ROWS = 20
 
@@ -21,40 +22,53 @@ SHOWN_BAD_ROWS = 20
 def prepare_and_report(
     source: Path, out: Path, *, ferplus: Path | None, bad_rows: Literal["skip", "fail"], as_json: bool
 ) -> None:
-    """Read, write and print. Raises what `prepare_csv` raises; ``DataError`` too where ``out`` cannot be written."""
-    refused: list[BadRow] = []
+    """Read a CSV file or a folder, write and print.
 
-    def note(row: BadRow) -> None:
+    Raises what `prepare_csv` and `prepare_folder` raise; ``DataError`` too where ``out`` cannot be written.
+    """
+    refused: list[BadRow | BadFile] = []
+
+    def note(row: BadRow | BadFile) -> None:
         refused.append(row)
         if len(refused) <= SHOWN_BAD_ROWS:
-            print(f"{source}: line {row.line}: {row.reason}", file=sys.stderr)
+            print(f"{source}: {row.where}: {row.reason}", file=sys.stderr)
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
 
         def opened(path: Path) -> BinaryIO:
             return progress.open(path, "rb", description=f"Reading {path.name}")
 
-        dataset = prepare_csv(source, bad_rows=bad_rows, ferplus=ferplus, report=note, opened=opened)
+        if source.is_dir():
+            if ferplus is not None:
+                raise DataError(f"{source}: FER+ votes go with the rows of fer2013.csv; a folder has none")
+            dataset = prepare_folder(
+                source,
+                bad_rows=bad_rows,
+                report=note,
+                watched=lambda files: progress.track(files, description=f"Reading {source.name}"),
+            )
+        else:
+            dataset = prepare_csv(source, bad_rows=bad_rows, ferplus=ferplus, report=note, opened=opened)
         progress.add_task(f"Writing {out}", total=None)
         try:
             dataset.save(out)
         except OSError as error:
             raise DataError(f"{out}: cannot be written: {error.strerror}") from error
     if len(refused) > SHOWN_BAD_ROWS:
-        print(f"… and {len(refused) - SHOWN_BAD_ROWS} more bad rows", file=sys.stderr)
+        print(f"… and {len(refused) - SHOWN_BAD_ROWS} more bad ones", file=sys.stderr)
     if as_json:
         print(json.dumps(_as_dict(out, dataset, refused)))
     else:
         _print_table(out, dataset)
 
 
-def _as_dict(out: Path, dataset: Dataset, refused: list[BadRow]) -> dict[str, object]:
+def _as_dict(out: Path, dataset: Dataset, refused: list[BadRow | BadFile]) -> dict[str, object]:
     return {
         "path": str(out),
         "pictures": len(dataset.images),
         "counts": dataset.counts(),
         **dataset.notes,
-        "first_bad_rows": [{"line": row.line, "reason": row.reason} for row in refused[:SHOWN_BAD_ROWS]],
+        "first_bad_rows": [row.as_dict() for row in refused[:SHOWN_BAD_ROWS]],
         "fingerprint": dataset.fingerprint(),
     }
 
@@ -75,7 +89,7 @@ def _print_table(out: Path, dataset: Dataset) -> None:
         f"excluded as copies of pictures in another part: {excluded:,}",
         f"all black, removed: {dataset.notes['black_removed']:,}",
         f"faces of other classes (disgust, fear), kept aside: {dataset.notes['other_classes']:,}",
-        f"bad rows, skipped: {dataset.notes['bad_rows']:,}",
+        f"bad rows or files, skipped: {dataset.notes['bad_rows']:,}",
         f"fingerprint: {dataset.fingerprint()}",
         f"written: {out}",
     ):

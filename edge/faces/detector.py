@@ -34,12 +34,15 @@ class FaceDetector:
     def __init__(self) -> None:
         self._detector = dlib.get_frontal_face_detector()
 
-    def whole(self, luma: NDArray[np.uint8], *, upsample: int = 0) -> list[Detection]:
+    def whole(
+        self, luma: NDArray[np.uint8], *, upsample: int = 0, threshold: float = WHOLE_THRESHOLD
+    ) -> list[Detection]:
         """Search all of a luma plane, uint8 [height, width]; the largest face first.
 
         ``upsample`` doubles the picture that many times: 0 finds faces from about 75 px, 1 from 38, 2 from 19.
+        ``threshold`` is the least score of a detection.
         """
-        found = self._run(np.ascontiguousarray(luma), upsample, WHOLE_THRESHOLD)
+        found = self._run(np.ascontiguousarray(luma), upsample, threshold)
         return sorted(found, key=lambda seen: seen.box.width, reverse=True)
 
     def region(self, luma: NDArray[np.uint8], around: Box) -> Detection | None:

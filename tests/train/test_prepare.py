@@ -110,9 +110,9 @@ def test_bad_rows_are_fatal_where_asked(write_csv: WriteCsv) -> None:
 
 
 def test_a_file_without_a_usable_row_is_refused(write_csv: WriteCsv) -> None:
-    with pytest.raises(DataError, match=r"no usable row \(1 bad\)"):
+    with pytest.raises(DataError, match=r"no usable picture \(1 bad\)"):
         prepare_csv(write_csv(["x,y,z"]))
-    with pytest.raises(DataError, match=r"no usable row \(0 bad\)"):
+    with pytest.raises(DataError, match=r"no usable picture \(0 bad\)"):
         prepare_csv(write_csv([]))
 
 

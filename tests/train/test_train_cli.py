@@ -52,11 +52,11 @@ def test_prepare_writes_a_data_set_and_counts_what_it_found(
     told = capsys.readouterr()
     dataset = load_dataset(out)
     assert dataset.fingerprint() in told.out
-    assert "bad rows, skipped: 25" in told.out
+    assert "bad rows or files, skipped: 25" in told.out
     assert "excluded as copies of pictures in another part: 1" in told.out
     named = [f"line {number}:" for number in range(35, 60) if f"line {number}: 1 columns where 3 are due" in told.err]
     assert len(named) == 20
-    assert "and 5 more bad rows" in told.err
+    assert "and 5 more bad ones" in told.err
 
 
 def test_prepare_tells_a_program_the_same(faces_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
