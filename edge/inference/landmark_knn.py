@@ -11,7 +11,6 @@ from edge.emotions import EMOTIONS
 from edge.errors import BundleError, ModelLibraryError
 from edge.inference import safe_pickle
 from edge.inference.bundle import Bundle
-from edge.inference.manifest import KnnEntry
 from edge.inference.safe_pickle import Array, Record, read_pickle
 
 STEPS = ("StandardScaler", "LinearDiscriminantAnalysis", "KNeighborsClassifier")
@@ -57,6 +56,7 @@ class LandmarkKnn:
 
         self.name = name
         *self._transforms, self._neighbours = steps
+        self.samples, self.neighbors = len(self._neighbours._fit_X), int(self._neighbours.n_neighbors)  # noqa: SLF001
         self._columns = np.asarray(self._neighbours.classes_)
         # One face is too little work for a pool of threads: waking it took 40 ms of CPU time where this takes 1.
         self._threads = ThreadpoolController()
@@ -99,11 +99,17 @@ def load_landmark_knn(bundle: Bundle) -> LandmarkKnn:
     path = bundle.folder / entry.file
     try:
         check_library(entry.scikit_learn)
-        return rebuild(bundle.read(entry.file), entry, name=f"{bundle.identity}/knn")
+        knn = rebuild(bundle.read(entry.file), features=entry.features, name=f"{bundle.identity}/knn")
     except ModelLibraryError as error:
         raise ModelLibraryError(f"{path}: {error}") from None
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
+    if (knn.samples, knn.neighbors) != (entry.samples, entry.neighbors):
+        raise BundleError(
+            f"{path}: asks {knn.neighbors} of {knn.samples} samples, the manifest says {entry.neighbors} of "
+            f"{entry.samples}"
+        )
+    return knn
 
 
 def check_library(written_by: str) -> None:
@@ -127,21 +133,21 @@ def check_library(written_by: str) -> None:
         )
 
 
-def rebuild(content: bytes, entry: KnnEntry, *, name: str) -> LandmarkKnn:
+def rebuild(content: bytes, *, features: int, name: str) -> LandmarkKnn:
     """Turn a pickle into a classifier.
 
     Raises
     ------
     BundleError
-        It is not admitted, its parts do not fit together or to the manifest, or it gives numbers that are no scores.
+        It is not admitted, its parts do not fit together, or it gives numbers that are no scores.
     """
     from edge.faces.distances import FEATURES
 
-    if entry.features != FEATURES:
-        raise BundleError(f"is for {entry.features} distances between landmarks, this version has {FEATURES}")
+    if features != FEATURES:
+        raise BundleError(f"is for {features} distances between landmarks, this version has {FEATURES}")
     records = _steps(read_pickle(content))
     values = [_checked(record) for record in records]
-    _check_fit(dict(zip(STEPS, values, strict=True)), entry)
+    _check_fit(dict(zip(STEPS, values, strict=True)), features)
     knn = LandmarkKnn([_real(kind, state) for kind, state in zip(STEPS, values, strict=True)], name=name)
     _self_test(knn)
     return knn
@@ -191,27 +197,29 @@ def _checked(record: Record) -> dict[str, Any]:
     return state
 
 
-def _check_fit(states: Mapping[str, Mapping[str, Any]], entry: KnnEntry) -> None:
+def _check_fit(states: Mapping[str, Mapping[str, Any]], features: int) -> None:
     scaler, lda, knn = (states[kind] for kind in STEPS)
+    samples = next(iter(getattr(knn.get("_fit_X"), "shape", ())), 0)
     components = getattr(lda.get("scalings_"), "shape", ())[-1:]
     due: list[tuple[str, Any, tuple[int, ...]]] = [
-        ("mean_", scaler.get("mean_"), (entry.features,)),
-        ("scale_", scaler.get("scale_"), (entry.features,)),
-        ("xbar_", lda.get("xbar_"), (entry.features,)),
-        ("scalings_", lda.get("scalings_"), (entry.features, *components)),
-        ("_fit_X", knn.get("_fit_X"), (entry.samples, lda.get("_max_components", 0))),
-        ("_y", knn.get("_y"), (entry.samples,)),
+        ("mean_", scaler.get("mean_"), (features,)),
+        ("scale_", scaler.get("scale_"), (features,)),
+        ("xbar_", lda.get("xbar_"), (features,)),
+        ("scalings_", lda.get("scalings_"), (features, *components)),
+        ("_fit_X", knn.get("_fit_X"), (samples, lda.get("_max_components", 0))),
+        ("_y", knn.get("_y"), (samples,)),
     ]
     for key, found, shape in due:
         if not isinstance(found, np.ndarray) or found.shape != shape:
             raise BundleError(f"refused: {key} is {[*np.shape(found)]}, due is {[*shape]}")
+    neighbors = knn.get("n_neighbors")
+    if type(neighbors) is not int or not 1 <= neighbors <= samples:
+        raise BundleError(f"refused: it asks {_shown(neighbors)} neighbours of {samples}")
     labels, classes = knn["_y"], knn.get("classes_")
     if not isinstance(classes, np.ndarray) or classes.dtype.kind != "i" or [*classes] != [*range(len(EMOTIONS))]:
         raise BundleError(f"refused: its classes are {_shown(classes)}, due are 0 to {len(EMOTIONS) - 1}")
     if labels.dtype != np.int64 or labels.min() < 0 or labels.max() >= len(EMOTIONS):
         raise BundleError(f"refused: its labels go beyond 0 to {len(EMOTIONS) - 1}")
-    if knn.get("n_neighbors") != entry.neighbors or not entry.neighbors <= entry.samples:
-        raise BundleError(f"refused: it asks {_shown(knn.get('n_neighbors'))} neighbours, due are {entry.neighbors}")
 
 
 def _real(kind: str, state: dict[str, Any]) -> Any:

@@ -94,6 +94,23 @@ def test_wrong_shapes_are_refused(side: int, classes: int, reason: str) -> None:
         TfliteClassifier(_plain_model(side, classes, softmax=True), name="x", quantization="none")
 
 
+@pytest.mark.parametrize("operator", ["WHILE", "GATHER", "COS"])
+def test_an_operator_that_no_network_needs_is_refused(
+    write_bundle: Callable[..., Path], description: dict[str, Any], operator: str
+) -> None:
+    tf = pytest.importorskip("tensorflow", reason="makes its models with TensorFlow")
+    body = {
+        "WHILE": lambda x: tf.while_loop(lambda y: tf.reduce_sum(y) >= 0, lambda y: [y], [x])[0],
+        "GATHER": lambda x: tf.gather(x, tf.cast(x[0], tf.int32), axis=1),
+        "COS": tf.cos,
+    }[operator]
+    content = _model(lambda chip: tf.nn.softmax(body(tf.reshape(tf.cast(chip, tf.float32), [1, -1])[:, :5])), 48)
+    description["files"]["cnn.tflite"] = file_entry(content)
+    folder = write_bundle(description, {"cnn.tflite": content})
+    with pytest.raises(BundleError, match=r"cnn\.tflite: it holds the operator [A-Z_]+, which no network here needs"):
+        load_classifier(folder)
+
+
 def test_outputs_that_are_no_scores_are_refused() -> None:
     with pytest.raises(BundleError, match="no row of scores that sum to 1"):
         TfliteClassifier(_plain_model(48, 5, softmax=False), name="x", quantization="none")
@@ -145,15 +162,21 @@ def _portrait_chips() -> NDArray[np.uint8]:
 
 def _plain_model(side: int, classes: int, *, softmax: bool) -> bytes:
     tf = pytest.importorskip("tensorflow", reason="makes its models with TensorFlow")
-    from edge.inference.runtime import quiet_stderr
-
     weights = tf.constant(np.random.default_rng(0).normal(size=(side * side, classes)).astype(np.float32))
 
-    @tf.function(input_signature=[tf.TensorSpec([1, side, side, 1], tf.uint8)])  # type: ignore[untyped-decorator]
     def serve(chip: Any) -> Any:
         out = tf.reshape(tf.cast(chip, tf.float32), [1, -1]) @ weights
         return tf.nn.softmax(out) if softmax else out
 
+    return _model(serve, side)
+
+
+def _model(serve: Callable[[Any], Any], side: int) -> bytes:
+    import tensorflow as tf
+
+    from edge.inference.runtime import quiet_stderr
+
+    serve = tf.function(serve, input_signature=[tf.TensorSpec([1, side, side, 1], tf.uint8)])
     with quiet_stderr():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], None)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], None)  # type: ignore[attr-defined]
         return bytes(converter.convert())
