@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from edge.errors import BundleError, EmotionEdgeError, ImageError
+from edge.errors import BundleError, EmotionEdgeError, ImageError, printable
 
 MAX_BYTES = 200_000_000
 TIMEOUT_S = 20.0
@@ -86,10 +86,10 @@ def _fetch(url: str, path_of: Callable[[str], Path], max_bytes: int, kind: type[
             _copy(answer, path, url, max_bytes, kind)
     except urllib.error.HTTPError as error:
         error.close()
-        raise kind(f"{url}: the server answered {error.code} {error.reason}") from error
+        raise kind(f"{url}: the server answered {error.code} {printable(str(error.reason))}") from error
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise kind(f"{url}: cannot be fetched: {reason}") from error
+        raise kind(f"{url}: cannot be fetched: {printable(str(reason))}") from error
     return path
 
 

@@ -75,3 +75,8 @@ class DeliveryError(EmotionEdgeError):
 
 class PrivacyError(EmotionEdgeError):
     """A privacy pause that could not be noted; names the folder."""
+
+
+def printable(text: str) -> str:
+    """What a file or a server put into a message, at most 400 letters, made harmless to a terminal and a log."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:400])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edge
-from edge.errors import BundleError
+from edge.errors import BundleError, printable
 from edge.inference.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, decode_manifest
 from edge.inference.signature import SIGNATURE_BYTES, SIGNATURE_NAME, TrustedKeys
 
@@ -103,7 +103,7 @@ def _opened(folder: Path) -> Iterator[int]:
     try:
         yield descriptor
     except BundleError as error:
-        raise BundleError(f"{folder}: {error}") from None
+        raise BundleError(f"{folder}: {printable(str(error))}") from None
     finally:
         os.close(descriptor)
 
