@@ -1,7 +1,6 @@
 """A frame in, faces with scores out: the work that the daemon, the benchmark and ``classify`` share."""
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,7 @@ class Pipeline:
 
     def forget(self) -> None:
         """Know nobody any more: the next frame is of another source."""
-        self._tracker = FaceTracker(self._settings, self._detector)
+        self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages)
 
     def lose_sight(self) -> None:
         """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
@@ -64,27 +63,29 @@ class Pipeline:
     def follow(self, frame: Frame) -> list[ScoredFace]:
         """Faces of the next frame of a source, with visits that last from frame to frame, the largest first."""
         with self.stages.measure("total"):
-            with self.stages.measure("detect"):
-                sightings = self._tracker.update(frame)
-            scored = self._score(frame.luma, ((seen.visit, seen.box) for seen in sightings))
+            sightings = self._tracker.update(frame)
+            scored = self._classify([(Face(seen.visit, seen.box, seen.landmarks), seen.chip) for seen in sightings])
         self.stages.end_frame()
         return scored
 
     def look(self, luma: NDArray[np.uint8]) -> list[ScoredFace]:
         """Faces of one still picture, uint8 [height, width], the largest first."""
-        found = enumerate(_search_still(self._detector, luma), start=1)
-        return self._score(np.ascontiguousarray(luma), found)
+        return self.score(luma, _search_still(self._detector, luma))
 
-    def _score(self, luma: NDArray[np.uint8], boxes: Iterable[tuple[int, Box]]) -> list[ScoredFace]:
-        with self.stages.measure("landmarks"):
-            faces = [Face(visit, box, self._landmarks.points(luma, box)) for visit, box in boxes]
+    def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[ScoredFace]:
+        """Faces of one still picture, uint8 [height, width], whose boxes are known."""
+        luma = np.ascontiguousarray(luma)
+        faces = [Face(visit, box, self._landmarks.points(luma, box)) for visit, box in enumerate(boxes, start=1)]
+        return self._classify([(face, face_chip(luma, face.landmarks)) for face in faces])
+
+    def _classify(self, faces: list[tuple[Face, NDArray[np.uint8]]]) -> list[ScoredFace]:
         if not faces:
             return []
-        with self.stages.measure("chip"):
-            chips = np.stack([face_chip(luma, face.landmarks) for face in faces])
-            points = np.stack([face.landmarks for face in faces])
         with self.stages.measure("classify"):
-            return list(zip(faces, self.classifier.scores(chips, points), strict=True))
+            chips = np.stack([chip for _, chip in faces])
+            points = np.stack([face.landmarks for face, _ in faces])
+            scores = self.classifier.scores(chips, points)
+        return [(face, row) for (face, _), row in zip(faces, scores, strict=True)]
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:

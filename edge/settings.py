@@ -91,10 +91,14 @@ class CameraWatchSettings(_Section, frozen=True, kw_only=True):
 class FaceSettings(_Section, frozen=True, kw_only=True):
     """``[faces]``: how faces are looked for."""
 
-    whole_frame_every: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
-    """frames between two searches of the whole frame while a face is followed"""
+    search_every_s: Seconds = 0.4
+    """seconds between two searches for new faces, where something has changed in the picture"""
+    small_faces_every_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 10.0
+    """the same for faces of 37 to 75 pixels (in 640x480), at four times the cost; 0 is never"""
+    verify_every_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.4
+    """seconds for which a face is carried by its landmarks until the detector looks at it again; 0 is in every frame"""
     upsample: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
-    """doublings of the frame before it is searched: 0 finds faces from 75 pixels, 1 from 38 at four times the cost"""
+    """doublings of the picture for every search: 0 finds faces from 75 pixels, 1 from 38 at four times the cost"""
     forget_after_s: Seconds = 2.0
     """seconds without a sight of it after which a face has left"""
     confirm_frames: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3

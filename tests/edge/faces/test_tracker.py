@@ -1,49 +1,97 @@
+"""Following faces: a fake detector and predictor see what a drawn scene holds; chips and changes are the real ones."""
+
 from typing import Any
 
+import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from edge.faces.carry import _MEAN_SHAPE, box_of
 from edge.faces.detector import Detection
-from edge.faces.tracker import FaceTracker
+from edge.faces.searches import Area
+from edge.faces.tracker import FaceTracker, Sighting
 from edge.faces.types import Box
 from edge.frames import Frame
 from edge.settings import FaceSettings
+from edge.stages import Stages
 
-LUMA = np.zeros((480, 640), np.uint8)
-SETTINGS = FaceSettings(confirm_frames=3, forget_after_s=2.0, whole_frame_every=10)
+SETTINGS = FaceSettings(confirm_frames=3, forget_after_s=2.0)
+PATTERN = np.random.default_rng(7).integers(0, 256, (12, 12)).astype(np.uint8)
+
+
+def landmarks_in(box: Box) -> NDArray[np.float32]:
+    """Landmarks of a mean face in a box; those that do not tell its place lie in its middle."""
+    points = np.zeros((68, 2))
+    points[17:48] = _MEAN_SHAPE
+    points[48:68] = (0, 0.3)
+    return (points * box.width + box.centre).astype(np.float32)
+
+
+def drawn(boxes: list[Box]) -> NDArray[np.uint8]:
+    luma: NDArray[np.uint8] = np.zeros((480, 640), np.uint8)
+    for x, y, width, height in boxes:
+        face = cv2.resize(PATTERN, (width, height), interpolation=cv2.INTER_LINEAR)
+        part = luma[max(0, y) : y + height, max(0, x) : x + width]
+        part[:] = face[: part.shape[0], : part.shape[1]]
+    return luma
 
 
 class FakeDetector:
-    """Sees the boxes that a test says are there; counts how often the whole frame was searched."""
+    """Sees the boxes that a test says are there; counts what it was asked."""
 
     def __init__(self) -> None:
         self.there: list[Box] = []
-        self.whole_searches = 0
+        self.areas: list[Area] = []
+        self.regions = 0
 
-    def whole(self, luma: NDArray[Any], *, upsample: int = 0) -> list[Detection]:
-        self.whole_searches += 1
-        return [Detection(box, 1.0) for box in self.there]
+    def area(self, luma: NDArray[Any], area: Area) -> list[Detection]:
+        self.areas.append(area)
+        least = 75 / area.scale / 2**area.upsample
+        return [Detection(b, 1.0) for b in self.there if b.width >= least and _share_inside(b, area.box) > 0.9]
 
-    def region(self, luma: NDArray[Any], around: Box) -> Detection | None:
+    def region(self, luma: NDArray[Any], around: Box, *, margin: float = 0.45) -> Detection | None:
+        self.regions += 1
         near = max(self.there, key=around.iou, default=None)
         return Detection(near, 1.0) if near is not None and near.iou(around) > 0.1 else None
+
+
+class FakePredictor:
+    """Finds the face that a box lies on, and elsewhere what a real one makes of a wall: a face in that box."""
+
+    def __init__(self, detector: FakeDetector) -> None:
+        self._detector = detector
+
+    def points(self, luma: NDArray[Any], box: Box) -> NDArray[np.float32]:
+        near = max(self._detector.there, key=box.iou, default=box)
+        return landmarks_in(near if near.iou(box) > 0.4 else box)
+
+
+def _share_inside(box: Box, other: Box) -> float:
+    across = min(box.x + box.width, other.x + other.width) - max(box.x, other.x)
+    down = min(box.y + box.height, other.y + other.height) - max(box.y, other.y)
+    return max(0, across) * max(0, down) / (box.width * box.height)
 
 
 class Scene:
     def __init__(self, settings: FaceSettings = SETTINGS) -> None:
         self.detector = FakeDetector()
-        self.tracker = FaceTracker(settings, self.detector)  # type: ignore[arg-type]  # the part of it that is used
+        predictor = FakePredictor(self.detector)
+        self.tracker = FaceTracker(settings, self.detector, predictor, Stages())  # type: ignore[arg-type]  # fakes
         self.index = 0
+        self.time_s = 0.0
+
+    def show(self, *boxes: Box, fps: float = 10.0, luma: NDArray[np.uint8] | None = None) -> list[Sighting]:
+        """The faces seen in one frame that shows these boxes."""
+        self.detector.there = list(boxes)
+        seen = self.tracker.update(Frame(drawn(list(boxes)) if luma is None else luma, self.time_s, self.index))
+        self.index += 1
+        self.time_s = round(self.time_s + 1 / fps, 6)
+        return seen
 
     def play(self, frames: int, *boxes: Box, fps: float = 10.0) -> list[list[int]]:
         """Visits in each of some frames that show these boxes."""
-        self.detector.there = list(boxes)
-        seen = []
-        for _ in range(frames):
-            found = self.tracker.update(Frame(LUMA, self.index / fps, self.index))
-            seen.append([sighting.visit for sighting in found])
-            self.index += 1
-        return seen
+        return [[face.visit for face in self.show(*boxes, fps=fps)] for _ in range(frames)]
 
 
 FACE = Box(100, 100, 100, 100)
@@ -93,12 +141,103 @@ def test_two_regions_that_close_in_on_one_face_become_one() -> None:
     assert scene.play(30, FACE)[-1] == [1]
 
 
-def test_the_whole_frame_is_searched_now_and_then_only() -> None:
+def test_a_still_scene_is_hardly_searched() -> None:
+    scene = Scene(FaceSettings(verify_every_s=0.4, small_faces_every_s=0))
+    scene.play(30, FACE, fps=30)
+    scene.detector.areas.clear()
+    scene.detector.regions = 0
+    scene.play(300, FACE, fps=30)
+    assert len(scene.detector.areas) in (3, 4)  # every three seconds of ten
+    assert scene.detector.regions in (23, 24, 25)  # every 0.4 s of ten
+
+
+def test_an_empty_room_is_hardly_searched() -> None:
+    scene = Scene(FaceSettings(small_faces_every_s=10))
+    scene.play(1800, fps=30)
+    whole = [area for area in scene.detector.areas if not area.upsample]
+    small = [area for area in scene.detector.areas if area.upsample]
+    assert len(whole) in (19, 20, 21)
+    assert len(small) in (1, 2)
+
+
+@pytest.mark.parametrize("fps", [5.0, 15.0, 30.0])
+@pytest.mark.parametrize("somebody", [False, True])
+def test_a_new_face_is_seen_within_half_a_second(fps: float, somebody: bool) -> None:
+    scene = Scene()
+    before = [FACE] if somebody else []
+    for wait in range(20, 20 + round(fps), max(1, round(fps / 7))):  # at any moment of the schedule
+        scene.play(wait, *before, fps=fps)
+        came_s = scene.time_s
+        new = Box(400, 150, 130, 130)
+        while new.centre not in [face.box.centre for face in scene.show(*before, new, fps=fps)]:
+            assert scene.time_s - came_s < 2
+        confirming_s = 0 if fps > 5 else 0.4  # three frames are three frames
+        assert scene.time_s - 1 / fps - came_s <= 0.5 + confirming_s
+        scene.play(round(3 * fps), *before, fps=fps)
+
+
+def test_a_search_looks_where_something_has_changed() -> None:
     scene = Scene()
     scene.play(10, FACE)
-    before = scene.detector.whole_searches
-    scene.play(100, FACE)
-    assert scene.detector.whole_searches - before == 10
+    scene.detector.areas.clear()
+    scene.play(5, FACE, Box(420, 200, 120, 120))
+    box = scene.detector.areas[0].box
+    assert box.x > 250
+    assert box.x + box.width > 540
+    assert box.y < 200
+
+
+def test_small_faces_are_found_by_a_rarer_search() -> None:
+    scene = Scene(FaceSettings(small_faces_every_s=2.0))
+    small = Box(420, 200, 45, 45)
+    assert scene.play(15, small)[-1] == []
+    assert scene.play(15, small)[-1] == [1]
+    never = Scene(FaceSettings(small_faces_every_s=0))
+    assert never.play(200, small)[-1] == []
+
+
+def test_a_large_frame_is_searched_at_the_size_of_a_small_one() -> None:
+    scene = Scene()
+    luma = np.zeros((1080, 1920), np.uint8)
+    scene.show(luma=luma)
+    area = scene.detector.areas[0]
+    assert area.box == Box(0, 0, 1920, 1080)
+    assert area.scale == pytest.approx((640 * 480 / (1920 * 1080)) ** 0.5)
+
+
+def test_what_was_carried_onto_a_wall_is_noticed_at_once() -> None:
+    scene = Scene(FaceSettings(verify_every_s=60))
+    scene.play(10, FACE)
+    assert scene.play(3) == [[], [], []]
+    assert scene.play(10, FACE)[-1] == [1]
+
+
+def test_something_else_that_looks_like_no_face_is_not_carried_for_long() -> None:
+    scene = Scene(FaceSettings(verify_every_s=0.4))
+    scene.play(10, FACE)
+    still_drawn = drawn([FACE])  # the picture stays, the detector sees nobody any more
+    seen = [bool(scene.show(luma=still_drawn)) for _ in range(10)]
+    assert seen[5:] == [False] * 5
+
+
+def test_between_two_looks_of_the_detector_the_box_follows_the_face() -> None:
+    scene = Scene(FaceSettings(verify_every_s=5))
+    scene.play(5, FACE)
+    for step in range(1, 20):
+        moved = FACE._replace(x=100 + 10 * step, y=100 + 2 * step)
+        (seen,) = scene.show(moved)
+        assert seen.box.iou(moved) > 0.95
+        assert seen.landmarks == pytest.approx(landmarks_in(moved))
+    assert scene.detector.regions < 8
+
+
+@pytest.mark.parametrize("angle_deg", [0, 20, -35])
+def test_a_box_from_landmarks_is_the_box_that_they_lie_in(angle_deg: int) -> None:
+    box = Box(200, 120, 150, 150)
+    turn = np.deg2rad(angle_deg)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    points = ((landmarks_in(box) - box.centre) @ rotation.T + box.centre).astype(np.float32)
+    assert box_of(points).iou(box) > 0.97
 
 
 def test_no_more_faces_than_asked_for() -> None:
@@ -115,6 +254,13 @@ def test_a_face_is_confirmed_at_any_frame_rate() -> None:
 def test_another_picture_size_is_another_scene() -> None:
     scene = Scene()
     scene.play(5, FACE)
-    small = Frame(LUMA[:60, :80], 0.5, 5)
+    small = Frame(drawn([])[:60, :80], 0.5, 5)
     scene.detector.there = []
     assert scene.tracker.update(small) == []
+
+
+def test_after_the_camera_was_away_whoever_is_there_is_found_anew() -> None:
+    scene = Scene()
+    scene.play(10, FACE)
+    scene.tracker.lose_sight()
+    assert scene.play(4, FACE)[-1] == [2]
