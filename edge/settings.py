@@ -62,6 +62,12 @@ class MqttSettings(_Section, frozen=True, kw_only=True):
     """events kept while the broker is away; beyond that the oldest go, and are counted"""
     outbox_max_age_s: Annotated[float, msgspec.Meta(ge=1, le=31_536_000)] = 604_800.0
     """seconds after which an event that could not be sent is given up, and counted"""
+    outbox_max_mb: Annotated[float, msgspec.Meta(ge=0.1, le=10_000)] = 64.0
+    """megabytes (10^6 bytes) of events kept; beyond that the oldest go, and are counted"""
+    outbox_synchronous: Literal["off", "normal", "full"] = "full"
+    """when an event is on the disk: at once, at the next checkpoint, or when the kernel likes (docs/reliability.md)"""
+    outbox_commit_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.1
+    """seconds for which acknowledgements are gathered into one write; after a kill their events are sent twice"""
     health_interval_s: Seconds = 30.0
     """seconds between two health messages"""
 

@@ -1,12 +1,33 @@
 """How the device does, measured since it was last told."""
 
+from collections import deque
+
 from edge.clock import Clock
 from edge.daemon.camera import WatchedCamera
-from edge.daemon.machine import memory_mb, temperature_c
+from edge.daemon.machine import memory_mb, temperature_c, written_bytes
 from edge.events.payloads import Health
 from edge.mqtt.identifiers import utc_time
 from edge.mqtt.seam import PublisherStats
 from edge.stages import Stages
+
+_MOST_READINGS = 1000  # whatever the interval is
+
+
+class HourlyRate:
+    """How much a counter grows in an hour, measured over the last one, or over less while there is less."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, float]] = deque()
+
+    def per_hour(self, now_s: float, count: float | None) -> float | None:
+        """Return the rate, 0 at first; None where the count is not known."""
+        if count is None:
+            return None
+        self._seen.append((now_s, count))
+        while len(self._seen) > 2 and (self._seen[1][0] <= now_s - 3600 or len(self._seen) > _MOST_READINGS):
+            self._seen.popleft()
+        (then_s, before), (_, last) = self._seen[0], self._seen[-1]
+        return round((last - before) / (now_s - then_s) * 3600, 3) if now_s > then_s else 0.0
 
 
 class HealthReporter:
@@ -18,6 +39,7 @@ class HealthReporter:
         self._bundle = bundle
         self._began_s = self._told_s = self._due_s = clock.monotonic()
         self._frames_told = 0
+        self._commits, self._megabytes = HourlyRate(), HourlyRate()
 
     def name_bundle(self, bundle: str) -> None:
         """Say from now on, and soon, that this one runs."""
@@ -34,7 +56,7 @@ class HealthReporter:
         period_s = now_s - self._told_s
         rate = (frames - self._frames_told) / period_s if period_s > 0 else 0.0
         self._told_s, self._frames_told, self._due_s = now_s, frames, now_s + self._interval_s
-        age_s = camera.newest_age_s()
+        age_s, written = camera.newest_age_s(), written_bytes()
         return Health(
             time=utc_time(self._clock.unix_s()),
             uptime_s=round(now_s - self._began_s, 1),
@@ -47,6 +69,10 @@ class HealthReporter:
             temperature_c=temperature_c(),
             outbox_depth=delivery.depth,
             outbox_dropped=delivery.dropped,
+            outbox_on_disk=delivery.on_disk,
+            outbox_damaged=delivery.set_aside,
+            disk_commits_per_hour=self._commits.per_hour(now_s, delivery.commits) or 0.0,
+            disk_mb_per_hour=self._megabytes.per_hour(now_s, None if written is None else written / 1e6),
             reconnects=delivery.reconnects,
             bundle=self._bundle,
             time_synced=self._clock.synced(),

@@ -1,5 +1,6 @@
 """`emotion-edge run`: settings to running parts, signals, and an orderly end."""
 
+import errno
 import logging
 import os
 import signal
@@ -98,10 +99,12 @@ def _open_outbox(settings: Settings) -> Iterator[Outbox]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error
+        if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:  # the outbox goes on without a disk
+            raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error
     outbox = Outbox(
         folder / "outbox.sqlite3",
         max_events=settings.mqtt.outbox_max_events, max_age_s=settings.mqtt.outbox_max_age_s,
+        max_bytes=round(settings.mqtt.outbox_max_mb * 1e6), synchronous=settings.mqtt.outbox_synchronous,
     )  # fmt: skip
     try:
         yield outbox

@@ -104,6 +104,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     temperature_c: float | None
     outbox_depth: Count
     outbox_dropped: Annotated[int, msgspec.Meta(ge=0, description="events given up since the outbox was made")]
+    outbox_on_disk: Annotated[
+        bool, msgspec.Meta(description="false: the disk is full or read-only, events wait in memory")
+    ]
+    outbox_damaged: Annotated[
+        int, msgspec.Meta(ge=0, description="outboxes found damaged and set aside since the start")
+    ]
+    disk_commits_per_hour: Annotated[float, msgspec.Meta(ge=0, description="by the outbox; over the last hour at most")]
+    disk_mb_per_hour: Annotated[
+        float | None, msgspec.Meta(description="10^6 bytes that the process has written; over the last hour at most")
+    ]
     reconnects: Count
     bundle: str
     time_synced: bool

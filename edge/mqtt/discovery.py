@@ -128,6 +128,9 @@ def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
         "outbox_dropped": number(
             "Events given up", "outbox_dropped", icon="mdi:tray-remove", state_class="total_increasing"
         ),
+        "disk_mb_per_hour": number(
+            "Written to disk", "disk_mb_per_hour", unit_of_measurement="MB/h", icon="mdi:micro-sd"
+        ),
         "camera_failures": number(
             "Camera failures", "camera_failures", icon="mdi:camera-retake", state_class="total_increasing"
         ),

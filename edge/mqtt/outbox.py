@@ -1,97 +1,105 @@
 """The outbox: events on disk from the moment they happen until the broker has acknowledged them.
 
-Looked at before this was written: persist-queue (SQLite queues with acknowledgements; pickled items, no
-bound, and the number of an item is known only after it is stored, so it cannot be part of the payload),
-litequeue (needs Python 3.12; a bound refuses the new instead of dropping the old), peewee and SQLAlchemy (an
-object mapper for two tables), paho-mqtt's own queue (memory only). None gives out a number in the transaction
-that stores the payload, drops the oldest with a count, and deletes by number; with SQLite from the standard
-library that is what follows.
+Looked at before this was written: persist-queue (SQLite queues with acknowledgements; pickled items, no bound, and the
+number of an item is known only after it is stored, so it cannot be part of the payload), litequeue (needs Python 3.12;
+a bound refuses the new instead of dropping the old), diskcache's Deque (drops the oldest; no acknowledgement, so what
+was taken and not sent is gone), peewee and SQLAlchemy (an object mapper for three tables), paho-mqtt's own queue (in
+memory). None gives out a number in the transaction that stores the payload, drops the oldest with a count, deletes by
+number, and outlives its own file; with SQLite from the standard library that is what follows.
 """
 
-import os
-import sqlite3
+import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, TypeVar
 
+from edge.clock import Clock, SystemClock
 from edge.errors import DeliveryError
-from edge.mqtt.outbox_file import connect, lock, plain, prepare
+from edge.mqtt.outbox_file import LockFile, connect, is_damage, last_words, make_sound, plain
+from edge.mqtt.outbox_store import SQLITE_ERRORS, Bounds, Held, Store, StoredEvent, in_memory
 
-_NEXT_SEQ = "UPDATE counter SET value = value + 1 WHERE name = 'seq' RETURNING value"
-_OLDEST = "SELECT seq, stored_s FROM event ORDER BY seq LIMIT 1"
-_COUNTER = "SELECT value FROM counter WHERE name = ?"
+RETRY_DISK_S = 60.0
+"""How often a disk that could not be written is tried again."""
 
+Synchronous = Literal["off", "normal", "full"]
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event that waits."""
-
-    seq: int
-    stored_s: float
-    """Unix seconds at which it was stored"""
-    payload: bytes
+_LOG = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Events that wait for the broker, in the order in which they happened.
+    """Events that wait for the broker, in the order in which they happened; for any thread.
 
-    One thread appends, another reads and acknowledges; `depth` and `dropped` may be asked from anywhere. An
-    append is on the disk when it returns (SQLite WAL, synchronous FULL): neither SIGKILL nor a power cut
-    takes it back. An acknowledgement that a power cut takes back only means that an event is sent twice.
+    An append is in the file when it returns (SQLite in WAL mode): SIGKILL does not take it back, nor does a power cut
+    where ``synchronous`` is ``full``. An acknowledgement that is taken back only means that an event is sent twice.
 
-    A damaged database is renamed to ``<name>.damaged-<UTC time>`` and a new one made. Its ``seq`` goes on
-    where the old one's ended if that can be read, else at the Unix time in milliseconds, which is larger than
-    any number that was counted up by one.
+    A damaged database, found at the start or later, is renamed to ``<name>.damaged-<UTC time>``; a new one takes over
+    what could still be read, and what could not counts as dropped. ``seq`` goes on where it was, else at the Unix time
+    in milliseconds, which is larger than any number that was counted up by one. Where the disk is full or cannot be
+    written, events wait in memory, in order with those from the disk, and go back to the disk once it takes them.
 
     Parameters
     ----------
     path
         The database; its folder is made where it is missing.
-    max_events
-        Events kept; beyond it the oldest are dropped and counted.
-    max_age_s
-        Seconds after which an event is dropped and counted.
-    clock
-        Unix time, seconds.
+    max_events, max_bytes, max_age_s
+        Events, bytes of payload and seconds that are kept; beyond that the oldest are dropped and counted.
+    synchronous
+        When an append is on the disk itself: ``full``, when it returns; ``normal``, at the next checkpoint; ``off``,
+        whenever the kernel likes.
 
     Raises
     ------
     DeliveryError
-        The folder cannot be written to, the disk is full, another process has this outbox open, or a newer
-        version made it. Methods raise it too, where storing or reading fails.
+        Another process has this outbox open, or a newer version made it.
     """
 
     def __init__(
-        self, path: Path, *, max_events: int, max_age_s: float, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        max_events: int,
+        max_age_s: float,
+        max_bytes: int = 64_000_000,
+        synchronous: Synchronous = "full",
+        clock: Clock | None = None,
     ) -> None:
         self._path = path
-        self._max_events = max_events
-        self._max_age_s = max_age_s
-        self._clock = clock
-        self._append_lock = threading.Lock()
-        self._send_lock = threading.Lock()
-        self._lock_file = lock(path)
+        self._bounds = Bounds(max_events, max_bytes, max_age_s)
+        self._synchronous = synchronous
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._lock_file = LockFile(path)
+        self._known = Held()
+        self._copied_to = 0
+        self._retry_at_s = 0.0
+        self._commits_before = 0
+        self.on_disk = True
+        """False while events wait in memory"""
+        self.set_aside = 0
+        """databases that were found damaged since the start"""
         try:
-            prepare(path, now_s=clock())
-            # Two connections: an append must reach the disk and an acknowledgement need not, and neither
-            # waits for the other's Python lock.
-            self._append_db = connect(path, synchronous="FULL")
-            self._send_db = connect(path, synchronous="NORMAL")
-        except (sqlite3.Error, OSError, DeliveryError) as error:
-            os.close(self._lock_file)
-            raise plain(error, path) from error
+            self._store = self._open(doubt=self._lock_file.says_memory())
+        except DeliveryError:
+            self._lock_file.close()
+            raise
+        except (*SQLITE_ERRORS, OSError) as error:
+            self._store = self._into_memory(error, last_words(path))
 
     @property
     def max_age_s(self) -> float:
         """Seconds after which an event is dropped."""
-        return self._max_age_s
+        return self._bounds.age_s
+
+    @property
+    def commits(self) -> int:
+        """Transactions written to the disk since the start."""
+        return self._commits_before + (self._store.commits if self.on_disk else 0)
 
     def age_s(self, event: StoredEvent) -> float:
-        """Return how long an event has waited, seconds, never negative."""
-        return max(0.0, self._clock() - event.stored_s)
+        """Return how long an event has waited, seconds, never negative; no jump of the date changes it."""
+        return max(0.0, self._store.now_s() - event.stored_s)
 
     def append(self, make: Callable[[int], bytes]) -> int:
         """Store one event and return its ``seq``, which is one more than the last one's, for ever.
@@ -101,79 +109,124 @@ class Outbox:
         make
             Builds the payload for a ``seq``. If it raises, nothing is stored and the number is not used up.
         """
-        with self._append_lock, self._transaction(self._append_db) as database:
-            (seq,) = database.execute(_NEXT_SEQ).fetchone()
-            database.execute("INSERT INTO event VALUES (?, ?, ?)", (seq, self._clock(), make(seq)))
-            self._drop_beyond_bounds(database)
-        return int(seq)
+
+        def append(store: Store) -> int:
+            seq = store.append(make)
+            self._known = store.held()
+            return seq
+
+        return self._do(append)
 
     def batch(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events above `after_seq`, in order; those too old are dropped."""
-        with self._send_lock, self._plain_errors():
-            oldest = self._send_db.execute(_OLDEST).fetchone()
-            if oldest and oldest[1] < self._clock() - self._max_age_s:
-                with self._transaction(self._send_db) as database:
-                    self._drop_beyond_bounds(database)
-            rows = self._send_db.execute(
-                "SELECT seq, stored_s, payload FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
-                (after_seq, limit),
-            )
-            return [StoredEvent(*row) for row in rows]
+        return self._do(lambda store: store.batch(after_seq, limit))
 
     def acknowledge(self, *seqs: int) -> None:
         """Forget events that the broker has; a number that is not there (any more) is fine."""
-        with self._send_lock, self._transaction(self._send_db) as database:
-            database.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq in seqs])
+
+        def acknowledge(store: Store) -> None:
+            store.acknowledge(seqs)
+            self._known = store.held()
+
+        self._do(acknowledge)
 
     def depth(self) -> int:
         """Return how many events wait."""
-        return self._counter("depth")
+        return self._held().depth
 
     @property
     def dropped(self) -> int:
         """Events given up since the outbox was made, over all restarts."""
-        return self._counter("dropped")
+        return self._held().dropped
 
     def close(self) -> None:
-        """Close the database; what waits stays."""
-        with self._append_lock, self._send_lock:
-            self._append_db.close()
-            self._send_db.close()
-            if self._lock_file >= 0:
-                os.close(self._lock_file)
-            self._lock_file = -1
+        """Close the database; what waits on the disk stays."""
+        with self._lock:
+            if self._lock_file.is_open:
+                if not self.on_disk:
+                    self._return_to_disk()
+                self._store.close()
+            self._lock_file.close()
 
-    def _counter(self, name: str) -> int:
-        with self._send_lock, self._plain_errors():
-            return int(self._send_db.execute(_COUNTER, (name,)).fetchone()[0])
+    def _held(self) -> Held:
+        held = self._do(lambda store: store.held())
+        self._known = held
+        return held
 
-    def _drop_beyond_bounds(self, database: sqlite3.Connection) -> None:
-        """Drop from the front while it is too old or too many wait, so that the order is never broken."""
-        keep_from_s = self._clock() - self._max_age_s
-        dropped = 0
-        while (oldest := database.execute(_OLDEST).fetchone()) is not None:
-            (depth,) = database.execute(_COUNTER, ("depth",)).fetchone()
-            if depth <= self._max_events and oldest[1] >= keep_from_s:
-                break
-            database.execute("DELETE FROM event WHERE seq = ?", (oldest[0],))
-            dropped += 1
-        if dropped:
-            database.execute("UPDATE counter SET value = value + ? WHERE name = 'dropped'", (dropped,))
-
-    @contextmanager
-    def _transaction(self, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-        with self._plain_errors():
-            database.execute("BEGIN IMMEDIATE")
+    def _do(self, action: Callable[[Store], T]) -> T:
+        with self._lock:
+            if not self.on_disk and self._clock.monotonic() >= self._retry_at_s:
+                self._return_to_disk()
             try:
-                yield database
-                database.execute("COMMIT")
-            finally:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
+                done = action(self._store)
+            except SQLITE_ERRORS as error:
+                if not self.on_disk or not self._lock_file.is_open:
+                    raise plain(error, self._path) from error
+                self._store = self._replace(error)
+                try:
+                    done = action(self._store)
+                except SQLITE_ERRORS as again:
+                    raise plain(again, self._path) from again
+            return done
 
-    @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
+    def _open(self, *, doubt: bool = False, instead: Held | None = None) -> Store:
+        """Open the file, setting a damaged one aside; what could be read of it goes into the new one."""
+        repair = make_sound(self._path, self._clock.unix_s(), doubt=doubt, instead=instead)
+        writer = connect(self._path, synchronous=self._synchronous)
         try:
-            yield
-        except sqlite3.Error as error:
-            raise plain(error, self._path) from error
+            # Two connections: an append must reach the disk and an acknowledgement need not.
+            reader = connect(self._path, synchronous="off" if self._synchronous == "off" else "normal")
+            store = Store(writer, reader, self._bounds, self._clock)
+            if repair is not None:
+                self.set_aside += repair.was_damaged
+                store.take_over(repair.held)
+            self._known = store.held()
+        except SQLITE_ERRORS:
+            writer.close()
+            raise
+        self._lock_file.note(in_memory=False)
+        return store
+
+    def _replace(self, error: Exception) -> Store:
+        """Give up a store that has failed while it was used; return the one that goes on."""
+        held = self._store.last_words(self._known)
+        self._commits_before += self._store.commits
+        self._store.abandon()
+        if not is_damage(error):
+            return self._into_memory(error, held)
+        try:
+            return self._open(instead=held)
+        except (*SQLITE_ERRORS, OSError) as again:
+            return self._into_memory(again, held)
+
+    def _into_memory(self, error: Exception, held: Held) -> Store:
+        line = str(plain(error, self._path))
+        _LOG.error("%s; until then events wait in memory, and a power cut takes them", line)
+        self.on_disk = False
+        self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
+        self._lock_file.note(in_memory=True)
+        self._copied_to = held.seq
+        database = in_memory()
+        store = Store(database, database, self._bounds, self._clock)
+        store.take_over(held)
+        return store
+
+    def _return_to_disk(self) -> None:
+        self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
+        try:
+            if not self._lock_file.has_lock:
+                self._lock_file = LockFile(self._path)
+            store = self._open()
+        except (*SQLITE_ERRORS, OSError, DeliveryError) as error:
+            _LOG.debug("%s", error)
+            return
+        try:
+            store.take_over(self._store.last_words(self._known), instead_of=self._copied_to)
+        except SQLITE_ERRORS as error:
+            _LOG.debug("%s", error)
+            store.abandon()
+            self._lock_file.note(in_memory=True)
+            return
+        self._store.abandon()
+        self._store, self.on_disk = store, True
+        _LOG.warning("outbox %s can be written again; events wait on the disk", self._path)

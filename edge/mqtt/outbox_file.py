@@ -1,60 +1,88 @@
 """The outbox's file: made, checked, locked, and set aside where it is damaged."""
 
+import contextlib
 import fcntl
 import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.errors import DeliveryError
+from edge.mqtt.outbox_store import FORMAT, SCHEMA, SQLITE_ERRORS, Held, read_held
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 1
-_SCHEMA = """
-    BEGIN IMMEDIATE;
-    CREATE TABLE event (seq INTEGER PRIMARY KEY, stored_s REAL NOT NULL, payload BLOB NOT NULL);
-    CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-    INSERT INTO counter VALUES ('seq', {start}), ('depth', 0), ('dropped', 0);
-    CREATE TRIGGER stored AFTER INSERT ON event BEGIN
-        UPDATE counter SET value = value + 1 WHERE name = 'depth'; END;
-    CREATE TRIGGER gone AFTER DELETE ON event BEGIN
-        UPDATE counter SET value = value - 1 WHERE name = 'depth'; END;
-    PRAGMA user_version = {format};
-    COMMIT;
-"""
-# What SQLite answers to a file that is no database, a broken one, or another one. All else (full, read-only,
-# locked, a failing card) is a condition of the machine: nothing is set aside for that.
-_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# What SQLite answers where the machine is at fault, and not the file: nothing is set aside for that.
+_CONDITIONS = {
+    0, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,
+}  # fmt: skip
+_COUNT = "SELECT count(*), coalesce(sum(length(payload)), 0), max(seq) FROM event"
+_MARKS = {False: b"disk  \n", True: b"memory\n"}
 
 
-def lock(path: Path) -> int:
-    """Hold ``<path>.lock``, so that two daemons cannot send the same events; return the file descriptor.
+class LockFile:
+    """``<path>.lock``, held so that two daemons cannot send the same events; the kernel lets go when a process dies.
 
-    The kernel lets go of it when a process dies.
+    It also says whether events waited in memory when the last process ended: numbers were given out then that the
+    database knows nothing of. These bytes are written over in place, which a full disk allows.
 
     Raises
     ------
     DeliveryError
-        The folder cannot be written to, or another process holds it.
+        Another process holds it. A folder that cannot be written is no error, only no lock.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DeliveryError(f"outbox {path}: cannot be written: {error.strerror}; check state_dir") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        message = f"outbox {path}: another emotion-edge uses it; stop that one or set another state_dir"
-        raise DeliveryError(message) from error
-    return descriptor
+
+    def __init__(self, path: Path) -> None:
+        self.is_open = True
+        self._descriptor = -1
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._descriptor < 0:
+            return
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            message = f"outbox {path}: another emotion-edge uses it; stop that one or set another state_dir"
+            raise DeliveryError(message) from error
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether it could be locked."""
+        return self._descriptor >= 0
+
+    def says_memory(self) -> bool:
+        """Whether the last process ended while events waited in memory."""
+        return self.has_lock and os.pread(self._descriptor, 16, 0) == _MARKS[True]
+
+    def note(self, *, in_memory: bool) -> None:
+        """Note where events wait, as far as the disk allows."""
+        if self.has_lock and os.pread(self._descriptor, 16, 0) != _MARKS[in_memory]:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._descriptor, _MARKS[in_memory], 0)
+                os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Let go."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self.is_open = -1, False
 
 
-def prepare(path: Path, *, now_s: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a new database has to take over."""
+
+    held: Held
+    was_damaged: bool
+
+
+def make_sound(path: Path, now_s: float, *, doubt: bool = False, instead: Held | None = None) -> Repair | None:
     """Make the database, or check the one that is there and set it aside where it is damaged.
 
     Parameters
@@ -62,46 +90,76 @@ def prepare(path: Path, *, now_s: float) -> None:
     path
         The database.
     now_s
-        Unix time; its milliseconds are where ``seq`` goes on when the old one cannot be read.
+        Unix time; its milliseconds are where ``seq`` goes on when the old one is not known.
+    doubt
+        Its ``seq`` is not to be believed, though it can be read.
+    instead
+        It has turned out to be damaged, and this is what could be read of it.
+
+    Returns
+    -------
+    Repair
+        None where the database is sound or new.
 
     Raises
     ------
-    DeliveryError, sqlite3.Error
+    DeliveryError, sqlite3.Error, OSError
         A newer version made it; the disk is full, read-only, …
     """
-    start = 0
+    ahead = int(now_s * 1000)
+    repair: Repair | None = None
     if path.exists() and not _is_empty(path):
-        if _is_sound(path):
-            return
-        last = _last_seq(path)
-        start = int(now_s * 1000) if last is None else last
+        if instead is None and _is_sound(path):
+            return Repair(Held(seq=ahead), was_damaged=False) if doubt else None
+        held = instead or last_words(path)
+        held = held.numbered(ahead) if doubt or not held.seq else held
         aside = _set_aside(path)
-        _LOG.error("outbox %s is damaged; set aside as %s, events go on from seq %d", path, aside, start + 1)
+        repair = Repair(held, was_damaged=True)
+        _LOG.error(
+            "outbox %s is damaged; set aside as %s, %d of %d events could be read, they go on from seq %d",
+            path, aside, len(held.events), held.depth, held.seq + 1,
+        )  # fmt: skip
     elif next(path.parent.glob(f"{path.name}.damaged-*"), None):
         # Cut off between setting aside and making anew: what the last seq was is no longer known.
-        start = int(now_s * 1000)
+        repair = Repair(Held(seq=ahead), was_damaged=False)
     with _open(path) as database:
-        database.executescript(_SCHEMA.format(start=start, format=_FORMAT))
+        database.executescript(SCHEMA)
+    return repair
+
+
+def last_words(path: Path) -> Held:
+    """Return what can be read of a database that cannot be used, without writing a byte."""
+    best = Held()
+    for how in ("mode=ro", "mode=ro&immutable=1"):  # the second one where no shared memory file can be made
+        try:
+            database = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=1)
+        except SQLITE_ERRORS:
+            continue
+        with contextlib.closing(database):
+            held = read_held(database, Held())
+        best = max(best, held, key=lambda found: (len(found.events), found.seq))
+    return best
 
 
 def connect(path: Path, *, synchronous: str) -> sqlite3.Connection:
-    """Open the database in WAL mode; transactions are begun by hand.
-
-    Parameters
-    ----------
-    path
-        The database.
-    synchronous
-        ``FULL``: on the disk when a commit returns; ``NORMAL``: a power cut may take the last commits back.
-    """
-    database = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    """Open the database in WAL mode; transactions are begun by hand."""
+    database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    database.text_factory = lambda raw: raw.decode(errors="replace")  # a damaged name is no name, and no error
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {synchronous}")
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         database.close()
         raise
     return database
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell a damaged database from a disk that is full, read-only, or busy."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _CONDITIONS
 
 
 def plain(error: Exception, path: Path) -> DeliveryError:
@@ -111,14 +169,31 @@ def plain(error: Exception, path: Path) -> DeliveryError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return DeliveryError(f"outbox {path}: the disk is full; free some space")
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM} or isinstance(error, OSError):
         return DeliveryError(f"outbox {path}: cannot be written; check state_dir and its owner")
     return DeliveryError(f"outbox {path}: {error}")
 
 
+def _set_aside(path: Path) -> str:
+    name = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+    for suffix in ("", "-wal", "-shm"):
+        if (part := _beside(path, suffix)).exists():
+            part.rename(path.with_name(name + suffix))
+    _remove_all_but_the_newest(path)
+    return name
+
+
+def _remove_all_but_the_newest(path: Path, keep: int = 3) -> None:
+    """Keep what a person may want to look at, and not more: a card that dies damages the file again and again."""
+    found = {name.name.removesuffix("-wal").removesuffix("-shm") for name in path.parent.glob(f"{path.name}.damaged-*")}
+    for name in sorted(found)[:-keep]:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(name + suffix).unlink(missing_ok=True)
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    database = connect(path, synchronous="FULL")
+    database = connect(path, synchronous="full")
     try:
         yield database
     finally:
@@ -134,38 +209,22 @@ def _is_sound(path: Path) -> bool:
     try:
         with _open(path) as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version > _FORMAT:
-                raise DeliveryError(f"outbox {path}: a newer emotion-edge made it (format {version}, not {_FORMAT})")
             (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            counters = {name for (name,) in database.execute("SELECT name FROM counter")}
-            database.execute("SELECT seq, stored_s, payload FROM event LIMIT 1").fetchone()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _DAMAGE:
+            if verdict == "ok" and version > FORMAT:
+                raise DeliveryError(f"outbox {path}: a newer emotion-edge made it (format {version}, not {FORMAT})")
+            counters = dict(database.execute("SELECT name, value FROM counter"))
+            database.execute("SELECT seq, stored_s, payload, crc FROM event LIMIT 1").fetchone()
+            database.execute("SELECT outbox_s, stamp FROM time").fetchone()
+            depth, held_bytes, last = database.execute(_COUNT).fetchone()
+    except SQLITE_ERRORS as error:
+        if is_damage(error):
             return False
         raise
-    return bool(verdict == "ok" and counters >= {"seq", "depth", "dropped"})
-
-
-def _last_seq(path: Path) -> int | None:
-    """Return the highest seq that a damaged database still tells, None where it tells none."""
-    found: list[int] = []
-    for query in ("SELECT value FROM counter WHERE name = 'seq'", "SELECT max(seq) FROM event"):
-        try:
-            with _open(path) as database:
-                row = database.execute(query).fetchone()
-        except sqlite3.Error:
-            continue
-        if row and isinstance(row[0], int) and row[0] >= 0:
-            found.append(row[0])
-    return max(found, default=None)
-
-
-def _set_aside(path: Path) -> str:
-    name = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
-    for suffix in ("", "-wal", "-shm"):
-        if (part := _beside(path, suffix)).exists():
-            part.rename(path.with_name(name + suffix))
-    return name
+    values = [counters.get(name) for name in ("seq", "depth", "bytes", "dropped")]
+    if verdict != "ok" or not all(isinstance(value, int) and value >= 0 for value in values):
+        return False
+    counts_fit = (depth, held_bytes) == (counters["depth"], counters["bytes"])
+    return counts_fit and (last or 0) <= int(counters["seq"])
 
 
 def _beside(path: Path, suffix: str) -> Path:

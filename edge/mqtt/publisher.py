@@ -77,6 +77,7 @@ class Publisher:
             greeting=lambda: self._status("online", at=utc_time()),
             event_topic=self._topics.event,
             outbox=outbox,
+            gather_s=settings.outbox_commit_s,
             backoff=backoff or Backoff(),
         )
         if home_assistant is not None and home_assistant.enabled:
@@ -155,6 +156,9 @@ class Publisher:
             dropped=self._outbox.dropped,
             in_flight=self._sender.in_flight,
             last_refusal=self._sender.last_refusal,
+            on_disk=self._outbox.on_disk,
+            set_aside=self._outbox.set_aside,
+            commits=self._outbox.commits,
             commands_refused=self._inbox.refused,
         )
 

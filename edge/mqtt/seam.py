@@ -23,6 +23,12 @@ class PublisherStats:
     """messages sent and not yet acknowledged"""
     last_refusal: str | None
     """why the broker refused the login or an event, one line; None once it accepts"""
+    on_disk: bool
+    """False while events wait in memory, because the disk does not take them"""
+    set_aside: int
+    """outboxes found damaged since the start"""
+    commits: int
+    """transactions that the outbox has written since the start"""
     commands_refused: int
     """messages to this device that were no command"""
 

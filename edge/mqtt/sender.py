@@ -14,7 +14,8 @@ from edge.errors import DeliveryError
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.client import ANSWER_S, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
 from edge.mqtt.mail import Greet, Mail, Retain, Stop, Stored
-from edge.mqtt.outbox import Outbox, StoredEvent
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox_store import StoredEvent
 from edge.mqtt.reasons import Ending, Kind
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Sender:
         Where they wait.
     backoff
         Waits between attempts.
+    gather_s
+        For how long acknowledgements are gathered before they are noted.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Sender:
         event_topic: str,
         outbox: Outbox,
         backoff: Backoff,
+        gather_s: float = 0.0,
     ) -> None:
         self._address = address
         self._client_id = client_id
@@ -63,6 +67,8 @@ class Sender:
         self._event_topic = event_topic
         self._outbox = outbox
         self._backoff = backoff
+        self._gather_s = gather_s
+        self._note_at: float | None = None
         self._mailbox: SimpleQueue[Mail] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
 
@@ -139,7 +145,7 @@ class Sender:
 
     def _next(self) -> Mail:
         """Wait for mail; nothing in the mailbox when a moment has come is an empty `Stored`."""
-        moments = [moment for moment in (self._retry_at, self._answer_by) if moment is not None]
+        moments = [at for at in (self._retry_at, self._answer_by, self._note_at) if at is not None]
         if self._stop is not None:
             moments.append(self._stop.deadline)
         timeout_s = min(_TURN_S, max(0.0, min(moments) - time.monotonic())) if moments else _TURN_S
@@ -261,6 +267,12 @@ class Sender:
     def _save_acknowledged(self) -> None:
         if not self._acknowledged:
             return
+        if self._note_at is None:
+            self._note_at = time.monotonic() + self._gather_s
+        # Nothing is under way any more: whoever waits for that waits for this.
+        if self._note_at > time.monotonic() and self._sent and self._stop is None:
+            return
+        self._note_at = None
         try:
             self._outbox.acknowledge(*self._acknowledged)
         except DeliveryError as error:

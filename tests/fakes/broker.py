@@ -64,5 +64,8 @@ class FakePublisher:
             dropped=0,
             in_flight=0,
             last_refusal=None,
+            on_disk=True,
+            set_aside=0,
+            commits=len(self.events),
             commands_refused=0,
         )
