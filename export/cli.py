@@ -75,7 +75,7 @@ def export(
 
     _check_name(name)
     progress = Console(stderr=True)
-    request = Request(model, data, out, quantize, name, sign)
+    request = Request(model, data, out, quantize, name, key=sign)
     outcome = run_export(request, report=lambda line: progress.print(f"{line} …", style="dim", highlight=False))
     if as_json:
         print(json.dumps(outcome.as_dict()))

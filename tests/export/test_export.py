@@ -7,7 +7,9 @@ import pytest
 
 from edge.cli_support import run
 from edge.inference import available_runtimes, load_network, open_bundle
+from edge.inference.signature import load_trusted_keys
 from export.cli import app, with_default_quantization
+from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
 from train.dataset import load_dataset
 
@@ -56,6 +58,17 @@ def test_the_bundle_before_is_kept(trained: Trained, tmp_path: Path) -> None:
     assert open_bundle(out).manifest.name == "second"
     assert open_bundle(tmp_path / "default.previous").identity == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["default", "default.previous"]
+
+
+def test_a_signed_export_is_what_a_device_with_the_key_takes(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = make_key_pair(tmp_path)
+    out = tmp_path / "models/default"
+    assert export(trained, out, "--quantize=none", "--sign", str(keys.private)) == 0
+    assert open_bundle(out, load_trusted_keys(str(keys.public))).signature is not None
+    assert export(trained, out, "--quantize=none", "--sign", str(keys.public)) == 2
+    assert "key.pub.pem: " in capsys.readouterr().err
 
 
 def test_a_model_that_misses_its_bounds_writes_nothing(

@@ -230,6 +230,22 @@ def test_numbers_that_are_no_scores_fail_the_self_test(monkeypatch: pytest.Monke
             self_test(Odd(*scores), folder)
 
 
+def test_the_drawn_face_is_one_for_landmark_models_too() -> None:
+    import numpy as np
+
+    from edge.bundles.self_test import landmarks, picture
+    from edge.faces.distances import landmark_features
+
+    assert picture().shape == (48, 48)
+    assert picture().dtype == np.uint8
+    points = landmarks()
+    assert points.shape == (68, 2)
+    assert points.dtype == np.float32
+    assert points[36:42].mean(axis=0)[0] < points[27:36].mean(axis=0)[0] < points[42:48].mean(axis=0)[0]
+    assert points[17:27, 1].max() < points[36:48, 1].mean() < points[48:, 1].min() < points[8, 1]
+    assert np.isfinite(landmark_features(points[np.newaxis])).all()
+
+
 def test_two_installs_at_once_are_one_and_a_refusal(device: Device, make_bundle: Make) -> None:
     one = device.install(make_bundle("one"))
     descriptor = os.open(device.store.folder, os.O_RDONLY)
