@@ -164,6 +164,51 @@ def bench(
         show(result, Console())
 
 
+@app.command(epilog="Example: sudo emotion-edge doctor")
+def doctor(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Say what is wrong with this device, in plain words, and what to do. Exit code 1 if something will not work.
+
+    With sudo it can read the service's password and log in as the service does.
+    """
+    from rich.console import Console
+
+    from edge.doctor import examine, report
+
+    errors = Console(stderr=True)
+    with errors.status("examining") as status:
+        findings = list(examine(config, on_begin=lambda name: status.update(f"examining: {name}")))
+    if as_json:
+        typer.echo(report.as_json(findings))
+    else:
+        console = Console()
+        console.print(report.as_table(findings))
+        console.print(report.summary(findings))
+    if not report.is_fine(findings):
+        raise typer.Exit(1)
+
+
+config_app = typer.Typer(help="The settings: `emotion-edge config show`.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+@config_app.command("show", epilog="Example: emotion-edge config show --json")
+def config_show(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of TOML.")] = False,
+) -> None:
+    """Show the settings in force and where each comes from; never a password."""
+    from edge import settings_show
+    from edge.doctor.service import with_service_password
+    from edge.settings import load_settings
+
+    shown = settings_show.shown_settings(config)
+    password = settings_show.password_origin(with_service_password(load_settings(config)))
+    typer.echo((settings_show.as_json if as_json else settings_show.as_toml)(shown, password))
+
+
 @app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --password-file ~/.mqtt-password")
 def watch(
     mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",

@@ -180,8 +180,8 @@ def load_settings(
     ConfigError
         Names the key, what was found, what is allowed and the closest known key.
     """
-    merged: dict[str, Any] = _read_file(path)
-    source = str(path or DEFAULT_PATH)
+    merged: dict[str, Any] = read_file(path)
+    source = str(settings_file(path))
     _refuse_unknown(merged, Settings, prefix="", source=source)
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX):
@@ -244,8 +244,20 @@ def is_section(kind: Any) -> TypeGuard[type[msgspec.Struct]]:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _read_file(path: Path | None) -> dict[str, Any]:
-    chosen = path or DEFAULT_PATH
+def settings_file(path: Path | None) -> Path:
+    """Return the file that is named, else the system's."""
+    return path or DEFAULT_PATH
+
+
+def read_file(path: Path | None) -> dict[str, Any]:
+    """Return what the file holds, unchecked; empty where none is named and the system has none.
+
+    Raises
+    ------
+    ConfigError
+        It is missing, cannot be read or is no TOML.
+    """
+    chosen = settings_file(path)
     try:
         return tomllib.loads(chosen.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -132,7 +132,11 @@ install_program() {
     run ln -sfn "$release" "$prefix/.venv.new"
     if [ -d "$prefix/.venv" ] && [ ! -L "$prefix/.venv" ]; then run rm -rf "$prefix/.venv"; fi  # of an install by hand
     run mv -fT "$prefix/.venv.new" "$prefix/.venv"
-    run ln -sfn "$prefix/.venv/bin/emotion-edge" "$command"
+}
+
+link_command() {
+    local to=$prefix/.venv/bin/emotion-edge
+    [ "$(readlink "$command")" = "$to" ] || run ln -sfn "$to" "$command"
 }
 
 # A file that differs is put in place whole.
@@ -176,6 +180,7 @@ install_all() {
     check_python
     check_source
     install_program
+    link_command
     install_service
     if is_service_active; then
         if [ -n "$changed" ] && [ -n "$start" ]; then run systemctl restart emotion-edge; fi

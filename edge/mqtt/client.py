@@ -113,9 +113,13 @@ class Link:
     client_id
         One a device: a broker ends the older connection of two with the same.
     will
+<<<<<<< HEAD
         What the broker publishes when this connection ends without a goodbye.
     command_topic
         Where commands to this device come.
+=======
+        What the broker publishes when this connection ends without a goodbye; None for nothing.
+>>>>>>> ac775cf (wip)
     protocol
         MQTT 5 or 3.1.1.
     report
@@ -127,8 +131,12 @@ class Link:
         address: BrokerAddress,
         *,
         client_id: str,
+<<<<<<< HEAD
         will: Message,
         command_topic: str,
+=======
+        will: Message | None,
+>>>>>>> ac775cf (wip)
         protocol: MQTTProtocolVersion,
         report: Callable[[Notice], None],
     ) -> None:
@@ -145,8 +153,9 @@ class Link:
         self._client.username_pw_set(address.username, address.password)
         if address.tls is not None:
             self._client.tls_set_context(address.tls)
-        properties = self._properties(PacketTypes.WILLMESSAGE, will)
-        self._client.will_set(will.topic, will.payload, _QOS, will.retain, properties)
+        if will is not None:
+            properties = self._properties(PacketTypes.WILLMESSAGE, will)
+            self._client.will_set(will.topic, will.payload, _QOS, will.retain, properties)
         self._client.on_socket_open = self._on_socket_open
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect

@@ -1,0 +1,87 @@
+"""Helpers of `service_inside.py`: look at the unit, its journal and the broker, and write down what was found."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+OUT = Path("/out")
+UNIT = "emotion-edge"
+CONFIG = Path("/etc/emotion-edge/config.toml")
+CLIP = "file:/clip.avi?pace=realtime&loop=1"
+DROP_IN = Path("/etc/systemd/system/emotion-edge.service.d/test.conf")
+WAIT_S = 90.0
+
+
+def record(check: str, due: str, found: str, *, ok: bool) -> None:
+    """Add a line to the results."""
+    with (OUT / "results.jsonl").open("a") as file:
+        file.write(json.dumps({"check": check, "due": due, "found": found, "ok": "yes" if ok else ""}) + "\n")
+
+
+def call(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program; its exit code is the caller's to judge."""
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300, check=False)
+
+
+def shell(command: str) -> str:
+    """Return what a command prints, both ways."""
+    done = call("bash", "-c", command)
+    return done.stdout + done.stderr
+
+
+def state(name: str) -> str:
+    """Return one property of the unit."""
+    return call("systemctl", "show", UNIT, f"--property={name}", "--value").stdout.strip()
+
+
+def journal(unit: str = UNIT, form: str = "cat") -> str:
+    """Return the journal of a unit."""
+    return shell(f"journalctl --no-pager -u {unit} -o {form}")
+
+
+def listen(topic: str, *, seconds: int) -> str:
+    """Return what the broker sends for a while, retained messages first; a line a message: topic, payload."""
+    return shell(f"XDG_CONFIG_HOME=/etc/test mosquitto_sub -v -W {seconds} -t '{topic}'")
+
+
+def configure(*, camera: str = CLIP, extra: str = "") -> None:
+    """Write the settings as a user would: the file keeps its owner and mode."""
+    CONFIG.write_text(
+        f'{extra}device = "hall"\ncamera = "{camera}"\nstate_dir = "/var/lib/emotion-edge"\n'
+        '[mqtt]\nurl = "mqtt://localhost:1883"\nusername = "hall"\nhealth_interval_s = 2\n'
+        "[camera_watch]\nattempts = 1\n"
+    )
+
+
+def drop_in(*lines: str) -> None:
+    """Change the unit for a test."""
+    DROP_IN.parent.mkdir(exist_ok=True)
+    DROP_IN.write_text("\n".join(["[Service]", *lines]) + "\n")
+    shell("systemctl daemon-reload")
+
+
+def wait_for(look: Callable[[], str], is_there: Callable[[str], bool]) -> str:
+    """Look until it is so, or the time is up; return what was seen last."""
+    deadline = time.monotonic() + WAIT_S
+    seen = look()
+    while not is_there(seen) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        seen = look()
+    return seen
+
+
+def wait_active() -> bool:
+    """Wait until the daemon has said that it is ready."""
+    return wait_for(lambda: state("SubState"), lambda text: text == "running") == "running"
+
+
+def line_with(text: str, word: str) -> str:
+    """Return the last line that has a word in it."""
+    return next((line.strip() for line in reversed(text.splitlines()) if word in line), f"no {word!r}")[:150]
+
+
+def snapshot() -> str:
+    """Return every path in the folders that an installer may write to."""
+    return shell("find /etc /opt /usr/local /var/lib -xdev 2>/dev/null | sort")

@@ -1,0 +1,85 @@
+"""Check of the broker: whether it is there, is the one it says it is, and lets us in."""
+
+import secrets
+import time
+from ipaddress import ip_address
+from queue import Empty, SimpleQueue
+
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edge.doctor.finding import Finding
+from edge.errors import ConfigError
+from edge.mqtt.address import BrokerAddress, broker_address
+from edge.mqtt.client import ANSWER_S, CONNECT_TIMEOUT_S, Connected, Ended, Link, Notice, Opened
+from edge.mqtt.reasons import Ending, Kind
+from edge.settings import Settings
+
+_NAME = "broker"
+_GOODBYE_S = 2.0
+
+
+def check_broker(settings: Settings) -> Finding:
+    """Log in as the daemon would, under a client id of its own, and say nothing more."""
+    try:
+        address = broker_address(settings.mqtt)
+    except ConfigError as error:
+        return Finding(_NAME, "problem", str(error))
+    version, ending = _log_in(address, MQTTProtocolVersion.MQTTv5)
+    if ending is not None and ending.kind is Kind.OTHER_VERSION:
+        version, ending = _log_in(address, MQTTProtocolVersion.MQTTv311)
+    if ending is None:
+        return _welcome(address, version)
+    return Finding(_NAME, "problem", f"{address.shown}: {ending.reason}", _advice(ending, address))
+
+
+def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str, Ending | None]:
+    notices: SimpleQueue[Notice] = SimpleQueue()
+    # Not the device's own id: the broker would throw the running daemon out.
+    client_id = f"emotion-edge-doctor-{secrets.token_hex(4)}"
+    link = Link(address, client_id=client_id, will=None, protocol=protocol, report=notices.put)
+    link.open()
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S + 1
+    ending: Ending | None = None
+    try:
+        while True:
+            match notices.get(timeout=max(0.0, deadline - time.monotonic())):
+                case Opened():
+                    deadline = time.monotonic() + ANSWER_S[protocol]
+                case Connected():
+                    break
+                case Ended() as ended:
+                    ending = ended.ending
+                    break
+    except Empty:
+        ending = Ending(Kind.OTHER_VERSION, "it does not answer the login")
+    link.close()
+    link.abandon(_GOODBYE_S)
+    return link.version, ending
+
+
+def _welcome(address: BrokerAddress, version: str) -> Finding:
+    found = f"{address.shown}: logged in{f' as {address.username}' if address.username else ''}, {version}"
+    if address.tls is not None:
+        return Finding(_NAME, "ok", f"{found}, its certificate is good")
+    if address.password is not None and not _is_this_machine(address.host):
+        return Finding(_NAME, "warning", f"{found}; the password goes over the network unencrypted", "use mqtts://")
+    return Finding(_NAME, "ok", found)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _advice(ending: Ending, address: BrokerAddress) -> str:
+    if ending.kind is Kind.REFUSED:
+        return "then: sudo systemctl restart emotion-edge"
+    if "resolved" in ending.reason:
+        return "is the name in mqtt.url right, and is the network there?"
+    if "certificate" in ending.reason or "TLS" in ending.reason:
+        return "the name in mqtt.url must be the one in the certificate, and mqtt.ca_file the authority that signed it"
+    if _is_this_machine(address.host):
+        return "there is no broker on this machine: sudo apt install mosquitto, or set mqtt.url"
+    return "does the broker run, is mqtt.url right, and does a firewall let this device through?"

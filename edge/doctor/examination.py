@@ -1,0 +1,69 @@
+"""All checks, one after another; none of them can end the others."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge.doctor import machine, service
+from edge.doctor.finding import Finding
+from edge.errors import ConfigError
+from edge.settings import Settings, load_settings, settings_file
+
+_NEED_SETTINGS = ("disk", "models", "camera rights", "camera", "broker")
+
+
+def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lambda _name: None) -> Iterator[Finding]:
+    """Check this device and yield what is found, most basic first.
+
+    Parameters
+    ----------
+    config
+        Settings file; None reads the system's.
+    on_begin
+        Told the name of a check before it begins: some take seconds.
+    """
+
+    def attempt(name: str, check: Callable[[], Finding]) -> Finding:
+        on_begin(name)
+        try:
+            return check()
+        except Exception as error:  # noqa: BLE001 - the other checks still have something to say
+            return Finding(name, "problem", f"the check broke: {type(error).__name__}: {error}", "please report this")
+
+    python = attempt("python", machine.check_python)
+    yield python
+    now = service.look_at_service()
+    yield attempt("clock", machine.check_clock)
+    yield attempt("heat and power", machine.check_heat)
+    yield attempt("service", lambda: service.check_service(now))
+    on_begin("settings")
+    try:
+        settings = load_settings(config)
+    except ConfigError as error:
+        yield Finding("settings", "problem", str(error), "docs/settings.md lists all settings")
+        yield from (Finding(name, "skipped", "needs settings that are right") for name in _NEED_SETTINGS)
+        return
+    where = settings_file(config)
+    yield Finding("settings", "ok", f"{where} is right" if where.exists() else f"defaults; there is no {where}")
+    yield attempt("disk", lambda: machine.check_disk(settings, now))
+    yield attempt("camera rights", lambda: service.check_group(settings, now))
+    if python.status == "ok":
+        yield from _look(settings, now, attempt)
+    else:
+        yield from (Finding(name, "skipped", "needs the packages") for name in ("models", "camera", "broker"))
+
+
+def _look(
+    settings: Settings, now: service.Service, attempt: Callable[[str, Callable[[], Finding]], Finding]
+) -> Iterator[Finding]:
+    from edge.doctor import broker, seeing
+
+    pipeline = None
+
+    def models() -> Finding:
+        nonlocal pipeline
+        finding, pipeline = seeing.check_models(settings)
+        return finding
+
+    yield attempt("models", models)
+    yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline))
+    yield attempt("broker", lambda: broker.check_broker(service.with_service_password(settings)))

@@ -1,0 +1,113 @@
+"""Checks of the machine: Python and its packages, disk, clock, temperature and power."""
+
+import importlib
+import os
+import platform
+import pwd
+import shutil
+import tempfile
+from pathlib import Path
+
+from edge.daemon.machine import temperature_c
+from edge.doctor.finding import Finding
+from edge.doctor.service import NAME, Service
+from edge.inference.runtime import available_runtimes
+from edge.mqtt.identifiers import time_synced
+from edge.settings import Settings
+
+LOW_SPACE_BYTES = 200_000_000
+"""The outbox at its default bound of 100,000 events takes about half of this."""
+NO_SPACE_BYTES = 20_000_000
+HOT_C = 80.0
+"""The Raspberry Pi's firmware slows the processor down from 80 degrees on (documentation: "Frequency management")."""
+_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+_MODULES = {"cv2": "opencv-python-headless", "dlib": "dlib-bin", "numpy": "numpy", "paho.mqtt.client": "paho-mqtt"}
+
+# vcgencmd get_throttled (documentation of the Raspberry Pi, "vcgencmd"); the same 16 bits higher: since boot.
+_POWER_LOW, _SLOWED = 0x1, 0x2 | 0x4 | 0x8
+_SINCE_BOOT = 16
+
+
+def check_python() -> Finding:
+    """Whether the packages can be loaded."""
+    missing = []
+    for module, package in _MODULES.items():
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - a package of the wrong processor raises whatever it likes
+            missing.append(f"{package} ({' '.join(str(error).split())[:80]})")
+    if not available_runtimes():
+        missing.append("ai-edge-litert (not installed)")
+    if missing:
+        return Finding("python", "problem", f"cannot be loaded: {', '.join(missing)}", "install emotion-edge again")
+    return Finding("python", "ok", f"Python {platform.python_version()}, {available_runtimes()[0]}")
+
+
+def check_disk(settings: Settings, service: Service) -> Finding:
+    """Whether the outbox can be written, and has room."""
+    folder = Path(settings.state_dir)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if there == folder and service.installed and (stranger := _stranger(folder)):
+        advice = f"sudo chown -R {NAME}: {folder}"
+        return Finding("disk", "problem", f"{stranger} does not belong to the user {NAME}", advice)
+    try:
+        if there == folder:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
+                pass
+        elif not os.access(there, os.W_OK):
+            raise PermissionError(13, os.strerror(13))
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        advice = "give state_dir a folder that this user may write, or run the doctor with sudo"
+        return Finding("disk", "problem", f"{folder} cannot be written: {error.strerror}", advice)
+    found = f"{free / 1e9:.1f} GB free in {folder}"
+    if free < NO_SPACE_BYTES:
+        return Finding("disk", "problem", found, "make room: events cannot be kept while the broker is away")
+    if free < LOW_SPACE_BYTES:
+        return Finding("disk", "warning", found, "make room, or lower mqtt.outbox_max_events")
+    return Finding("disk", "ok", found)
+
+
+def check_clock() -> Finding:
+    """Whether the time is known."""
+    if time_synced():
+        return Finding("clock", "ok", "synchronised")
+    advice = "events say time_synced: false; sudo timedatectl set-ntp true, and check the network"
+    return Finding("clock", "warning", "not known to be synchronised", advice)
+
+
+def check_heat() -> Finding:
+    """Whether the processor is cool and has power enough."""
+    celsius = temperature_c()
+    bits = _throttled()
+    if celsius is None and bits is None:
+        return Finding("heat and power", "skipped", "this machine does not say")
+    found = "" if celsius is None else f"{celsius:g} degrees"
+    if bits is not None and bits & _POWER_LOW:
+        advice = "use the power supply that belongs to this Pi, and a short cable"
+        return Finding("heat and power", "problem", f"{found}, too little voltage now".lstrip(", "), advice)
+    if (bits is not None and bits & _SLOWED) or (celsius or 0) >= HOT_C:
+        return Finding(
+            "heat and power", "warning", f"{found}, slowed down".lstrip(", "), "give it a heat sink or a fan"
+        )
+    if bits is not None and bits >> _SINCE_BOOT & (_POWER_LOW | _SLOWED):
+        low = bits >> _SINCE_BOOT & _POWER_LOW
+        happened = f"{found}, since the start it had {'too little voltage' if low else 'to slow down'}"
+        return Finding("heat and power", "warning", happened.lstrip(", "), "watch the power supply and the cooling")
+    return Finding("heat and power", "ok", found or "power is fine")
+
+
+def _stranger(folder: Path) -> Path | None:
+    """Return what the service could not write: files that root made by running the daemon by hand."""
+    try:
+        owner = pwd.getpwnam(NAME).pw_uid
+        return next((path for path in (folder, *folder.glob("outbox*")) if path.lstat().st_uid != owner), None)
+    except (KeyError, OSError):
+        return None
+
+
+def _throttled() -> int | None:
+    try:
+        return int(_THROTTLED.read_text(encoding="ascii"), 16)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,119 @@
+"""The settings in force, each with where it came from, and no secret among them: ``emotion-edge config show``."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.cameras.address import redacted
+from edge.errors import ConfigError
+from edge.settings import (
+    ENVIRONMENT_PREFIX,
+    Settings,
+    fields_of,
+    is_section,
+    load_settings,
+    read_file,
+    read_password,
+    settings_file,
+)
+
+_ADDRESS_WITH_PASSWORD = re.compile(r"(//[^:/@]*):.*@", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One setting, fit to be shown to anybody."""
+
+    key: str
+    """dotted, as ``mqtt.url``"""
+    value: str | int | float | bool
+    """redacted where it is an address"""
+    origin: str
+    """``default``, the file's path, or the variable's name"""
+
+
+def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] | None = None) -> list[Shown]:
+    """Load the settings and return all of them in the order of the page, redacted.
+
+    Raises
+    ------
+    ConfigError
+        They are wrong.
+    """
+    given = os.environ if environment is None else environment
+    settings = load_settings(path, environment=given)
+    in_file = read_file(path)
+    variables = [name for name in given if name.startswith(ENVIRONMENT_PREFIX)]
+    named = {name.removeprefix(ENVIRONMENT_PREFIX).lower(): name for name in variables}
+    shown = []
+    for key, value in _flat(settings):
+        parts = key.split(".")
+        origin = named.get("__".join(parts)) or (str(settings_file(path)) if _holds(in_file, parts) else "default")
+        shown.append(Shown(key, _redacted(key, value), origin))
+    return shown
+
+
+def password_origin(settings: Settings) -> str:
+    """Say where the broker's password comes from, never what it is."""
+    try:
+        password = read_password(settings.mqtt)
+    except ConfigError as error:
+        return f"cannot be used: {error}"
+    if password is None:
+        return "none"
+    return f"from {settings.mqtt.password_file or 'the credential mqtt-password'}"
+
+
+def as_toml(shown: list[Shown], password: str) -> str:
+    """Return the settings as a TOML file, with the origin of each as a comment."""
+    lines = [f"# password of the broker: {password}"]
+    section = ""
+    width = max(len(_line(one)) for one in shown)
+    for one in shown:
+        head, dot, _ = one.key.rpartition(".")
+        if dot and head != section:
+            section = head
+            lines += ["", f"[{section}]"]
+        lines.append(f"{_line(one):{width}}  # {one.origin}")
+    return "\n".join(lines)
+
+
+def as_json(shown: list[Shown], password: str) -> str:
+    """Return the settings as one JSON object: dotted key to ``{"value", "from"}``."""
+    settings = {one.key: {"value": one.value, "from": one.origin} for one in shown}
+    return json.dumps({"settings": settings, "password": password}, ensure_ascii=False)
+
+
+def _line(one: Shown) -> str:
+    return f"{one.key.rpartition('.')[2]} = {json.dumps(one.value, ensure_ascii=False)}"
+
+
+def _flat(settings: Settings) -> Iterator[tuple[str, Any]]:
+    values = msgspec.structs.asdict(settings)
+    for key, kind in fields_of(Settings).items():  # what stands at the top of a TOML file goes before its sections
+        if not is_section(kind):
+            yield key, values[key]
+    for key, kind in fields_of(Settings).items():
+        if is_section(kind):
+            for name, value in msgspec.structs.asdict(values[key]).items():
+                yield f"{key}.{name}", value
+
+
+def _holds(tree: Mapping[str, Any], parts: list[str]) -> bool:
+    for part in parts:
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _redacted(key: str, value: Any) -> Any:
+    if key == "camera":
+        return redacted(value)
+    return _ADDRESS_WITH_PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value
