@@ -20,7 +20,7 @@ This page is generated from `edge/settings.py`: `python -m edge.settings_doc doc
 One TOML file holds all settings, `/etc/emotion-edge/config.toml` or what `--config` names. An environment variable
 goes before the file, a flag before both. Everything is checked before anything starts: an unknown key, a wrong type or
 an impossible value ends the program with exit code 78 and a line that names the key, what was found and what is
-allowed.
+allowed. `emotion-edge config show` prints what is in force, and where each setting comes from.
 
 A password is never a setting, a variable or a flag. It is read from the file that `mqtt.password_file` names, which
 nobody but its owner may read (`chmod 600`), or from systemd's credential `mqtt-password`.

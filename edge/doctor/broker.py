@@ -36,7 +36,7 @@ def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str,
     notices: SimpleQueue[Notice] = SimpleQueue()
     # Not the device's own id: the broker would throw the running daemon out.
     client_id = f"emotion-edge-doctor-{secrets.token_hex(4)}"
-    link = Link(address, client_id=client_id, will=None, protocol=protocol, report=notices.put)
+    link = Link(address, client_id=client_id, will=None, command_topic=None, protocol=protocol, report=notices.put)
     link.open()
     deadline = time.monotonic() + CONNECT_TIMEOUT_S + 1
     ending: Ending | None = None

@@ -8,11 +8,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from edge.clock import time_synced
 from edge.daemon.machine import temperature_c
 from edge.doctor.finding import Finding
 from edge.doctor.service import NAME, Service
 from edge.inference.runtime import available_runtimes
-from edge.mqtt.identifiers import time_synced
 from edge.settings import Settings
 
 LOW_SPACE_BYTES = 200_000_000

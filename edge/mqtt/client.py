@@ -113,13 +113,9 @@ class Link:
     client_id
         One a device: a broker ends the older connection of two with the same.
     will
-<<<<<<< HEAD
-        What the broker publishes when this connection ends without a goodbye.
-    command_topic
-        Where commands to this device come.
-=======
         What the broker publishes when this connection ends without a goodbye; None for nothing.
->>>>>>> ac775cf (wip)
+    command_topic
+        Where commands to this device come; None for none.
     protocol
         MQTT 5 or 3.1.1.
     report
@@ -131,12 +127,8 @@ class Link:
         address: BrokerAddress,
         *,
         client_id: str,
-<<<<<<< HEAD
-        will: Message,
-        command_topic: str,
-=======
         will: Message | None,
->>>>>>> ac775cf (wip)
+        command_topic: str | None,
         protocol: MQTTProtocolVersion,
         report: Callable[[Notice], None],
     ) -> None:
@@ -199,13 +191,17 @@ class Link:
             return
         self._connected = True
         allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
-        if self.protocol is MQTTProtocolVersion.MQTTv5:
-            without_retained = SubscribeOptions(qos=_QOS, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-            self._client.subscribe(self._command_topic, options=without_retained)
-        else:
-            self._client.subscribe(self._command_topic, qos=_QOS)
+        if self._command_topic is not None:
+            self._subscribe(self._command_topic)
         # Only now, so that whoever reads "online" may send commands.
         self._report(Connected(self, min(IN_FLIGHT, allowed)))
+
+    def _subscribe(self, topic: str) -> None:
+        if self.protocol is MQTTProtocolVersion.MQTTv5:
+            without_retained = SubscribeOptions(qos=_QOS, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            self._client.subscribe(topic, options=without_retained)
+        else:
+            self._client.subscribe(topic, qos=_QOS)
 
     def _on_disconnect(
         self, _client: object, _data: object, _flags: object, code: ReasonCode, _properties: Properties | None

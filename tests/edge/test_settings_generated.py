@@ -1,4 +1,4 @@
-"""A thousand generated settings files: each is taken, or refused with a reason that names what is wrong; none crashes."""
+"""A thousand generated settings files: each is taken, or refused with a reason that names the key; none crashes."""
 
 import math
 import os
@@ -28,8 +28,8 @@ ODD_TEXTS = [
     "${HOME}", "nan", "1e999", "mqtt://" + "a." * 400, "mqtt://b:99999", "mqtt://\ud7ff",
 ]  # fmt: skip
 ODD_VALUES: list[Any] = [
-    True, False, 0, 1, -1, 2, 10, 100, 2**31, 2**63, -(2**63), 10**30, 0.0, -0.0, 0.5, 1e-300, 1e308, math.inf, -math.inf,
-    math.nan, [], {}, [[]], {"a": {"b": {}}}, [1, "a", None], {"url": "mqtt://b"},
+    True, False, 0, 1, -1, 2, 10, 100, 2**31, 2**63, -(2**63), 10**30, 0.0, -0.0, 0.5, 1e-300, 1e308,
+    math.inf, -math.inf, math.nan, [], {}, [[]], {"a": {"b": {}}}, [1, "a", None], {"url": "mqtt://b"},
 ]  # fmt: skip
 
 
@@ -60,7 +60,8 @@ def generated(seed: int) -> tuple[bytes, list[str]]:
     chosen = draw.sample(KEYS, draw.randint(1, 5))
     if draw.random() < 0.3:
         chosen.append(misspelt(draw, draw.choice(KEYS)))
-    top, sections = [], dict[str, list[str]]()
+    top = list[str]()
+    sections = dict[str, list[str]]()
     for key in chosen:
         odd = draw.choice(ODD_TEXTS) if draw.random() < 0.5 else draw.choice(ODD_VALUES)
         value = DEFAULTS.get(key, odd) if draw.random() < 0.7 else odd

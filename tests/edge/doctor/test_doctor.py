@@ -10,7 +10,7 @@ import pytest
 
 from edge.cli import app
 from edge.cli_support import run
-from edge.doctor import Finding, broker, examination, examine, machine, report, seeing, service
+from edge.doctor import Finding, broker, examine, machine, report, seeing, service
 from edge.doctor.service import Service
 from edge.settings import MqttSettings, Settings
 from tests.fakes.camera import FakeCamera, make_frame
@@ -92,7 +92,7 @@ def test_a_check_that_breaks_does_not_end_the_others(monkeypatch: pytest.MonkeyP
     def broken() -> Finding:
         raise RuntimeError("sensor on fire")
 
-    monkeypatch.setattr(examination.machine, "check_heat", broken)
+    monkeypatch.setattr(machine, "check_heat", broken)
     names: list[str] = []
     found = by_check(list(examine(write_config(tmp_path, 'devise = "x"'), on_begin=names.append)))
     assert "the check broke: RuntimeError: sensor on fire" in found["heat and power"].found
@@ -214,7 +214,7 @@ def test_a_disk_that_is_nearly_full_is_said(
 ) -> None:
     from shutil import _ntuple_diskusage as usage
 
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path: usage(10**10, 10**10 - free, free))
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage(10**10, 10**10 - free, free))
     assert machine.check_disk(Settings(state_dir=str(tmp_path)), NO_SERVICE).status == status
 
 
@@ -222,7 +222,7 @@ def test_files_that_the_service_cannot_write_are_said(monkeypatch: pytest.Monkey
     class Owner:
         pw_uid = os.getuid() + 1
 
-    monkeypatch.setattr(machine.pwd, "getpwnam", lambda _name: Owner)
+    monkeypatch.setattr("pwd.getpwnam", lambda _name: Owner)
     found = machine.check_disk(Settings(state_dir=str(tmp_path)), RUNNING)
     assert (found.status, found.advice) == ("problem", f"sudo chown -R emotion-edge: {tmp_path}")
 
@@ -273,8 +273,8 @@ def test_rights_to_the_camera_are_those_of_the_user_that_runs_it(monkeypatch: py
         pw_gid = 1000
         pw_name = "pi"
 
-    monkeypatch.setattr(service.grp, "getgrnam", lambda _name: Video)
-    monkeypatch.setattr(service.pwd, "getpwnam", lambda _name: User)
+    monkeypatch.setattr("grp.getgrnam", lambda _name: Video)
+    monkeypatch.setattr("pwd.getpwnam", lambda _name: User)
     assert service.check_group(Settings(camera="demo:"), RUNNING).status == "skipped"
     found = service.check_group(Settings(camera="picamera2:0"), RUNNING)
     assert (found.status, found.advice) == ("problem", "sudo usermod -aG video emotion-edge")
