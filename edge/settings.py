@@ -58,6 +58,12 @@ class MqttSettings(_Section, frozen=True, kw_only=True):
     """file with mode 0600 that holds the password; where there is none, systemd's credential `mqtt-password`"""
     ca_file: str = ""
     """PEM file of the authority that signed the broker's certificate; empty: the system's"""
+    cert_file: str = ""
+    """PEM file of this device's own certificate, where the broker asks for one; empty: none is shown"""
+    key_file: str = ""
+    """PEM file with mode 0600 of its private key; empty: it is in `cert_file`"""
+    refuse_anonymous: bool = True
+    """where a password is set: refuse a broker that lets anybody in without one"""
     outbox_max_events: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 100_000
     """events kept while the broker is away; beyond that the oldest go, and are counted"""
     outbox_max_age_s: Annotated[float, msgspec.Meta(ge=1, le=31_536_000)] = 604_800.0

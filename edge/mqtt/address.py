@@ -1,7 +1,10 @@
 """Where the broker is and how to log in, taken from the settings and checked before anything starts."""
 
+import os
 import ssl
-from dataclasses import dataclass, field
+import stat
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edge.errors import ConfigError
@@ -23,6 +26,10 @@ class BrokerAddress:
     shown: str
     """``mqtt://host:port``, for messages: no user, no password"""
 
+    def without_login(self) -> "BrokerAddress":
+        """Return the same broker, to be visited as nobody."""
+        return replace(self, username=None, password=None)
+
 
 def broker_address(settings: MqttSettings) -> BrokerAddress:
     """Return the broker of the settings.
@@ -30,8 +37,8 @@ def broker_address(settings: MqttSettings) -> BrokerAddress:
     Raises
     ------
     ConfigError
-        The host's name is impossible, the authority's file cannot be read or holds no certificate, the password
-        file is missing, empty or open to others, or there is a password and no user name.
+        The host's name is impossible, a certificate's file cannot be read or holds none, a key does not fit or is open
+        to others, the password file is missing, empty or open to others, or there is a password and no user name.
     """
     parts = urlsplit(settings.url)
     host, scheme = parts.hostname or "", parts.scheme
@@ -45,15 +52,39 @@ def broker_address(settings: MqttSettings) -> BrokerAddress:
     if password is not None and username is None:
         raise ConfigError("mqtt.username: there is a password and no user name; set it, or write mqtt://USER@host")
     named = f"[{host}]" if ":" in host else host
-    tls = _tls_context(settings.ca_file) if scheme == "mqtts" else None
+    if settings.cert_file and scheme != "mqtts":
+        raise ConfigError("mqtt.cert_file: a certificate is shown over TLS only; write mqtts:// in mqtt.url")
+    if settings.key_file and not settings.cert_file:
+        raise ConfigError("mqtt.key_file: there is a key and no certificate; set mqtt.cert_file too")
+    tls = _tls_context(settings) if scheme == "mqtts" else None
     return BrokerAddress(host, port, username, password, tls, f"{scheme}://{named}:{port}")
 
 
-def _tls_context(ca_file: str) -> ssl.SSLContext:
+def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    """Certificate and host name of the broker are checked: the defaults of `ssl.create_default_context`."""
+    ca_file = settings.ca_file
     try:
-        return ssl.create_default_context(cafile=ca_file or None)
+        context = ssl.create_default_context(cafile=ca_file or None)
     except ssl.SSLError as error:
         message = f"mqtt.ca_file: {ca_file} holds no certificate in PEM form ({error.reason or 'damaged'})"
         raise ConfigError(message) from error
     except OSError as error:
         raise ConfigError(f"mqtt.ca_file: {ca_file} cannot be read: {error.strerror}") from error
+    if settings.cert_file:
+        _show_certificate(context, settings.cert_file, settings.key_file)
+    return context
+
+
+def _show_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
+    name, holder = ("mqtt.key_file", key_file) if key_file else ("mqtt.cert_file", cert_file)
+    try:
+        mode = stat.S_IMODE(Path(holder).stat().st_mode)
+        if mode & 0o077 and not holder.startswith(os.environ.get("CREDENTIALS_DIRECTORY") or "\0"):
+            raise ConfigError(f"{name}: {holder} has mode {mode:04o}; others may read the key: chmod 600 {holder}")
+        # Without a password OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(cert_file, key_file or None, password="")
+    except ssl.SSLError as error:
+        reason = (error.reason or "damaged, or the key has a password").replace("_", " ").lower()
+        raise ConfigError(f"{name}: {holder}: no certificate with its key in PEM form ({reason})") from error
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.filename or holder} cannot be read: {error.strerror}") from error

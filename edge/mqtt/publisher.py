@@ -77,6 +77,7 @@ class Publisher:
             greeting=lambda: self._status("online", at=utc_time()),
             event_topic=self._topics.event,
             outbox=outbox,
+            refuse_anonymous=settings.refuse_anonymous,
             gather_s=settings.outbox_commit_s,
             backoff=backoff or Backoff(),
         )

@@ -20,6 +20,10 @@ from edge.mqtt.reasons import Ending, Kind
 
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 1.0  # for the broker to close its side after a DISCONNECT
+_ANYBODY = (
+    "it lets anybody in without a password, though mqtt.password_file is set: set allow_anonymous false in the broker, "
+    "or mqtt.refuse_anonymous = false here"
+)
 _TURN_S = 5.0  # a turn of the loop at least this often, to show that it turns
 
 
@@ -42,6 +46,9 @@ class Sender:
         Waits between attempts.
     gather_s
         For how long acknowledgements are gathered before they are noted.
+    refuse_anonymous
+        Visit the broker as nobody first, and refuse it where it lets nobody in: whoever wants a password checked
+        has set one, and a broker that takes anybody's events takes anybody's commands to this device too.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Sender:
         outbox: Outbox,
         backoff: Backoff,
         gather_s: float = 0.0,
+        refuse_anonymous: bool = False,
     ) -> None:
         self._address = address
         self._client_id = client_id
@@ -69,6 +77,7 @@ class Sender:
         self._backoff = backoff
         self._gather_s = gather_s
         self._note_at: float | None = None
+        self._probing = refuse_anonymous and address.password is not None
         self._mailbox: SimpleQueue[Mail] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
 
@@ -192,17 +201,22 @@ class Sender:
 
     def _connect(self) -> None:
         self._retry_at = None
+        probing = self._probing
         self._link = Link(
-            self._address,
-            client_id=self._client_id,
-            will=self._will,
-            command_topic=self._command_topic,
+            self._address.without_login() if probing else self._address,
+            client_id=f"{self._client_id}-nobody" if probing else self._client_id,
+            will=None if probing else self._will,
+            command_topic=None if probing else self._command_topic,
             protocol=self._protocol,
             report=self._mailbox.put,
         )
         self._link.open()
 
     def _on_connected(self, link: Link, in_flight: int) -> None:
+        if self._probing:
+            link.abandon(_GOODBYE_S)
+            self._on_ended(Ending(Kind.REFUSED, _ANYBODY))
+            return
         self._answer_by = None
         self._window = in_flight
         self._failures = 0
@@ -241,10 +255,17 @@ class Sender:
             self._forget_link(retry_in_s=0.0)
             self._protocol = MQTTProtocolVersion.MQTTv311
             return
+        if self._probing and ending.kind in {Kind.REFUSED, Kind.OTHER_VERSION} and ending.reason != _ANYBODY:
+            self._probing = False  # as it should be: nobody is not let in, be it with a word or without
+            self._forget_link(retry_in_s=0.0)
+            return
         self._failures += 1
         refused = ending.kind is Kind.REFUSED
         self._forget_link(retry_in_s=self._backoff.delay_s(self._failures, refused=refused))
         self._login_refusal = ending.reason if refused else self._login_refusal
+        if ending.reason == _ANYBODY:
+            self._say(logging.ERROR, f"broker {self._address.shown} is refused: {_ANYBODY}; events are kept")
+            return
         what = {Kind.REFUSED: "refuses the login", Kind.LOST: "is gone"}.get(ending.kind, "is not reachable")
         line = f"broker {self._address.shown} {what} ({ending.reason}); retrying, events are kept"
         self._say(logging.ERROR if refused else logging.WARNING, line)

@@ -33,10 +33,22 @@ class Mosquitto:
     username = "camera"
     password = "correct horse battery"
 
-    def __init__(self, folder: Path, *, tls: bool = False, write_acl: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tls: bool = False,
+        write_acl: list[str] | None = None,
+        anonymous: bool = False,
+        days: int = 30,
+        client_certificates: bool = False,
+    ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tls = tls
+        self._days = days
+        self._client_certificates = client_certificates
+        self._anonymous = anonymous
         self.port = free_port()
         self.log = folder / "mosquitto.log"
         self.ca_file = folder / "ca.pem"
@@ -116,7 +128,7 @@ class Mosquitto:
         )
         lines = [
             f"listener {self.port} 127.0.0.1",
-            "allow_anonymous false",
+            f"allow_anonymous {str(self._anonymous).lower()}",
             f"password_file {users}",
             "persistence true",
             f"persistence_location {self.folder}/",
@@ -132,13 +144,15 @@ class Mosquitto:
             )
             lines.append(f"acl_file {acl}")
         if self.tls:
-            make_certificates(self.folder)
+            make_certificates(self.folder, days=self._days)
             lines += [f"certfile {self.folder}/server.pem", f"keyfile {self.folder}/server.key"]
+            if self._client_certificates:
+                lines += [f"cafile {self.ca_file}", "require_certificate true"]
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
 
-def make_certificates(folder: Path, *, host: str = "localhost") -> None:
-    """Make ``ca.pem`` and, signed by it for a host, ``server.pem`` with ``server.key``."""
+def make_certificates(folder: Path, *, host: str = "localhost", days: int = 30) -> None:
+    """Make ``ca.pem`` and, signed by it for a host, ``server.pem`` with ``server.key``, which end ``days`` from now."""
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
     signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
     usage = "keyUsage=critical,keyCertSign,cRLSign"  # without it Python 3.13 does not take it for an authority
@@ -147,7 +161,19 @@ def make_certificates(folder: Path, *, host: str = "localhost") -> None:
     for arguments in (
         ["req", "-x509", *new, "-subj", "/CN=test authority", "-addext", usage, "-keyout", "ca.key", "-out", "ca.pem"],
         ["req", *new[:-2], "-subj", f"/CN={host}", "-keyout", "server.key", "-out", "server.csr"],
-        ["x509", "-req", "-in", "server.csr", "-days", "30", "-extfile", "server.ext", "-out", "server.pem", *signed],
+        [
+            "x509",
+            "-req",
+            "-in",
+            "server.csr",
+            "-days",
+            str(days),
+            "-extfile",
+            "server.ext",
+            "-out",
+            "server.pem",
+            *signed,
+        ],
     ):
         subprocess.run([str(find("openssl")), *arguments], cwd=folder, check=True, capture_output=True)
 

@@ -19,6 +19,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
+from edge.errors import ConfigError
 from edge.events.payloads import EmotionEvent, Health, Privacy, State
 from edge.events.schema import CHANNELS, json_schema
 from edge.mqtt.commands import PrivacyCommand
@@ -320,7 +321,7 @@ def test_mqtts_with_the_right_authority_works(tls_broker: Mosquitto, outbox: Out
 
 # paho leaves the socket of a failed handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("fault", ["wrong authority", "wrong host name", "plain broker"])
+@pytest.mark.parametrize("fault", ["wrong authority", "expired certificate", "wrong host name", "plain broker"])
 def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
     fault: str,
     tls_broker: Mosquitto,
@@ -339,12 +340,17 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
     if fault == "plain broker":
         mosquitto.start()
         changes = {"url": f"mqtts://localhost:{mosquitto.port}"}
+    if fault == "expired certificate":
+        tls_broker.stop()
+        make_certificates(tls_broker.folder, days=-1)
+        tls_broker.start()
     with publishing(tls_broker.settings(**changes), outbox) as publisher:
         publisher.publish_event(event)
         wait_for(lambda: publisher._sender._failures >= 2)
         assert publisher.stats().depth == 1
     said = {
         "wrong authority": r"its certificate is not accepted: .*; set mqtt.ca_file to the authority that signed it",
+        "expired certificate": r"its certificate is not accepted: certificate has expired",
         "wrong host name": r"its certificate is not accepted: IP address mismatch",
         "plain broker": r"TLS failed|connection|hung up",
     }[fault]
@@ -436,3 +442,40 @@ def test_the_sender_shows_that_it_turns(
     wait_for(lambda: len(beats) > 20)
     publisher.stop(0)
     assert set(beats) == {"mqtt-sender"}
+
+
+def test_a_broker_that_lets_anybody_in_is_refused_where_a_password_was_set(
+    tmp_path: Path, outbox: Outbox, event: Build, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    with Mosquitto(tmp_path / "open", anonymous=True) as broker:
+        with listening(broker) as subscriber:
+            with publishing(broker.settings(), outbox) as publisher:
+                publisher.publish_event(event)
+                wait_for(lambda: publisher._sender._failures >= 2)
+                stats = publisher.stats()
+            assert subscriber.messages == []
+        assert (stats.connected, stats.depth) == (False, 1)
+        assert "lets anybody in without a password" in str(stats.last_refusal)
+        (record,) = caplog.records
+        assert record.message.startswith(f"broker mqtt://localhost:{broker.port} is refused: it lets anybody in")
+        settings = msgspec.structs.replace(broker.settings(), refuse_anonymous=False)
+        with publishing(settings, outbox) as publisher:
+            assert publisher.drain(30)
+
+
+def test_a_client_certificate_is_shown_where_the_broker_asks_for_one(
+    tmp_path: Path, outbox: Outbox, event: Build, wait_for: WaitFor
+) -> None:
+    with Mosquitto(tmp_path / "mutual", tls=True, client_certificates=True) as broker:
+        key = broker.folder / "server.key"
+        key.chmod(0o600)
+        own = {"cert_file": str(broker.folder / "server.pem"), "key_file": str(key)}
+        with publishing(broker.settings(), outbox) as publisher:
+            publisher.publish_event(event)
+            wait_for(lambda: publisher._sender._failures >= 2)
+            assert publisher.stats().depth == 1
+        with publishing(broker.settings(**own), outbox) as publisher:
+            assert publisher.drain(30)
+        key.chmod(0o644)
+        with pytest.raises(ConfigError, match=r"mqtt.key_file: .* has mode 0644; others may read the key"):
+            Publisher(broker.settings(**own), "dev-1", outbox, boot="b", version="1", model="m")
