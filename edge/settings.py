@@ -132,6 +132,17 @@ class SmoothingSettings(_Section, frozen=True, kw_only=True):
     """seconds for which it must lead"""
 
 
+class PowerSettings(_Section, frozen=True, kw_only=True):
+    """``[power]``: how much of the device may be used."""
+
+    max_fps: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.0
+    """frames looked at a second, at most; 0 is as many as come"""
+    max_cpu_percent: Annotated[float, msgspec.Meta(ge=0, le=6400)] = 0.0
+    """CPU time of the daemon, percent of one core, at most; fewer frames are looked at to keep it; 0 is no limit"""
+    max_temperature_c: Annotated[float, msgspec.Meta(ge=30, le=120)] = 75.0
+    """degrees Celsius of the processor from which fewer frames are looked at; a Raspberry Pi slows down at 80"""
+
+
 class WebSettings(_Section, frozen=True, kw_only=True):
     """``[web]``: a page on the device."""
 
@@ -161,6 +172,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     camera_watch: CameraWatchSettings = msgspec.field(default_factory=CameraWatchSettings)
     faces: FaceSettings = msgspec.field(default_factory=FaceSettings)
     smoothing: SmoothingSettings = msgspec.field(default_factory=SmoothingSettings)
+    power: PowerSettings = msgspec.field(default_factory=PowerSettings)
     web: WebSettings = msgspec.field(default_factory=WebSettings)
 
 

@@ -4,6 +4,7 @@ from collections import deque
 
 from edge.clock import Clock
 from edge.daemon.camera import WatchedCamera
+from edge.daemon.governor import Governor
 from edge.daemon.machine import memory_mb, temperature_c, written_bytes
 from edge.events.payloads import Health
 from edge.mqtt.identifiers import utc_time
@@ -50,19 +51,24 @@ class HealthReporter:
         """True once the interval has passed since the last `make`."""
         return self._clock.monotonic() >= self._due_s
 
-    def make(self, *, frames: int, camera: WatchedCamera, stages: Stages, delivery: PublisherStats) -> Health:
+    def make(
+        self, *, frames: int, camera: WatchedCamera, governor: Governor, stages: Stages, delivery: PublisherStats
+    ) -> Health:
         """Return the message; ``frames`` is how many were looked at since the start."""
         now_s = self._clock.monotonic()
         period_s = now_s - self._told_s
         rate = (frames - self._frames_told) / period_s if period_s > 0 else 0.0
         self._told_s, self._frames_told, self._due_s = now_s, frames, now_s + self._interval_s
         age_s, written = camera.newest_age_s(), written_bytes()
+        limit_fps = governor.limit_fps()
         return Health(
             time=utc_time(self._clock.unix_s()),
             uptime_s=round(now_s - self._began_s, 1),
             frame_age_s=None if age_s is None else round(age_s, 3),
             frames=frames,
             frames_per_s=round(rate, 2),
+            limit_fps=None if limit_fps is None else round(limit_fps, 2),
+            limited_by=governor.limited_by(),
             frames_dropped=camera.dropped,
             stages=stages.medians(),
             memory_mb=memory_mb(),

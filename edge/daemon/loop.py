@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from edge.clock import Clock
 from edge.daemon.camera import WatchedCamera
+from edge.daemon.governor import Governor
 from edge.daemon.health import HealthReporter
 from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
@@ -59,6 +60,7 @@ class Daemon:
         self._pipeline = pipeline
         self._publisher = publisher
         self._privacy = privacy
+        self._governor = Governor(settings.power, clock)
         self._pulse = watchdog.pulse("loop", LOOP_LIMIT_S)
         self._clock = clock
         self._episodes = Episodes(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
@@ -108,9 +110,13 @@ class Daemon:
 
     def _step(self) -> None:
         self._obey_privacy()
-        frame = self._camera.next(STEP_S)
+        rest_s = self._governor.rest_s()
+        if rest_s:
+            self._stop.wait(min(rest_s, STEP_S))
+        frame = self._camera.next(STEP_S) if rest_s <= STEP_S else None
         if frame is not None:
             self.look(frame)
+            self._governor.took_frame()
         self._follow_camera()
         if self._health.is_due():
             self._tell_health()
@@ -240,5 +246,11 @@ class Daemon:
             log.error("no health: %s", error)  # noqa: TRY400 - one line, no traceback
             return
         self._publisher.publish_health(
-            self._health.make(frames=self._frames, camera=self._camera, stages=self._pipeline.stages, delivery=delivery)
+            self._health.make(
+                frames=self._frames,
+                camera=self._camera,
+                governor=self._governor,
+                stages=self._pipeline.stages,
+                delivery=delivery,
+            )
         )

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+_THERMAL = Path("sys/class/thermal/thermal_zone0/temp")
 
 
 def memory_mb() -> float:
@@ -14,10 +14,10 @@ def memory_mb() -> float:
     return round(pages * _PAGE_BYTES / 1e6, 1)
 
 
-def temperature_c() -> float | None:
-    """Degrees Celsius of the processor; None where the kernel does not say."""
+def temperature_c(root: Path = Path("/")) -> float | None:
+    """Degrees Celsius of the processor; None where the kernel does not say. ``root`` is where ``sys`` is."""
     try:
-        return round(int(_THERMAL.read_text()) / 1000, 1)
+        return round(int((root / _THERMAL).read_text()) / 1000, 1)
     except (OSError, ValueError):
         return None
 

@@ -15,6 +15,8 @@ CameraState = Literal["starting", "ok", "black", "failed", "paused", "stopped"]
 EmotionName = Literal["angry", "happy", "sad", "surprise", "neutral", "uncertain"]
 assert set(EmotionName.__args__) == {*EMOTIONS, UNCERTAIN}  # type: ignore[attr-defined]
 
+RateLimit = Literal["max_fps", "max_cpu_percent", "temperature", "throttled"]
+
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Box = tuple[int, int, int, int]
@@ -96,6 +98,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     frame_age_s: Annotated[float | None, msgspec.Meta(description="since the newest frame; null before the first")]
     frames: Count
     frames_per_s: float
+    limit_fps: Annotated[
+        float | None, msgspec.Meta(description="frames a second that the governor allows; null: no limit")
+    ]
+    limited_by: Annotated[
+        RateLimit | None, msgspec.Meta(description="why: a setting, the temperature, or the firmware that throttles")
+    ]
     frames_dropped: Annotated[
         int, msgspec.Meta(ge=0, description="newer frames replaced them before they were looked at")
     ]

@@ -67,6 +67,8 @@ def health(frames: int) -> Health:
         frame_age_s=0.1,
         frames=frames,
         frames_per_s=10.0,
+        limit_fps=None,
+        limited_by=None,
         frames_dropped=0,
         stages=None,
         memory_mb=100.0,
