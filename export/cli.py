@@ -2,17 +2,25 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from edge.cli_support import DEBUG_FLAG, run
 from edge.errors import EmotionEdgeError, UsageError
 from edge.inference.manifest import Quantization
 
 QUANTIZE_FLAG = "--quantize"
+
+DEFAULT_MODEL = Path("runs/cnn-device")
+DEFAULT_DATA = Path("data/fer2013.npz")
+Data = Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set that it was trained on.")]
+Sign = Annotated[Path | None, typer.Option(metavar="KEY", help="Sign the bundle with this Ed25519 private key (PEM).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Debug = Annotated[bool, typer.Option(DEBUG_FLAG, help="Show the traceback of an error.")]
 
 app = typer.Typer(
     add_completion=False,
@@ -37,25 +45,28 @@ def with_default_quantization(arguments: Sequence[str]) -> list[str]:
     return out
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def export(
+    context: typer.Context,
     *,
     quantize: Annotated[Quantization, typer.Option(help="Number format of the weights; alone it means int8.")] = "int8",
-    model: Annotated[Path, typer.Option(metavar="RUN", help="Run folder or .keras file.")] = Path("runs/cnn-device"),
-    data: Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set that it was trained on.")] = Path(
-        "data/fer2013.npz"
-    ),
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Run folder or .keras file; one of each kind. [default: runs/cnn-device]"),
+    ] = None,
+    knn: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take this pickled landmark KNN along, and the ensemble.")
+    ] = None,
+    data: Data = DEFAULT_DATA,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bundle goes.")] = Path("models/default"),
     name: Annotated[
         str | None, typer.Option(help="Bundle's name: a-z, 0-9, dot, dash; by default from network and format.")
     ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="Sign the bundle with this Ed25519 private key (PEM).")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option(DEBUG_FLAG, help="Show the traceback of an error.")] = False,
+    sign: Sign = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
-    """Convert a trained network, check it against the original, and install it as a bundle.
+    """Convert trained networks, check them against the originals, and install them as a bundle.
 
     The bundle appears whole, with the one before kept as FOLDER.previous; or, where a check fails, not at all (exit 1).
 
@@ -64,26 +75,76 @@ def export(
     - `python -m export --quantize`
     - `python -m export --quantize float16 --out models/float16`
     - `python -m export --quantize=int8 --model runs/short --json`
-    - `python -m export --sign ~/bundle-key.pem`
+    - `python -m export --knn runs/knn/landmark-knn.pkl --sign ~/bundle-key.pem`
     """
     del debug  # `run` takes it out before it comes here
-    from rich.console import Console
-
+    if context.invoked_subcommand is not None:
+        return
     from export.pipeline import Request
     from export.pipeline import export as run_export
     from export.report import print_tables
 
     _check_name(name)
-    progress = Console(stderr=True)
-    request = Request(model, data, out, quantize, name, key=sign)
-    outcome = run_export(request, report=lambda line: progress.print(f"{line} …", style="dim", highlight=False))
+    request = Request(tuple(model or [DEFAULT_MODEL]), data, out, quantize, name, key=sign, knn=knn)
+    outcome = run_export(request, report=_progress())
     if as_json:
         print(json.dumps(outcome.as_dict()))
     else:
         print_tables(outcome, Console())
     if outcome.identity is None:
-        raise EmotionEdgeError("no bundle written: " + "; ".join(outcome.verification.missed))
+        raise EmotionEdgeError("no bundle written: " + "; ".join(outcome.missed))
     print(f"{out} is now {outcome.identity}", file=sys.stderr if as_json else sys.stdout)
+
+
+@app.command("compare", epilog="Example: python -m export compare --model runs/cnn-device --model runs/vgg")
+def compare_command(
+    *,
+    model: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Run folder or .keras file. [default: runs/cnn-device]")
+    ] = None,
+    data: Data = DEFAULT_DATA,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For models, JSON and picture.")] = Path("out/compare"),
+    pictures: Annotated[
+        int | None, typer.Option(min=1, help="At most so many validation and test pictures; all if not given.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Put all number formats of some networks side by side: a table, a JSON file and a picture; installs nothing."""
+    del debug
+    from export.compare import PICTURE_NAME, as_dict, compare, print_comparison
+
+    outcomes = compare(tuple(model or [DEFAULT_MODEL]), data, out, pictures=pictures, report=_progress())
+    if as_json:
+        print(json.dumps(as_dict(outcomes)))
+    else:
+        print_comparison(outcomes, Console())
+    print(f"{out / PICTURE_NAME}", file=sys.stderr if as_json else sys.stdout)
+
+
+@app.command("card", epilog="Example: python -m export card models/default")
+def card_command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    *,
+    sign: Sign = None,
+    debug: Debug = False,
+) -> None:
+    """Write a bundle's model card anew from its manifest; the bundle before is kept, and its signature is gone."""
+    del debug
+    from edge.inference import open_bundle
+    from export.describe import with_card
+    from export.install import install
+    from export.sign import load_signer
+
+    before = open_bundle(bundle)
+    files = {name: before.read(name) for name in before.manifest.files}
+    install(bundle, *with_card(before.manifest, files), None if sign is None else load_signer(sign))
+    print(f"{bundle} is now {open_bundle(bundle).identity}")
+
+
+def _progress() -> Callable[[str], None]:
+    console = Console(stderr=True)
+    return lambda line: console.print(f"{line} …", style="dim", highlight=False)
 
 
 def _check_name(name: str | None) -> None:

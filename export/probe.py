@@ -1,6 +1,6 @@
 """Runs a model under one TFLite runtime in a process of its own: two runtimes in one process crash.
 
-``python -m export.probe MODEL CHIPS.npy OUT.npz QUANTIZATION RUNTIME``
+``python -m export.probe MODEL CHIPS.npy OUT.npz QUANTIZATION RUNTIME THREADS,THREADS``
 """
 
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from edge.errors import EmotionEdgeError
 from edge.inference import TfliteClassifier, open_interpreter
 from edge.inference.manifest import Quantization
 
+TIMED_CHIPS = 100
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
@@ -26,14 +29,16 @@ class Probe:
     runtime: str
     scores: NDArray[np.float32]
     """[n, 5]"""
-    latency_ms: float
-    """median milliseconds a chip, one thread, on this machine"""
+    latency_ms: dict[int, float]
+    """median milliseconds a chip on this machine, by number of threads"""
     float_tensors: int
     """tensors of the graph that hold floating-point numbers"""
 
 
-def probe(model: bytes, quantization: Quantization, chips: NDArray[np.uint8], runtime: str) -> Probe:
-    """Score chips, uint8 [n, 48, 48], with a model under a runtime.
+def probe(
+    model: bytes, quantization: Quantization, chips: NDArray[np.uint8], runtime: str, threads: Sequence[int] = (1,)
+) -> Probe:
+    """Score chips, uint8 [n, 48, 48], with a model under a runtime; the first of ``threads`` gives the scores.
 
     Raises
     ------
@@ -47,28 +52,40 @@ def probe(model: bytes, quantization: Quantization, chips: NDArray[np.uint8], ru
         source.write_bytes(model)
         np.save(given, chips)
         done = subprocess.run(
-            [sys.executable, "-m", "export.probe", source, given, out, quantization, runtime],
+            [sys.executable, "-m", "export.probe", source, given, out, quantization, runtime,
+             ",".join(map(str, threads))],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
         if done.returncode:
             reason = done.stderr.strip().rpartition("\n")[2][:300] or f"ended with code {done.returncode}"
             raise EmotionEdgeError(f"{runtime} does not run this model: {reason}")
         with np.load(out, allow_pickle=False) as stored:
-            return Probe(runtime, stored["scores"], float(stored["latency_ms"]), int(stored["float_tensors"]))
+            latency_ms = dict(zip(threads, map(float, stored["latency_ms"]), strict=True))
+            return Probe(runtime, stored["scores"], latency_ms, int(stored["float_tensors"]))
 
 
-def _main(source: str, given: str, out: str, quantization: Quantization, runtime: str) -> None:
+def _main(source: str, given: str, out: str, quantization: Quantization, *more: str) -> None:
+    runtime, threads = more
     model, chips = Path(source).read_bytes(), np.load(given, allow_pickle=False)
-    classifier = TfliteClassifier(model, name="probe", quantization=quantization, runtime=runtime)
-    scores = np.empty((len(chips), 5), dtype=np.float32)
-    times_s = np.empty(len(chips))
-    for index in range(len(chips)):
-        started = time.perf_counter()
-        scores[index] = classifier.scores(chips[index : index + 1])[0]
-        times_s[index] = time.perf_counter() - started
+    counts = [int(count) for count in threads.split(",")]
+
+    def opened(count: int) -> TfliteClassifier:
+        return TfliteClassifier(model, name="probe", quantization=quantization, threads=count, runtime=runtime)
+
+    latency_ms = [_latency_ms(opened(count), chips[:TIMED_CHIPS]) for count in counts]
+    scores = opened(counts[0]).scores(chips)
     details = open_interpreter(model, runtime=runtime).get_tensor_details()
     floats = sum(np.issubdtype(tensor["dtype"], np.floating) for tensor in details)
-    np.savez(out, scores=scores, latency_ms=np.median(times_s) * 1000, float_tensors=floats)
+    np.savez(out, scores=scores, latency_ms=latency_ms, float_tensors=floats)
+
+
+def _latency_ms(classifier: TfliteClassifier, chips: NDArray[np.uint8]) -> float:
+    times_s = []
+    for index in range(len(chips)):
+        started = time.perf_counter()
+        classifier.scores(chips[index : index + 1])
+        times_s.append(time.perf_counter() - started)
+    return float(np.median(times_s)) * 1000
 
 
 if __name__ == "__main__":

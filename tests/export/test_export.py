@@ -8,6 +8,7 @@ import pytest
 from edge.cli_support import run
 from edge.inference import available_runtimes, load_network, open_bundle
 from edge.inference.signature import load_trusted_keys
+from export.card import render_card
 from export.cli import app, with_default_quantization
 from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
@@ -34,12 +35,14 @@ def test_every_quantization_becomes_a_bundle_that_the_device_runs(
     bundle = open_bundle(out)
     entry = bundle.manifest.models["cnn"]
     assert printed["identity"] == bundle.identity
+    assert bundle.read("MODEL_CARD.md").decode() == render_card(bundle.manifest)
+    printed = printed["networks"]["cnn"]
     assert bundle.manifest.name == f"device-cnn-{quantization}"
     assert entry.quantization == printed["quantization"] == quantization
     assert printed["bytes"] == bundle.manifest.files["cnn.tflite"].bytes
     assert printed["macs"] == entry.macs > 0
     assert list(printed["runtimes"]) == [*available_runtimes()]
-    assert all(figures["agreement"] >= 0.98 for figures in printed["runtimes"].values())
+    assert all(figures["same"] >= 0.99 and figures["agreement"] >= 0.98 for figures in printed["runtimes"].values())
     assert [path.name for path in out.parent.iterdir()] == ["default"]
 
     dataset = load_dataset(trained.data)
@@ -79,7 +82,7 @@ def test_a_model_that_misses_its_bounds_writes_nothing(
     assert export(trained, out, "--quantize", "--json") == 1
     captured = capsys.readouterr()
     assert "error: no bundle written: ai_edge_litert: agrees with the float network on" in captured.err
-    assert json.loads(captured.out)["missed"]
+    assert json.loads(captured.out)["networks"]["cnn"]["missed"]
     assert json.loads(captured.out)["identity"] is None
     assert list(tmp_path.iterdir()) == []
 

@@ -4,7 +4,9 @@ import pytest
 
 from export.verify import RuntimeFigures, _missed
 
-SOUND = RuntimeFigures("ai_edge_litert", agreement=0.995, balanced_accuracy=0.748, difference=0.0, latency_ms=0.3)
+SOUND = RuntimeFigures(
+    "ai_edge_litert", agreement=0.995, balanced_accuracy=0.748, difference=0.0, same=1.0, latency_ms={1: 0.3}
+)
 
 
 def test_figures_within_the_bounds_miss_nothing() -> None:
@@ -16,6 +18,7 @@ def test_figures_within_the_bounds_miss_nothing() -> None:
     [
         (replace(SOUND, agreement=0.9799), 0, "ai_edge_litert: agrees with the float network on 97.99%"),
         (replace(SOUND, balanced_accuracy=0.7449), 0, "ai_edge_litert: loses 0.51 points of balanced accuracy"),
+        (replace(SOUND, same=0.98), 0, "ai_edge_litert: has ai_edge_litert's top emotion on 98.00%, due are 99%"),
         (replace(SOUND, difference=0.11), 0, "ai_edge_litert: a score differs by 0.1100"),
         (SOUND, 2, "2 tensors of the int8 graph hold floating-point numbers"),
     ],

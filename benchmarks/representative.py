@@ -1,0 +1,44 @@
+"""What the pictures that set the ranges of int8 are worth: crops as they are, or chips as the device cuts them.
+
+``python benchmarks/representative.py [RUN] [DATA]`` prints one table: agreement with the float network on the
+validation part, under the first runtime that is installed.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from edge.inference import available_runtimes
+from export.convert import convert
+from export.probe import probe
+from export.representative import PICTURES, representative_chips
+from export.sources import open_source
+from train.dataset import load_dataset
+from train.evaluation import summarise
+
+
+def main(model: Path, data: Path) -> None:
+    """Convert with each set, and compare."""
+    dataset = load_dataset(data)
+    source = open_source(model)
+    validation = dataset.select("validation")
+    chips, labels = dataset.images[validation], dataset.labels[validation]
+    reference = source.scores(chips).argmax(axis=1)
+    rows = np.random.default_rng(0).choice(dataset.select("train"), size=PICTURES, replace=False)
+    cut, counts = representative_chips(dataset)
+    table = Table(title=f"{source.name}, int8, {len(chips):,} validation pictures", title_justify="left")
+    for column in ("ranges from", "agrees with float", "balanced accuracy"):
+        table.add_column(column)
+    for name, pictures in (("crops", dataset.images[rows]), (f"device chips {counts}", cut)):
+        found = probe(convert(source.network, "int8", pictures), "int8", chips, available_runtimes()[0])
+        agreement = float((found.scores.argmax(axis=1) == reference).mean())
+        table.add_row(name, f"{agreement:.2%}", f"{summarise(found.scores, labels).balanced_accuracy:.2%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    given = [Path(argument) for argument in sys.argv[1:]]
+    main(*(given + [Path("runs/cnn-device"), Path("data/fer2013.npz")][len(given) :]))

@@ -1,0 +1,166 @@
+"""All number formats of some networks side by side: ``python -m export compare``."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from edge.emotions import EMOTIONS
+from edge.errors import UsageError
+from edge.inference.manifest import Quantization
+from export.pipeline import NetworkOutcome, convert_and_verify
+from export.sources import check_data, open_source
+from train.dataset import PARTS, Dataset, load_dataset
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
+JSON_NAME, PICTURE_NAME = "comparison.json", "comparison.png"
+COLOURS = dict(zip(QUANTIZATIONS, ("#0072b2", "#d55e00", "#009e73", "#000000"), strict=True))
+"""Okabe and Ito's, which people with any kind of colour vision can tell apart."""
+
+
+def compare(
+    models: Sequence[Path],
+    data: Path,
+    out: Path,
+    *,
+    pictures: int | None = None,
+    report: Callable[[str], None] = lambda _line: None,
+) -> list[NetworkOutcome]:
+    """Convert each network to each format and measure it; write the models, a JSON file and a picture into a folder.
+
+    Parameters
+    ----------
+    pictures
+        At most so many of the validation and of the test part, drawn with seed 0; None takes all.
+
+    Raises
+    ------
+    UsageError
+        There is no such model, or ``out`` is no folder.
+    DataError
+        The data set is damaged, has an empty part, or is not the one that a model was trained on.
+    EmotionEdgeError
+        A network cannot be converted or run.
+    """
+    dataset = load_dataset(data)
+    for model in models:
+        check_data(dataset, data, model)
+    dataset = _at_most(dataset, pictures)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be made: {error.strerror}; name another folder with --out") from None
+    outcomes = []
+    for model in models:
+        source = open_source(model)
+        for quantization in QUANTIZATIONS:
+            found = convert_and_verify(source, quantization, dataset, threads=thread_counts(), report=report)
+            (out / f"{source.kind}-{quantization}.tflite").write_bytes(found.content)
+            outcomes.append(found)
+    (out / JSON_NAME).write_text(json.dumps(as_dict(outcomes), indent=2) + "\n", encoding="utf-8")
+    draw(outcomes, out / PICTURE_NAME)
+    return outcomes
+
+
+def thread_counts() -> tuple[int, ...]:
+    """1, 2 and 4 threads, as far as this machine has cores."""
+    return tuple(count for count in (1, 2, 4) if count <= (os.cpu_count() or 1))
+
+
+def as_dict(outcomes: Sequence[NetworkOutcome]) -> dict[str, Any]:
+    """For JSON: what each variant of each network showed."""
+    networks: dict[str, dict[str, Any]] = {}
+    for found in outcomes:
+        networks.setdefault(found.kind, {})[found.quantization] = found.as_dict()
+    return {"networks": networks}
+
+
+def print_comparison(outcomes: Sequence[NetworkOutcome], console: Console) -> None:
+    """Print one row a variant, and one row a variant and runtime for the time."""
+    first = outcomes[0].verification
+    table = Table(
+        title=f"agreement on {first.validation_n:,} validation pictures, the rest on {first.after.n:,} test pictures",
+        title_justify="left",
+    )
+    recalls = [f"{emotion}" for emotion in EMOTIONS]
+    for column in ("network", "format", "bytes", "agrees", "accuracy", "balanced", "95 % interval", *recalls, "checks"):
+        table.add_column(column, justify="left" if column in {"network", "format"} else "right")
+    for kind in dict.fromkeys(found.kind for found in outcomes):
+        of_kind = [found for found in outcomes if found.kind == kind]
+        before = of_kind[0].verification.before
+        rows: list[tuple[str, str, str, Any, str]] = [("float", "", "", before, "")]
+        for found in of_kind:
+            checks = "missed" if found.verification.missed else "passed"
+            agrees = f"{found.verification.runtimes[0].agreement:.2%}"
+            rows.append((found.quantization, f"{len(found.content):,}", agrees, found.verification.after, checks))
+        for name, size, agrees, summary, checks in rows:
+            recall = [f"{summary.recall[e]:.1%}" if e in summary.recall else "-" for e in recalls]
+            interval = "{:.1%} to {:.1%}".format(*summary.balanced_accuracy_interval)
+            table.add_row(
+                kind, name, size, agrees, f"{summary.accuracy:.2%}", f"{summary.balanced_accuracy:.2%}", interval,
+                *recall, checks,
+            )  # fmt: skip
+    console.print(table)
+    counts = list(first.runtimes[0].latency_ms)
+    times = Table(title="milliseconds a face on this machine, by threads", title_justify="left")
+    for column in ("network", "format", "runtime", *(f"{count}" for count in counts)):
+        times.add_column(column, justify="right" if column.isdigit() else "left")
+    for found in outcomes:
+        for row in found.verification.runtimes:
+            values = (f"{row.latency_ms[count]:.2f}" for count in counts)
+            times.add_row(found.kind, found.quantization, row.runtime, *values)
+    console.print(times)
+
+
+def draw(outcomes: Sequence[NetworkOutcome], path: Path) -> None:
+    """Draw accuracy, with its interval, against latency and against size: a colour a format, a marker a network."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    runtime = outcomes[0].verification.runtimes[0].runtime
+    _scatter(left, outcomes, [found.verification.runtimes[0].latency_ms[1] for found in outcomes])
+    _scatter(right, outcomes, [len(found.content) / 1e6 for found in outcomes])
+    left.set_xlabel(f"milliseconds a face ({runtime}, 1 thread)")
+    right.set_xlabel("size, MB")
+    left.set_ylabel("balanced accuracy on the test part, %")
+    handles, names = right.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def _scatter(axes: "Axes", outcomes: Sequence[NetworkOutcome], x: Sequence[float]) -> None:
+    kinds = list(dict.fromkeys(found.kind for found in outcomes))
+    for found, place in zip(outcomes, x, strict=True):
+        summary = found.verification.after
+        middle = summary.balanced_accuracy * 100
+        low, high = (share * 100 for share in summary.balanced_accuracy_interval)
+        axes.errorbar(
+            place, middle, yerr=[[max(0.0, middle - low)], [max(0.0, high - middle)]], linestyle="none", capsize=3,
+            marker="os"[kinds.index(found.kind)], color=COLOURS[found.quantization], alpha=0.8,
+            label=f"{found.kind} {found.quantization}",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.grid(visible=True, which="both", alpha=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _at_most(dataset: Dataset, pictures: int | None) -> Dataset:
+    if pictures is None:
+        return dataset
+    parts = dataset.parts.copy()
+    rng = np.random.default_rng(0)
+    for part in ("validation", "test"):
+        rows = dataset.select(part)
+        parts[rng.permutation(rows)[pictures:]] = PARTS.index("excluded")
+    return Dataset(dataset.images, dataset.labels, parts, dataset.votes, dataset.notes)

@@ -1,0 +1,41 @@
+"""The chips that set the ranges of int8: training pictures as the device's own chip code gives them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.faces.chip import face_chip
+from train.dataset import Dataset
+from train.picture_landmarks import enlarge
+
+PICTURES = 100
+"""The number matters little: half-way through a training on FER2013, scores on the validation part were off by 0.0031
+on average with 50 or 100 of them, 0.0034 with 300, 0.0037 with 1000, one draw each; a second draw of 100 gave
+0.0035."""
+
+
+def representative_chips(dataset: Dataset, *, n: int = PICTURES) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Draw training pictures; send each through detector, landmarks and chip, as a frame of a camera goes.
+
+    The pictures are crops of 48x48 already, so they are enlarged first. Where the detector finds no face, the crop
+    itself is taken: the network was trained on it.
+
+    Returns
+    -------
+    Chips uint8 [n, 48, 48], and how many were cut by the device's code and how many are crops.
+    """
+    from edge.faces.detector import FaceDetector
+    from edge.faces.landmarks import LandmarkPredictor
+
+    rows = dataset.select("train")
+    chosen = np.random.default_rng(0).choice(rows, size=min(n, len(rows)), replace=False)
+    detector, predictor = FaceDetector(), LandmarkPredictor()
+    chips, cut = [], 0
+    for image in dataset.images[chosen]:
+        frame = enlarge(image)
+        best = max(detector.whole(frame), key=lambda seen: seen.score, default=None)
+        if best is None:
+            chips.append(image)
+            continue
+        chips.append(face_chip(frame, predictor.points(frame, best.box)))
+        cut += 1
+    return np.stack(chips), {"chips": cut, "crops": len(chosen) - cut}
