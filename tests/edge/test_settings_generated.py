@@ -148,8 +148,9 @@ def test_what_is_shown_of_the_settings_is_a_file_that_says_the_same(tmp_path: Pa
             settings = load_settings(path, environment={})
         except ConfigError:
             continue
-        shown_path.write_text(as_toml(shown_settings(path, environment={}), "none"), encoding="utf-8")
-        if not settings.camera.startswith("rtsp:"):  # there is nothing to redact
+        text = as_toml(shown_settings(path, environment={}), "none")
+        shown_path.write_text(text, encoding="utf-8")
+        if "***" not in text:  # nothing was to be redacted
             assert load_settings(shown_path, environment={}) == settings
             same += 1
     assert same > 5
