@@ -54,7 +54,7 @@ def test_systemd_has_nothing_to_say_about_the_unit(analyze: str, tmp_path: Path)
         path.chmod(0o755)
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    for name in ("sysinit.target", "basic.target", "shutdown.target", "network-online.target", "multi-user.target"):
+    for name in ("sysinit.target", "basic.target", "shutdown.target", "network.target", "multi-user.target"):
         (units / name).write_text("[Unit]\nDescription=stands in\n")
     command = (analyze, "verify", "--man=no", "--recursive-errors=no", f"--root={tmp_path}")
     shutil.copy(UNIT, units)
@@ -69,6 +69,11 @@ def test_wrong_settings_are_not_tried_again_and_a_lost_camera_is() -> None:
     assert settings["Restart"] == "on-failure"
     assert settings["RestartPreventExitStatus"].split() == ["78", "2"]
     assert settings["Type"] == "notify"
+
+
+def test_a_device_without_a_network_is_not_held_back_at_its_start() -> None:
+    waits = [value for key, value in settings_of(UNIT.read_text()) if key in {"After", "Wants", "Requires"}]
+    assert waits == ["network.target"]
 
 
 def test_cameras_are_let_through_and_no_other_device() -> None:
