@@ -203,6 +203,8 @@ def _check_meaning(manifest: Manifest) -> None:
     for name in manifest.files:
         if not FILE_NAME.fullmatch(name) or name in RESERVED_NAMES:
             raise BundleError(f"{MANIFEST_NAME}: {name!r} is no name for a file of a bundle")
+        if sum(other.lower() == name.lower() for other in manifest.files) > 1:
+            raise BundleError(f"{MANIFEST_NAME}: {name!r} is there twice, or differs in case only")
     _check_files(manifest)
     _check_ensemble(manifest)
 

@@ -97,6 +97,11 @@ def _manifests(sound: Sound) -> Iterator[Hostile]:
     swapped = "0" * 64
     yield case("hash of nothing", lambda m: m["files"]["cnn.tflite"].update(sha256=swapped), "cnn.tflite")
     yield case("a second file with the first one's hash", lambda m: m["files"].update({"b": m["files"]["cnn.tflite"]}))
+    yield case(
+        "names that differ in case",
+        lambda m: m["files"].update({"CNN.tflite": m["files"]["cnn.tflite"]}),
+        "differs in case",
+    )
     yield case("bundle's name leads out", lambda m: m.update(name="../../outside"))
     yield case("a field with a line end", lambda m: m.update({"a\nb\x1b[31m": 1}))
     yield case("a value with a line end", lambda m: m["models"]["cnn"].update(quantization="a\nerror: b"))
@@ -244,7 +249,9 @@ def _tars(sound: Sound) -> Iterator[Hostile]:
         "evil",
     )
     yield from tar("a file twice", lambda a: (add_sound(a), add_sound(a)), "is there twice")
-    yield from tar("names that differ in case", lambda a: (add_sound(a), add(a, "CNN.tflite")), "CNN.tflite")
+    yield from tar(
+        "names that differ in case", lambda a: (add_sound(a), add(a, "CNN.tflite")), "'CNN.tflite': is there twice"
+    )
     yield from tar("two folders", lambda a: (add_sound(a, "one/"), add(a, "two/x")), "two/x")
     yield from tar("a file beside the folder", lambda a: (add_sound(a, "one/"), add(a, "x")), "'x'")
     yield from tar("many files", lambda a: [add(a, f"f{i}") for i in range(40)], "f19")
@@ -337,7 +344,9 @@ def _zips(sound: Sound) -> Iterator[Hostile]:
         "cnn2\\x00tflite",
         lambda raw: raw.replace(b"cnn2_tflite", b"cnn2\0tflite"),
     )
-    yield zipped("names that differ in case", lambda a: (add_sound(a), add(a, "CNN.tflite")), "CNN.tflite")
+    yield zipped(
+        "names that differ in case", lambda a: (add_sound(a), add(a, "CNN.tflite")), "'CNN.tflite': is there twice"
+    )
     yield zipped(
         "a file twice",
         lambda a: (add_sound(a), add(a, "cnn.tflitf")),

@@ -119,6 +119,9 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
         f'password_file = "{mosquitto.password_file(mosquitto.password)}"\n'
     )
 
+    def appeared(after: int) -> list[Any]:
+        return [event for event in subscriber.of("event")[after:] if event["event_type"] == "face_appeared"]
+
     def edge(*words: str) -> list[str]:
         return [sys.executable, "-m", "edge", *words, "--config", str(config)]
 
@@ -132,8 +135,9 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
     ):
         try:
             assert systemd.next() == "READY=1"
-            subscriber.wait(lambda _: subscriber.of("event"), timeout_s=60)  # somebody is in view, for ten seconds more
             subprocess.run(edge("bundle", "install", str(new)), check=True, capture_output=True)
+            seen = len(subscriber.of("event"))
+            subscriber.wait(lambda _: appeared(seen), timeout_s=60)  # somebody is in view, for ten seconds more
             daemon.send_signal(signal.SIGHUP)
             began, ended = systemd.next(), systemd.next()
             assert began.startswith("RELOADING=1\nMONOTONIC_USEC=")
@@ -146,7 +150,10 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
             assert ended.startswith("READY=1\nSTATUS=reload failed, nothing has changed: ")
             assert "manifest.sig: no signature" in ended
 
-            subscriber.wait(lambda _: any(event["event_type"] == "face_left" for event in subscriber.of("event")))
+            face = appeared(seen)[0]["face"]
+            subscriber.wait(
+                lambda _: ("face_left", face) in [(e["event_type"], e["face"]) for e in subscriber.of("event")]
+            )
             daemon.send_signal(signal.SIGTERM)
             assert daemon.wait(30) == 0
             subscriber.wait(lambda _: subscriber.of("status")[-1]["state"] == "stopped")
@@ -154,7 +161,7 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
             daemon.kill()
     events, statuses = subscriber.of("event"), subscriber.of("status")
     first, last = open_bundle(old).identity, open_bundle(new).identity
-    visit = [event for event in events if event["face"] == 1]
+    visit = [event for event in events if event["face"] == face]
     assert [event["event_type"] for event in (visit[0], visit[-1])] == ["face_appeared", "face_left"]
     assert (visit[0]["model"], visit[-1]["model"]) == (first, last)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
