@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edge.cli_support import INTERRUPTED, make_app, run
+from train.feature_commands import knn, mlp
 from train.fit_settings import FitSettings
 
 DATA = Path("data/fer2013.npz")
@@ -146,6 +147,10 @@ def evaluate(
     from train.evaluate_report import evaluate_and_report
 
     evaluate_and_report(model, data, part=part, flip=flip, as_json=as_json)
+
+
+app.command()(knn)
+app.command()(mlp)
 
 
 def _say(line: str) -> None:

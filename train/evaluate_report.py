@@ -19,7 +19,10 @@ def evaluate_and_report(model: Path, data: Path, *, part: str, flip: bool, as_js
     rows = dataset.select(part)
     if not len(rows):
         raise DataError(f"{data}: its {part} part holds no picture of the five emotions")
-    summary = summarise(score(model, dataset.images[rows], flip=flip), dataset.labels[rows])
+    summary = summarise(
+        score(model, dataset.images[rows], flip=flip, cache=data.with_name(f"{data.stem}.landmarks.npz")),
+        dataset.labels[rows],
+    )
     if as_json:
         described = {
             "model": str(model),

@@ -1,5 +1,11 @@
-"""Scores of any model on pictures: a finished run, a ``.keras`` file or a bundle that a device runs."""
+"""Scores of any model on pictures: a finished run, a ``.keras`` file or a bundle that a device runs.
 
+What a model looks at (chips, pixels in a row, or landmark distances) is told by its shape.
+"""
+
+import hashlib
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +15,20 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
+from edge.faces.distances import FEATURES
 from train.backend import choose_backend
 from train.csv_rows import SIDE_PX
 from train.evaluation import softmax
 
+PICKLES = {"landmarks": "landmark-knn.pkl", "pixels": "pixel-knn.pkl"}
+"""What a KNN run keeps its pipeline in, by what it looks at."""
+
 Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def score(model: Path, images: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
+def score(
+    model: Path, images: NDArray[np.uint8], *, flip: bool = False, cache: Path | None = None
+) -> NDArray[np.float32]:
     """Score pictures with a model.
 
     Parameters
@@ -27,6 +39,8 @@ def score(model: Path, images: NDArray[np.uint8], *, flip: bool = False) -> NDAr
         uint8 [n, 48, 48].
     flip
         Average with the scores of the mirrored pictures.
+    cache
+        Where the landmarks of pictures are kept, for models that look at those; see `train.picture_landmarks`.
 
     Returns
     -------
@@ -39,11 +53,20 @@ def score(model: Path, images: NDArray[np.uint8], *, flip: bool = False) -> NDAr
     BundleError
         A bundle that is refused.
     """
-    scorer = _bundle_scorer(model) if (model / "manifest.json").is_file() else _keras_scorer(model)
+    scorer = _scorer(model, cache)
     scores = scorer(images)
     if flip:
         scores = (scores + scorer(np.ascontiguousarray(images[:, :, ::-1]))) / 2
     return np.asarray(scores, dtype=np.float32)
+
+
+def _scorer(model: Path, cache: Path | None) -> Scorer:
+    if (model / "manifest.json").is_file():
+        return _bundle_scorer(model)
+    for kind, pickled in PICKLES.items():
+        if (model / pickled).is_file():
+            return _knn_scorer(model / pickled, kind, cache)
+    return _keras_scorer(model, cache)
 
 
 def model_file(model: Path) -> Path:
@@ -86,15 +109,43 @@ def load_keras(model: Path) -> Any:
         raise DataError(f"{path}: not a Keras model ({reason})") from error
 
 
-def _keras_scorer(model: Path) -> Scorer:
+def _keras_scorer(model: Path, cache: Path | None) -> Scorer:
     network = load_keras(model)
     taken, given = tuple(network.input_shape)[1:], tuple(network.output_shape)[1:]
-    if taken != (SIDE_PX, SIDE_PX, 1) or given != (len(EMOTIONS),):
+    kind = {(FEATURES,): "landmarks", (SIDE_PX * SIDE_PX,): "pixels", (SIDE_PX, SIDE_PX, 1): "chip"}.get(taken)
+    if kind is None or given != (len(EMOTIONS),):
         raise DataError(
-            f"{model}: must turn [48, 48, 1] into [{len(EMOTIONS)}], turns {list(taken)} into {list(given)}"
+            f"{model}: must turn [48, 48, 1], [{SIDE_PX * SIDE_PX}] or [{FEATURES}] into [{len(EMOTIONS)}], "
+            f"turns {list(taken)} into {list(given)}"
         )
 
     def scores(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return softmax(np.asarray(network.predict(images[..., None], batch_size=256, verbose=0)))
+        x = images[..., None] if kind == "chip" else _features(kind, images, cache)
+        return softmax(np.asarray(network.predict(x, batch_size=256, verbose=0)))
 
     return scores
+
+
+def _knn_scorer(path: Path, kind: str, cache: Path | None) -> Scorer:
+    """Take the pipeline of a KNN run, where it is the one that the run wrote."""
+    content = path.read_bytes()
+    try:
+        due = json.loads(path.with_name("result.json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path.parent}: this run is not complete; start another with: python -m train knn --run NAME"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != due:
+        raise DataError(f"{path}: damaged: its sha256 is not the one in result.json")
+    pipeline = pickle.loads(content)  # noqa: S301  # what this workstation wrote; a device unpickles nothing like this
+
+    def scores(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(pipeline.predict_proba(_features(kind, images, cache)), dtype=np.float32)
+
+    return scores
+
+
+def _features(kind: str, images: NDArray[np.uint8], cache: Path | None) -> NDArray[np.float32]:
+    from train.picture_features import pixel_features, watched_landmarks  # loads dlib
+
+    return pixel_features(images) if kind == "pixels" else watched_landmarks(images, cache=cache).features()

@@ -1,0 +1,125 @@
+"""``python -m train knn`` and ``mlp``: the article's two models of features, landmark distances or pixels."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import typer
+
+from edge.cli_support import INTERRUPTED
+from edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from train.dataset import Dataset
+    from train.picture_features import Features
+
+DATA = Path("data/fer2013.npz")
+
+DataOption = Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set.")]
+FeaturesOption = Annotated[Literal["landmarks", "pixels"], typer.Option(help="What the model looks at.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")]
+
+
+def knn(
+    *,
+    data: DataOption = DATA,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Where the run is kept.", show_default="runs/knn")
+    ] = None,
+    features: FeaturesOption = "landmarks",
+    projection: Annotated[
+        Literal["lda", "none"], typer.Option(help="Look for neighbours after a linear discriminant analysis, or not.")
+    ] = "lda",
+    neighbors: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Neighbours that vote.", show_default="by cross-validation")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Make a k-nearest-neighbours classifier.
+
+    What is left open is chosen by cross-validation within the training part. Landmarks are found by the device's own
+    code, once: they are kept beside the data set.
+
+    For example:
+
+    - `python -m train knn`
+    - `python -m train knn --projection none --neighbors 3 --run runs/knn-article`
+    - `python -m train knn --features pixels --projection none --neighbors 3 --run runs/knn-pixels`
+    """
+    dataset, chosen = _load(data, features)
+    from train.knn import KnnSettings, train_knn
+
+    run = run_folder or Path("runs/knn" if features == "landmarks" else "runs/knn-pixels")
+    settings = KnnSettings(features=features, projection=projection, neighbors=neighbors, seed=seed)
+    train_knn(dataset, chosen, run, settings, report=_say)
+    _say(f"{run / 'result.json'} is written; measure it with: python -m train evaluate {run}")
+
+
+def mlp(
+    *,
+    data: DataOption = DATA,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Where the run is kept.", show_default="runs/mlp")
+    ] = None,
+    features: FeaturesOption = "landmarks",
+    recipe: Annotated[
+        Literal["best", "article"], typer.Option(help="Ours, or SGD 0.001 on standardised features.")
+    ] = "best",
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the training part.", show_default="12; the article's recipe 30"),
+    ] = None,
+    seed: SeedOption = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
+) -> None:
+    """Train the article's multilayer perceptron, 1024-512-5.
+
+    A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one.
+
+    For example:
+
+    - `python -m train mlp`
+    - `python -m train mlp --features pixels --recipe article --run runs/mlp-article`
+    """
+    from train.backend import choose_backend
+
+    dataset, chosen = _load(data, features)
+    choose_backend()
+    from train.mlp import train_mlp
+    from train.mlp_settings import MlpSettings, article
+
+    run = run_folder or Path("runs/mlp" if features == "landmarks" else "runs/mlp-pixels")
+    if recipe == "article":
+        settings = article(features, epochs=epochs or 30, seed=seed)
+    else:
+        settings = MlpSettings(features=features, epochs=epochs or 12, seed=seed)
+    try:
+        train_mlp(dataset, chosen, run, settings, resume=resume, report=_say)
+    except KeyboardInterrupt:
+        words = [word for word in sys.argv[1:] if word != "--resume"]
+        print(
+            f"\ninterrupted; go on with: {shlex.join(['python', '-m', 'train', *words, '--resume'])}", file=sys.stderr
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _say(f"{run / 'model.keras'} is written; measure it with: python -m train evaluate {run}")
+
+
+def _load(data: Path, kind: Literal["landmarks", "pixels"]) -> "tuple[Dataset, Features]":
+    """The data set, and the features of its training and validation pictures."""
+    from train.dataset import load_dataset
+    from train.picture_features import dataset_features, landmark_cache
+
+    dataset = load_dataset(data)
+    rows = np.concatenate([dataset.select("train"), dataset.select("validation")])
+    if not len(rows):
+        raise UsageError(f"{data}: has nothing to train on")
+    found = dataset_features(dataset.images, rows, kind, cache=landmark_cache(data))
+    if found.landmarks is not None:
+        _say("landmarks: " + ", ".join(f"{how} {n:,}" for how, n in found.landmarks.counts().items()))
+    return dataset, found
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
