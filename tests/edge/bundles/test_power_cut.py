@@ -1,5 +1,6 @@
 """The power goes at every step of every change of the store: the old bundle or the new one runs, never neither."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -224,7 +225,7 @@ def test_a_killed_process_leaves_the_old_bundle_or_the_new(sources: dict[str, Pa
         shutil.copytree(template.settings.state_dir, state)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, sources["b"], *states], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[3], env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.stdout.split() == ["-9"] * len(states), done.stderr
     found = []
