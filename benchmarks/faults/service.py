@@ -9,6 +9,7 @@ container's files are in memory. Without ``--wheels`` pip collects them first, w
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -88,6 +89,11 @@ exec timeout -k 10 {TIMEOUT_S} systemd-nspawn --quiet --directory=/ --volatile=y
     with log.open("wb") as file:
         command = ["unshare", "--mount", "bash", str(enter)]
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False, timeout=TIMEOUT_S + 60)
+    for tree in ("", "systemd", "unified"):  # its cgroups are empty now
+        folder = Path("/sys/fs/cgroup", tree, _MACHINE)
+        for path in sorted((folder, *folder.rglob("*/")), reverse=True) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def run(wheels: Path | None, logs: Path | None = None) -> list[dict[str, str]]:
