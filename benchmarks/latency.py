@@ -1,0 +1,88 @@
+"""From a frame to the broker's acknowledgement, on loopback.
+
+    python -m benchmarks.latency --clip ../shared/media/sad-to-laughing.mp4 [--frames 400]
+
+Every frame with a face becomes an event, as if its emotion had changed: pipeline, event, outbox on disk (in the folder
+for temporary files), mosquitto on loopback, PUBACK. The clock starts when the frame is in memory and stops when the
+outbox is empty again. Frames come one after another. It prints percentiles by the wall clock, and how much of it the
+pipeline took.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.daemon import mosquitto
+from edge.cameras import open_camera
+from edge.emotions import EMOTIONS
+from edge.events.payloads import EmotionEvent
+from edge.mqtt.identifiers import new_boot_id, utc_time, uuid7
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Publisher
+from edge.pipeline import ScoredFace, load_pipeline
+from edge.settings import MqttSettings, Settings
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", required=True)
+    parser.add_argument("--frames", type=int, default=400)
+    arguments = parser.parse_args()
+    pipeline = load_pipeline(Settings())
+    source = open_camera(f"file:{arguments.clip}?loop=1")
+    whole_ms, pipeline_ms = [], []
+    with mosquitto() as url, tempfile.TemporaryDirectory(prefix="emotion-edge-latency-") as folder:
+        outbox = Outbox(Path(folder) / "outbox.sqlite3", max_events=1000, max_age_s=3600)
+        publisher = Publisher(MqttSettings(url=url), "latency", outbox, boot=new_boot_id(), version="0", model="m")
+        publisher.start()
+        for index in range(arguments.frames + 20):
+            frame = source.read(5)
+            assert frame is not None
+            frame = replace(frame, bgr=None)
+            began_s = time.perf_counter()
+            faces = pipeline.follow(frame)
+            looked_s = time.perf_counter()
+            if not faces:
+                continue
+            publisher.publish_event(lambda seq, face=faces[0]: event(seq, face))  # type: ignore[misc]
+            if not publisher.drain(10):
+                raise SystemExit("the broker acknowledges nothing")
+            if index >= 20:  # connecting is not part of it
+                whole_ms.append(1000 * (time.perf_counter() - began_s))
+                pipeline_ms.append(1000 * (looked_s - began_s))
+        publisher.stop(3)
+        outbox.close()
+    source.close()
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    table = Table(title=f"frame to PUBACK, {len(whole_ms)} events, {when}, load {os.getloadavg()[0]:.1f}")
+    for name in ("ms", "p50", "p90", "p99", "most"):
+        table.add_column(name, justify="left" if name == "ms" else "right")
+    for name, values in (("frame to PUBACK", whole_ms), ("of which the pipeline", pipeline_ms)):
+        table.add_row(name, *(f"{value:.1f}" for value in (*np.percentile(values, (50, 90, 99)), max(values))))
+    Console().print(table)
+
+
+def event(seq: int, scored: ScoredFace) -> EmotionEvent:
+    """An event that tells of this face."""
+    face, scores = scored
+    now_s = time.time()
+    return EmotionEvent(
+        event_type="emotion_changed", id=uuid7(round(now_s * 1000)), seq=seq, boot="b", time=utc_time(now_s),
+        mono_ms=round(time.monotonic() * 1000), time_synced=True, device="latency", model="m", face=face.visit,
+        box=tuple(face.box), emotion=str(EMOTIONS[int(scores.argmax())]),  # type: ignore[arg-type]  # one of EMOTIONS
+        confidence=float(scores.max()), duration_s=0.0,
+        scores={str(emotion): float(score) for emotion, score in zip(EMOTIONS, scores, strict=True)},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
