@@ -29,6 +29,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._weights = square_root_weights(dataset.labels[self._rows])
         self.start_epoch(0)
 
+    @property
+    def size(self) -> int:
+        """Pictures a step."""
+        return min(self._settings.batch, len(self._rows))
+
     def start_epoch(self, epoch: int) -> None:
         """Draw the order of an epoch, 0 is the first.
 

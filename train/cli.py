@@ -1,13 +1,12 @@
 """``python -m train``: the commands of the workstation. Each loads what it needs when it runs, not before."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from edge.cli_support import INTERRUPTED, make_app, run
+from edge.cli_support import make_app, run
 from train.feature_commands import knn, mlp
 from train.fit_settings import FitSettings
 
@@ -15,6 +14,12 @@ DATA = Path("data/fer2013.npz")
 DEFAULTS = FitSettings()
 
 DataOption = Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set.")]
+
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")]
+DistributeOption = Annotated[
+    Literal["none", "mirrored", "multiworker"],
+    typer.Option(help="Share the work out: over the GPUs of this machine, or over the machines of TF_CONFIG."),
+]
 
 app = make_app("Prepare data, train networks, and measure them on held-out pictures.")
 
@@ -54,15 +59,20 @@ def prepare(
 def cnn(
     *,
     data: DataOption = DATA,
-    run_folder: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Where the run is kept.")] = Path(
-        "runs/cnn-device"
-    ),
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Where the run is kept; runs/cnn-ARCH otherwise.")
+    ] = None,
+    arch: Annotated[
+        Literal["device", "article"], typer.Option(help="Ours for the device, or the article's.")
+    ] = "device",
+    filters: Annotated[int, typer.Option(min=1, help="Filters of --arch article; the article had 5000.")] = 128,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = DEFAULTS.batch,
     seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = DEFAULTS.seed,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
+    resume: ResumeOption = False,
+    distribute: DistributeOption = "none",
 ) -> None:
-    """Train the residual CNN that runs on the device.
+    """Train the residual CNN that runs on the device, or the CNN of the article.
 
     A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one. Go on with the same command and
     `--resume`. The Keras backend is TensorFlow unless `KERAS_BACKEND` names another.
@@ -72,25 +82,45 @@ def cnn(
     - `python -m train cnn`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
+    - `python -m train cnn --arch article --filters 64 --epochs 20`
+    - `TF_CONFIG=... python -m train cnn --distribute multiworker`
     """
-    from train.backend import choose_backend
-    from train.dataset import load_dataset
-
-    dataset = load_dataset(data)
-    choose_backend()
-    from train.fit import fit
-    from train.networks import device_cnn
+    from train.cnn_command import train_cnn
 
     settings = FitSettings(epochs=epochs, batch=batch, seed=seed)
-    try:
-        fit(device_cnn, dataset, run_folder, settings, resume=resume, report=_say)
-    except KeyboardInterrupt:
-        again = shlex.join(
-            ["python", "-m", "train", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"]
-        )
-        print(f"\ninterrupted; go on with: {again}", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-    _say(f"{run_folder / 'model.keras'} is written; measure it with: python -m train evaluate {run_folder}")
+    train_cnn(data, run_folder, settings, arch=arch, filters=filters, resume=resume, distribute=distribute, say=_say)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a complete run.")],
+    data: DataOption = DATA,
+    part: Annotated[Literal["test", "validation"], typer.Option(help="Held-out part to measure on.")] = "test",
+    flip: Annotated[bool, typer.Option("--flip", help="Average over each picture and its mirror image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write a page about a run: report.html and PNGs, in its folder.
+
+    Learning curves, confusion, recall, calibration, the surest mistakes, and the article beside it. Each training
+    ends with one on the validation part; this writes it anew, on the test part unless told otherwise.
+
+    For example:
+
+    - `python -m train report runs/cnn-device`
+    - `python -m train report runs/cnn-device --part validation --json`
+    """
+    import json
+
+    from train.dataset import load_dataset
+    from train.report import write_report
+
+    cache = data.with_name(f"{data.stem}.landmarks.npz")
+    written = write_report(run_folder, load_dataset(data), part=part, flip=flip, cache=cache)
+    if as_json:
+        pictures = [str(path) for path in written.pictures]
+        print(json.dumps({"page": str(written.page), "pictures": pictures, "part": part} | written.summary.as_dict()))
+    else:
+        _say(f"{written.page} and {len(written.pictures)} pictures beside it, on the {part} part")
 
 
 @app.command()

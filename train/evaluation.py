@@ -98,11 +98,12 @@ def _bootstrap(recall: NDArray[np.float64], support: NDArray[np.int64]) -> tuple
     return float(low), float(high)
 
 
-def _calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> list[tuple[float, float, int]]:
+    """Mean confidence, share of right answers, and number of pictures in each of 15 equal bins that is not empty."""
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    error = 0.0
-    for index in range(CALIBRATION_BINS):
-        inside = bins == index
-        if inside.any():
-            error += float(inside.mean()) * abs(float(right[inside].mean()) - float(confidence[inside].mean()))
-    return error
+    held = [bins == index for index in range(CALIBRATION_BINS)]
+    return [(float(confidence[b].mean()), float(right[b].mean()), int(b.sum())) for b in held if b.any()]
+
+
+def _calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    return sum(n / len(right) * abs(share - mean) for mean, share, n in reliability(confidence, right))

@@ -13,16 +13,18 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import DataError
+from edge.errors import DataError, UsageError
 from train.batches import Batches, trained_rows
 from train.calibration import temperature
 from train.csv_rows import SIDE_PX
 from train.dataset import Dataset
+from train.distribute import Distribution
 from train.evaluation import softmax, summarise
 from train.fit_settings import FitSettings
 from train.run_folder import open_run, write_curve, write_json
 from train.scoring import load_keras
 from train.teacher import identify, teach
+from train.tensorboard_log import log_epoch
 from train.transfer import copy_weights
 
 
@@ -36,6 +38,7 @@ def fit(
     start: Path | None = None,
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
+    distribution: Distribution | None = None,
 ) -> keras.Model:
     """Train a network and leave ``model.keras`` and ``result.json`` in the run folder.
 
@@ -58,49 +61,50 @@ def fit(
         Go on where there is a checkpoint.
     report
         Takes a line now and then: where the run goes on, and the time left.
+    distribution
+        Devices or machines that share the work; only the chief among them touches the run folder.
 
     Raises
     ------
     UsageError
-        The run folder holds a run and ``resume`` is off, or it was started with other settings or data.
+        The run folder holds a run and ``resume`` is off, it was started with other settings or data, or a batch
+        cannot be shared out evenly.
     DataError
         A part that is needed is empty, the checkpoint is damaged, or training diverged.
     """
-    for part in ("train", "validation"):
-        if not len(dataset.select(part)):
-            raise DataError(f"the {part} part of the data set is empty")
+    shared = distribution or Distribution()
+    _demand_possible(dataset, settings, shared, teachers)
     keras.utils.set_random_seed(settings.seed)
-    model = build()
+    with shared.scope():
+        model = build()
     if start is not None:
         copy_weights(start, model)
     described = _describe(model, dataset, settings, teachers=teachers, start=start)
-    interrupted = open_run(run, described, resume=resume)
-    if (run / "model.keras").is_file():
+    interrupted = open_run(run, described, resume=resume) if shared.chief else False
+    if shared.chief and (run / "model.keras").is_file():
         report(f"{run} is complete")
         return load_keras(run)
     rows = trained_rows(dataset, settings)
     lessons = teach(teachers, dataset, rows, settings, run / "lessons", report=report) if teachers else None
     batches = Batches(dataset, settings, lessons)
-    _compile(model, settings, steps=settings.epochs * len(batches))
-    done = _restore(model, run / "checkpoint.keras", steps=len(batches)) if interrupted else 0
+    with shared.scope():
+        _compile(model, settings, steps=settings.epochs * len(batches))
+    done = _go_on(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
+    keep = _Checkpoint(dataset, run, batches, epochs=settings.epochs, report=report, shared=shared)
+    callbacks = [_StartEpoch(batches, settings.seed), keep]
     for begin, end in settings.phases():
         if done < end:
             batches.start_epoch(max(done, begin))  # Keras looks at the first batch before the epoch begins
-            model.fit(
-                batches,
-                initial_epoch=max(done, begin),
-                epochs=end,
-                shuffle=False,  # it would shuffle the order of the batches, from Python's global generator
-                verbose=1 if sys.stdout.isatty() else 2,
-                callbacks=[_StartEpoch(batches, settings.seed), _Checkpoint(dataset, run, settings.epochs, report)],
-            )
+            shared.fit(model, batches, callbacks, done=max(done, begin), epochs=end, verbose=_verbosity(shared))
             if end < settings.epochs:  # Keras has put the averaged weights in place; those before go on
-                _restore(model, run / "checkpoint.keras", steps=len(batches))
+                _go_on(model, run / "checkpoint.keras", len(batches), shared)
     # Keras does it at the end of `fit`; a run that was complete before this call has not been there.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    plain = _without_optimizer(model)
+    plain = _without_optimizer(shared.local(model))
+    if not shared.chief:
+        return plain
     divisor = _calibrate(plain, dataset)
     result = summarise(predict(plain, dataset, "validation"), dataset.labels[dataset.select("validation")])
     write_json(run / "result.json", {"validation": result.as_dict(), "temperature": round(divisor, 4), **described})
@@ -111,6 +115,16 @@ def fit(
 def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
     """Scores [n, 5] of a part, in the order of `Dataset.select`."""
     return softmax(_logits(model, dataset, part))
+
+
+def _demand_possible(dataset: Dataset, settings: FitSettings, shared: Distribution, teachers: Sequence[Path]) -> None:
+    for part in ("train", "validation"):
+        if not len(dataset.select(part)):
+            raise DataError(f"the {part} part of the data set is empty")
+    if settings.batch % shared.parts:
+        raise UsageError(f"a batch of {settings.batch} cannot be shared out evenly between {shared.parts} devices")
+    if teachers and shared.workers > 1:
+        raise UsageError("several workers cannot learn from teachers; one machine can, on all its GPUs")
 
 
 class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
@@ -136,12 +150,23 @@ class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
 class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
     """Score the validation part and write curves and the whole state after each epoch."""
 
-    def __init__(self, dataset: Dataset, run: Path, epochs: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        run: Path,
+        batches: Batches,
+        *,
+        epochs: int,
+        report: Callable[[str], None],
+        shared: Distribution,
+    ) -> None:
         super().__init__()
         self._dataset = dataset
         self._run = run
+        self._pictures = len(batches) * batches.size
         self._epochs = epochs
         self._report = report
+        self._shared = shared
         self._started_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -149,13 +174,19 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
         self._started_s = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        trained_s = time.monotonic() - self._started_s
         labels = self._dataset.labels[self._dataset.select("validation")]
-        scores = predict(self.model, self._dataset, "validation")
+        scores = predict(self._shared.local(self.model), self._dataset, "validation")
         if not np.isfinite(scores).all():
             raise DataError(f"training diverged in epoch {epoch + 1}: the network's scores are not numbers any more")
         logs = logs if logs is not None else {}
         logs["val_balanced_accuracy"] = summarise(scores, labels).balanced_accuracy
-        write_curve(self._run, epoch + 1, logs)  # before the checkpoint, so that it has no gap
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        if not self._shared.chief:
+            return
+        figures = logs | {"learning_rate": rate, "images_per_s": self._pictures / trained_s}
+        write_curve(self._run, epoch + 1, figures)  # before the checkpoint, so that it has no gap
+        log_epoch(self._run, epoch + 1, figures)
         _save(self.model, self._run / "checkpoint.keras")
         left = self._epochs - epoch - 1
         if left:
@@ -195,6 +226,26 @@ def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
     if taken % steps:
         raise DataError(f"{checkpoint}: stopped after {taken} steps, within an epoch of {steps}: not one of ours")
     return taken // steps
+
+
+def _go_on(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
+    """Bring every worker to where the chief's checkpoint is; return the number of finished epochs."""
+    with shared.scope():
+        done = _restore(model, checkpoint, steps=steps) if checkpoint and shared.chief else 0
+        if shared.workers == 1:
+            return done
+        variables = [v for v in [*model.variables, *model.optimizer.variables] if v.name != "seed_generator_state"]
+        values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in variables]
+        *values, count = shared.from_chief([*values, np.array(done)])
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    return int(count)
+
+
+def _verbosity(shared: Distribution) -> int:
+    if not shared.chief:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
 
 
 def _without_optimizer(model: keras.Model) -> keras.Model:

@@ -131,7 +131,7 @@ def test_a_complete_run_is_not_trained_again(
 
 def test_a_run_is_never_mixed_with_another(uninterrupted: tuple[Path, Any], dataset: Dataset, tmp_path: Path) -> None:
     run, _ = uninterrupted
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = {path: path.read_bytes() for path in run.rglob("*.*")}
     with pytest.raises(UsageError, match="already holds a run: --resume goes on with it"):
         fit(tiny, dataset, run, SETTINGS)
     other = FitSettings(epochs=4, batch=5, seed=3, average_momentum=0.8, augmentation=GENTLE)
@@ -142,7 +142,7 @@ def test_a_run_is_never_mixed_with_another(uninterrupted: tuple[Path, Any], data
     changed = Dataset(dataset.images[::-1].copy(), dataset.labels, dataset.parts, None, {})
     with pytest.raises(UsageError, match="another data fingerprint"):
         fit(tiny, changed, run, SETTINGS, resume=True)
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert {path: path.read_bytes() for path in run.rglob("*.*")} == before
 
 
 def test_damage_is_one_clear_line(dataset: Dataset, uninterrupted: tuple[Path, Any], tmp_path: Path) -> None:

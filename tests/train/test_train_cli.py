@@ -38,7 +38,7 @@ def test_help_is_there_for_every_command_and_loads_no_network(capsys: pytest.Cap
     script += "sys.exit(code or str([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "[]"
-    for command in ("prepare", "cnn", "evaluate"):
+    for command in ("prepare", "cnn", "evaluate", "report"):
         assert command in done.stdout
         assert train(command, "--help") == 0
         assert f"python -m train {command}" in capsys.readouterr().out.split("For example:")[1]
@@ -86,6 +86,9 @@ def test_prepare_stops_at_a_bad_row_where_asked(
         (["prepare"], 2, "error: Missing argument 'CSV' (see python -m train prepare --help)"),
         (["prepare", "a.csv", "--bad-rows", "keep"], 2, "error: Invalid value for '--bad-rows'"),
         (["cnn", "--data", "none.npz"], 1, "error: none.npz: no such file; write it with: python -m train prepare"),
+        (["cnn", "--arch", "article", "--filters", "500000"], 2, "error: 500,000 filters make 144,010,512,005"),
+        (["cnn", "--distribute", "cluster"], 2, "error: Invalid value for '--distribute'"),
+        (["report", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
         (["cnn", "--epochs", "0"], 2, "error: Invalid value for '--epochs'"),
         (["evaluate", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
         (["evaluate", "none", "--part", "train"], 2, "error: Invalid value for '--part'"),
@@ -119,11 +122,9 @@ def test_ctrl_c_tells_how_to_go_on(
     def interrupted(*_arguments: Any, **_more: Any) -> None:
         raise KeyboardInterrupt
 
-    modules = {"train.fit": ModuleType("train.fit"), "train.networks": ModuleType("train.networks")}
-    modules["train.fit"].fit = interrupted  # type: ignore[attr-defined]
-    modules["train.networks"].device_cnn = None  # type: ignore[attr-defined]
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    module = ModuleType("train.fit")
+    module.fit = interrupted  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "train.fit", module)
     arguments = ["cnn", "--data", str(stored), "--run", str(tmp_path / "my run"), "--epochs", "7"]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     assert train(*arguments) == 130

@@ -1,0 +1,53 @@
+"""``python -m train cnn``: which network, in which folder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from train.distribute import Kind
+from train.fit_settings import FitSettings
+from train.network_command import train_network
+
+if TYPE_CHECKING:
+    import keras
+
+
+def train_cnn(
+    data: Path,
+    run: Path | None,
+    settings: FitSettings,
+    *,
+    arch: Literal["device", "article"],
+    filters: int,
+    resume: bool,
+    distribute: Kind = "none",
+    say: Callable[[str], None],
+) -> None:
+    """Train one of the two CNNs. Raises what `train_network` and `train.article.demand_memory` raise."""
+    build: Callable[[], keras.Model]
+    if arch == "article":
+        from train.article import (
+            ARTICLE_FILTERS,
+            ARTICLE_PEAK_LEARNING_RATE,
+            article_cnn,
+            count_parameters,
+            demand_memory,
+        )
+
+        literal = f"the article's {ARTICLE_FILTERS:,} filters would make {count_parameters(ARTICLE_FILTERS):,}"
+        say(f"{filters:,} filters make {count_parameters(filters):,} parameters; {literal}")
+        demand_memory(filters, batch=settings.batch)
+        settings = replace(settings, peak_learning_rate=ARTICLE_PEAK_LEARNING_RATE)
+
+        def build() -> "keras.Model":
+            return article_cnn(filters)
+    else:
+
+        def build() -> "keras.Model":
+            from train.networks import device_cnn
+
+            return device_cnn()
+
+    folder = run or Path("runs") / f"cnn-{arch}"
+    train_network(build, data, folder, settings, resume=resume, distribute=distribute, say=say)
