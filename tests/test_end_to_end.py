@@ -202,3 +202,28 @@ def test_a_missing_bundle_is_one_line_and_78(site: Site, tmp_path: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 78
     assert [line.startswith("error: ") for line in done.stderr.splitlines()] == [True]
+
+
+def test_a_privacy_pause_closes_the_camera_survives_a_restart_and_is_ended_from_the_command_line(site: Site) -> None:
+    state = site.folder / "state"
+    with site.subscriber() as subscriber:
+        with subprocess.Popen(site.command("demo:?loop=1"), stderr=subprocess.DEVNULL) as daemon:
+            subscriber.wait(lambda _: subscriber.of("event"), timeout_s=100)
+            subscriber.publish("emotion/1/hallway/privacy/set", b'{"paused": true}')
+            subscriber.wait(lambda _: subscriber.of("state")[-1]["camera"] == "paused", timeout_s=60)
+            assert subscriber.of("privacy/state")[-1]["paused"]
+            assert subscriber.of("event")[-1]["event_type"] == "face_left"
+            daemon.kill()
+        events = len(subscriber.of("event"))
+        with subprocess.Popen(site.command("demo:?loop=1"), stderr=subprocess.DEVNULL) as daemon:
+            online = [status["boot"] for status in subscriber.of("status")]
+            subscriber.wait(lambda _: subscriber.of("health")[-1]["paused"], timeout_s=100)
+            subscriber.wait(lambda _: subscriber.of("status")[-1]["boot"] not in online, timeout_s=100)
+            assert len(subscriber.of("event")) == events
+            resume = [sys.executable, "-m", "edge", "privacy", "resume", "--state-dir", str(state)]
+            subprocess.run(resume, check=True, capture_output=True, timeout=100)
+            subscriber.wait(lambda _: len(subscriber.of("event")) > events, timeout_s=100)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(60) == 0
+    kept = {path.name for path in state.iterdir()}
+    assert kept <= {"outbox.sqlite3", "outbox.sqlite3-wal", "outbox.sqlite3-shm", "outbox.sqlite3.lock"}, "no image"

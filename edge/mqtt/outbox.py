@@ -172,17 +172,19 @@ class Outbox:
     def _open(self, *, doubt: bool = False, instead: Held | None = None) -> Store:
         """Open the file, setting a damaged one aside; what could be read of it goes into the new one."""
         repair = make_sound(self._path, self._clock.unix_s(), doubt=doubt, instead=instead)
+        # Two connections: an append must reach the disk and an acknowledgement need not.
         writer = connect(self._path, synchronous=self._synchronous)
+        reader = writer
         try:
-            # Two connections: an append must reach the disk and an acknowledgement need not.
             reader = connect(self._path, synchronous="off" if self._synchronous == "off" else "normal")
             store = Store(writer, reader, self._bounds, self._clock)
             if repair is not None:
                 self.set_aside += repair.was_damaged
                 store.take_over(repair.held)
             self._known = store.held()
-        except SQLITE_ERRORS:
+        except BaseException:
             writer.close()
+            reader.close()
             raise
         self._lock_file.note(in_memory=False)
         return store

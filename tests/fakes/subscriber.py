@@ -45,6 +45,8 @@ class Subscriber:
         self._changed = threading.Condition()
         self._topic = topic
         self._subscribed = threading.Event()
+        self.subscriptions = 0
+        """how often the broker has taken it in"""
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id="subscriber",
@@ -86,6 +88,7 @@ class Subscriber:
         self._client.subscribe(self._topic, qos=1)
 
     def _on_subscribe(self, *_: object) -> None:
+        self.subscriptions += 1
         self._subscribed.set()
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:

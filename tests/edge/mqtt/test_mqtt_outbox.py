@@ -295,6 +295,7 @@ def test_a_process_that_is_killed_while_events_wait_in_memory_gives_no_number_tw
     # As a kill would leave it: nothing is closed, nothing goes back to the disk.
     os.close(box._lock_file._descriptor)
     box._lock_file._descriptor = -1
+    box._store.abandon()
     box = reopen()
     assert box.append(payload) > clock.unix_s()
     box.close()
@@ -332,6 +333,7 @@ def test_a_read_only_disk_gives_what_it_holds(
     assert not box.on_disk
     assert "cannot be written" in caplog.text
     box._lock_file.close()
+    box._store.abandon()
     assert path.read_bytes() == before
 
 

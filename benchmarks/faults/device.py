@@ -1,0 +1,70 @@
+"""A device whose camera is a counter: the real outbox and the real publisher, to be killed.
+
+    python -m benchmarks.faults.device SETTINGS.json FOLDER RATE
+
+Prints the ``seq`` of each event when the outbox has taken it; with a rate of 0 it only sends what waits, and ends.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edge.backoff import Backoff
+from edge.clock import Clock
+from edge.events.payloads import EmotionEvent
+from edge.mqtt.identifiers import new_boot_id, utc_time, uuid7
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Publisher
+from edge.settings import MqttSettings
+
+DEVICE = "faults"
+MOST_EVENTS = 100_000
+
+
+def outbox(
+    folder: Path, *, max_events: int = MOST_EVENTS, max_age_s: float = 604_800, clock: Clock | None = None
+) -> Outbox:
+    """Open the outbox of this device."""
+    return Outbox(folder / "outbox.sqlite3", max_events=max_events, max_age_s=max_age_s, clock=clock)
+
+
+def publisher(settings: MqttSettings, box: Outbox, boot: str) -> Publisher:
+    """Return a publisher that comes back at once: the pauses between attempts are not what is measured."""
+    backoff = Backoff(first_s=0.1, most_s=0.5)
+    return Publisher(settings, DEVICE, box, boot=boot, version="1", model="none-00000000", backoff=backoff)
+
+
+def event(boot: str) -> Callable[[int], EmotionEvent]:
+    """Return a builder of events, as large as real ones."""
+
+    def build(seq: int) -> EmotionEvent:
+        return EmotionEvent(
+            event_type="emotion_changed", id=uuid7(), seq=seq, boot=boot, time=utc_time(),
+            mono_ms=time.monotonic_ns() // 10**6, time_synced=True, device=DEVICE, face=1, box=(10, 20, 100, 100),
+            emotion="happy", confidence=0.75,
+            scores={"angry": 0.05, "happy": 0.75, "sad": 0.1, "surprise": 0.05, "neutral": 0.05}, duration_s=1.5,
+            model="none-00000000",
+        )  # fmt: skip
+
+    return build
+
+
+def main(settings_file: str, folder: str, rate: str) -> None:
+    """Publish until it is killed, or drain."""
+    settings = msgspec.json.decode(Path(settings_file).read_bytes(), type=MqttSettings)
+    box, boot = outbox(Path(folder)), new_boot_id()
+    sender = publisher(settings, box, boot)
+    sender.start()
+    if float(rate) == 0:
+        sys.exit(0 if sender.drain(120) and sender.stop(10) else 1)
+    build = event(boot)
+    while True:
+        print(sender.publish_event(build), flush=True)
+        time.sleep(1 / float(rate))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,192 @@
+"""The faults, each a function that ends by itself and returns a `Tally`."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.faults import device
+from benchmarks.faults.proxy import Mode, Proxy
+from benchmarks.faults.tally import Tally, tally
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Publisher
+from edge.settings import MqttSettings
+from tests.fakes.clock import FakeClock
+from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.subscriber import Subscriber
+
+PATIENCE_S = 180.0
+"""For how long the end of a delivery is waited for before what is missing counts as lost."""
+SEED = 20_261_122
+
+
+def broker_killed(
+    folder: Path, *, kills: int = 10, rate: float = 100.0, down_s: float = 3.0, up_s: float = 2.0
+) -> Tally:
+    """Kill the broker (-9) again and again while events are published; it keeps its state on disk."""
+    with _site(folder) as (broker, subscriber), _publishing(broker.settings(), folder) as (publisher, box, sent):
+        began_s = time.monotonic()
+        with _events(publisher, sent, rate):
+            for _ in range(kills):
+                time.sleep(up_s)
+                broker.kill()
+                time.sleep(down_s)
+                before = subscriber.subscriptions
+                broker.start()
+                # Mosquitto saves what it keeps for a subscriber that is away after it has acknowledged it: what it
+                # loses when it is killed in between, no device can know of. So the subscriber is there first.
+                _wait(lambda before=before: subscriber.subscriptions > before)  # type: ignore[misc]
+            time.sleep(up_s)
+        received = _all(subscriber, sent, publisher)
+        return tally(
+            "broker killed (-9)", sent, received, dropped=box.dropped, faults=kills, took_s=time.monotonic() - began_s
+        )
+
+
+def link_broken(
+    folder: Path, mode: Mode, *, times: int = 5, rate: float = 50.0, broken_s: float = 3.0, up_s: float = 2.0
+) -> Tally:
+    """Break the link between device and broker again and again while events are published."""
+    with _site(folder) as (broker, subscriber), Proxy(broker.port) as proxy:
+        settings = broker.settings(url=f"mqtt://127.0.0.1:{proxy.port}")
+        with _publishing(settings, folder) as (publisher, box, sent):
+            began_s = time.monotonic()
+            with _events(publisher, sent, rate):
+                for _ in range(times):
+                    time.sleep(up_s)
+                    proxy.mode = mode
+                    time.sleep(broken_s)
+                    proxy.mode = "open"
+            received = _all(subscriber, sent, publisher)
+            faults = proxy.resets if mode == "reset" else times
+            took_s = time.monotonic() - began_s
+            return tally(
+                f"link: {mode}, {broken_s:g} s", sent, received, dropped=box.dropped, faults=faults, took_s=took_s
+            )
+
+
+def device_killed(folder: Path, *, kills: int = 50, rate: float = 200.0) -> Tally:
+    """Kill the publishing process (-9) at random moments, start it again, and drain in the end."""
+    chance = random.Random(SEED)
+    sent: list[int] = []
+    with _site(folder) as (broker, subscriber):
+        settings_file = folder / "settings.json"
+        settings_file.write_bytes(msgspec.json.encode(broker.settings()))
+        command = [sys.executable, "-m", "benchmarks.faults.device", str(settings_file), str(folder / "state")]
+        began_s = time.monotonic()
+        for _ in range(kills):
+            with subprocess.Popen([*command, str(rate)], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                taken = [process.stdout.readline()]  # it publishes: from now on at random
+                time.sleep(chance.uniform(0.0, 0.6))
+                process.kill()
+                taken += process.stdout.readlines()
+            # The kill may have come in the middle of a line: what is whole was taken for certain.
+            sent += [int(line) for line in taken if line.endswith("\n")]
+        subprocess.run([*command, "0"], check=True, timeout=PATIENCE_S)
+        last = max(sent)
+        subscriber.wait(lambda _: last in _seqs(subscriber), timeout_s=PATIENCE_S)
+        took_s = time.monotonic() - began_s
+        return tally("device killed (-9)", sent, _seqs(subscriber), faults=kills, took_s=took_s)
+
+
+def broker_away(
+    folder: Path, *, events: int = 43_200, every_s: float = 2.0, max_events: int, max_age_s: float
+) -> Tally:
+    """Let a day of events pass with no broker, on a clock of its own, then give it one."""
+    clock = FakeClock()
+    with _site(folder) as (broker, subscriber):
+        broker.stop()
+        box = device.outbox(folder / "state", max_events=max_events, max_age_s=max_age_s, clock=clock)
+        publisher = device.publisher(broker.settings(), box, "boot")
+        build = device.event("boot")
+        began_s = time.monotonic()
+        sent = []
+        for _ in range(events):
+            sent.append(publisher.publish_event(build))
+            clock.pass_time(every_s)
+        box.batch(0, 1)  # as the sender does before it sends: what is too old goes
+        dropped = box.dropped
+        broker.start()
+        publisher.start()
+        received = _all(subscriber, sent, publisher)
+        publisher.stop(10)
+        box.close()
+        which = f"{max_events:,} events" if max_events < events else f"{max_age_s / 3600:g} h"
+        took_s = time.monotonic() - began_s
+        return tally(
+            f"broker away for {events * every_s / 3600:g} h, kept: {which}",
+            sent,
+            received,
+            dropped=dropped,
+            took_s=took_s,
+        )
+
+
+@contextmanager
+def _site(folder: Path) -> Iterator[tuple[Mosquitto, Subscriber]]:
+    with (
+        Mosquitto(folder / "broker") as broker,
+        Subscriber(
+            broker.port, f"emotion/1/{device.DEVICE}/event", username=broker.username, password=broker.password
+        ) as listening,
+    ):
+        yield broker, listening
+
+
+@contextmanager
+def _publishing(settings: MqttSettings, folder: Path) -> Iterator[tuple[Publisher, Outbox, list[int]]]:
+    box = device.outbox(folder / "state")
+    publisher = device.publisher(settings, box, "boot")
+    publisher.start()
+    try:
+        yield publisher, box, []
+    finally:
+        publisher.stop(5)
+        box.close()
+
+
+@contextmanager
+def _events(publisher: Publisher, sent: list[int], rate: float) -> Iterator[None]:
+    """Publish in a thread, as many a second as were asked for, also where the machine falls behind at times."""
+    over = threading.Event()
+    build = device.event("boot")
+
+    def publish() -> None:
+        began_s = time.monotonic()
+        while not over.is_set():
+            while len(sent) < (time.monotonic() - began_s) * rate:
+                sent.append(publisher.publish_event(build))
+            over.wait(0.5 / rate)
+
+    thread = threading.Thread(target=publish, name="events")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _all(subscriber: Subscriber, sent: list[int], publisher: Publisher) -> list[int]:
+    """Wait until the outbox is empty and the last event has come; return the numbers as they came."""
+    drained = publisher.drain(PATIENCE_S)
+    if drained and sent:
+        _wait(lambda: sent[-1] in _seqs(subscriber))
+    return _seqs(subscriber)
+
+
+def _wait(done: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not done() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+
+
+def _seqs(subscriber: Subscriber) -> list[int]:
+    return [int(event["seq"]) for event in subscriber.of("event")]
