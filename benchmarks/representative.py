@@ -7,14 +7,13 @@ validation part, under the first runtime that is installed.
 import sys
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from edge.inference import available_runtimes
 from export.convert import convert
 from export.probe import probe
-from export.representative import PICTURES, representative_chips
+from export.representative import representative_chips
 from export.sources import open_source
 from train.dataset import load_dataset
 from train.evaluation import summarise
@@ -27,12 +26,13 @@ def main(model: Path, data: Path) -> None:
     validation = dataset.select("validation")
     chips, labels = dataset.images[validation], dataset.labels[validation]
     reference = source.scores(chips).argmax(axis=1)
-    rows = np.random.default_rng(0).choice(dataset.select("train"), size=PICTURES, replace=False)
-    cut, counts = representative_chips(dataset)
+    both, counts = representative_chips(dataset)
     table = Table(title=f"{source.name}, int8, {len(chips):,} validation pictures", title_justify="left")
     for column in ("ranges from", "agrees with float", "balanced accuracy"):
         table.add_column(column)
-    for name, pictures in (("crops", dataset.images[rows]), (f"device chips {counts}", cut)):
+    n = counts["crops"]
+    sets = {f"{n} crops": both[:n], f"{len(both) - n} device chips": both[n:], "both": both}
+    for name, pictures in sets.items():
         found = probe(convert(source.network, "int8", pictures), "int8", chips, available_runtimes()[0])
         agreement = float((found.scores.argmax(axis=1) == reference).mean())
         table.add_row(name, f"{agreement:.2%}", f"{summarise(found.scores, labels).balanced_accuracy:.2%}")

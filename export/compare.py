@@ -140,6 +140,8 @@ def draw(outcomes: Sequence[NetworkOutcome], path: Path) -> None:
 
 
 def _scatter(axes: "Axes", outcomes: Sequence[NetworkOutcome], x: Sequence[float]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     kinds = list(dict.fromkeys(found.kind for found in outcomes))
     for found, place in zip(outcomes, x, strict=True):
         summary = found.verification.after
@@ -151,6 +153,9 @@ def _scatter(axes: "Axes", outcomes: Sequence[NetworkOutcome], x: Sequence[float
             label=f"{found.kind} {found.quantization}",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, which="both", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -1,4 +1,4 @@
-"""The chips that set the ranges of int8: training pictures as the device's own chip code gives them."""
+"""The chips that set the ranges of int8: training pictures, as they are and as the device's own chip code gives them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ on average with 50 or 100 of them, 0.0034 with 300, 0.0037 with 1000, one draw e
 def representative_chips(dataset: Dataset, *, n: int = PICTURES) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """Draw training pictures; send each through detector, landmarks and chip, as a frame of a camera goes.
 
-    The pictures are crops of 48x48 already, so they are enlarged first. Where the detector finds no face, the crop
-    itself is taken: the network was trained on it.
+    The pictures are crops of 48x48 already, so they are enlarged first. The crops themselves are taken too: the network
+    was trained on them, and the detector does not find a face in each.
 
     Returns
     -------
-    Chips uint8 [n, 48, 48], and how many were cut by the device's code and how many are crops.
+    Chips uint8 [m, 48, 48], and how many are crops and how many were cut by the device's code.
     """
     from edge.faces.detector import FaceDetector
     from edge.faces.landmarks import LandmarkPredictor
@@ -29,13 +29,10 @@ def representative_chips(dataset: Dataset, *, n: int = PICTURES) -> tuple[NDArra
     rows = dataset.select("train")
     chosen = np.random.default_rng(0).choice(rows, size=min(n, len(rows)), replace=False)
     detector, predictor = FaceDetector(), LandmarkPredictor()
-    chips, cut = [], 0
+    chips = [*dataset.images[chosen]]
     for image in dataset.images[chosen]:
         frame = enlarge(image)
         best = max(detector.whole(frame), key=lambda seen: seen.score, default=None)
-        if best is None:
-            chips.append(image)
-            continue
-        chips.append(face_chip(frame, predictor.points(frame, best.box)))
-        cut += 1
-    return np.stack(chips), {"chips": cut, "crops": len(chosen) - cut}
+        if best is not None:
+            chips.append(face_chip(frame, predictor.points(frame, best.box)))
+    return np.stack(chips), {"crops": len(chosen), "device chips": len(chips) - len(chosen)}

@@ -37,6 +37,22 @@ def test_the_rebuilt_knn_answers_as_scikit_learns_own(
     assert knn.scores(CHIPS[:0], points[:0]).shape == (0, 5)
 
 
+def test_equal_votes_are_as_scikit_learn_counts_them(
+    write_knn_bundle: Write, knn_description: dict[str, Any], pipeline: Any
+) -> None:
+    equal = copy.deepcopy(pipeline)
+    equal.steps[2][1].set_params(weights="uniform", n_neighbors=30)
+    knn_description["knn"]["neighbors"] = 30
+    knn = load_classifier(write_knn_bundle(pickle.dumps(equal, protocol=4)), "knn")
+    points = faces_of_five_kinds(50)[0]
+    points += 5 * np.random.default_rng(3).normal(size=points.shape).astype(np.float32)
+    scores = knn.scores(CHIPS, points)
+    assert scores == pytest.approx(equal.predict_proba(landmark_features(points)), abs=1e-6)
+    assert len(np.unique(scores)) > 2
+    with pytest.raises(ValueError, match="finite"):
+        knn.scores(CHIPS[:1], np.full((1, 68, 2), np.nan, dtype=np.float32))
+
+
 def test_the_ensemble_is_the_weighted_mean(write_knn_bundle: Write, knn_pickle: bytes) -> None:
     folder = write_knn_bundle(knn_pickle)
     points, _ = faces_of_five_kinds(50)
