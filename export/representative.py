@@ -1,4 +1,4 @@
-"""The chips that set the ranges of int8: training pictures, as they are and as the device's own chip code gives them."""
+"""The chips that set the ranges of int8: training pictures, as they are and as the device cuts them."""
 
 import numpy as np
 from numpy.typing import NDArray
