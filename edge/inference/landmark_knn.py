@@ -71,7 +71,7 @@ class LandmarkKnn:
         from edge.faces.distances import landmark_features
 
         rows: NDArray[Any] = landmark_features(points)
-        if not np.isfinite(rows).all():
+        if not np.isfinite(points).all():
             raise ValueError("points must be finite")
         out = np.zeros((len(rows), len(EMOTIONS)), dtype=np.float32)
         if not len(chips) == len(rows):
