@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw them into this PNG (needs matplotlib)")
     arguments = parser.parse_args()
     faces = [measure(scene(640, 480, count), arguments.frames) for count in range(9)]
-    sizes = {f"{w}x{h}": measure(scene(w, h, 1, h / 480), arguments.frames) for w, h in RESOLUTIONS}
+    sizes = {f"{w}x{h}": measure(scene(w, h, 1, max(1.0, h / 480)), arguments.frames) for w, h in RESOLUTIONS}
     empty = {
         "nothing moves": measure(scene(640, 480, 0), 5 * arguments.frames),
         "something moves": measure(moving(640, 480), 5 * arguments.frames),
@@ -111,8 +111,13 @@ def moving(width: int, height: int) -> Draw:
 
 
 def flicker(width: int, height: int) -> Draw:
-    """A wall whose light changes in every frame: all of it has changed whenever it is looked at."""
-    return lambda index: np.asarray(cv2.add(wall(width, height, index), 40.0 * (index // 6 % 2)), np.uint8)
+    """A wall in restless light: all of it has changed whenever it is looked at."""
+
+    def draw(index: int) -> NDArray[np.uint8]:
+        light = np.random.default_rng(index).uniform(-60, 60)
+        return np.asarray(np.clip(wall(width, height, index) + light, 0, 255), np.uint8)
+
+    return draw
 
 
 def wall(width: int, height: int, seed: int) -> NDArray[np.uint8]:
