@@ -24,7 +24,7 @@ from tests.fakes.mosquitto import missing
 Run = Callable[[Path], Tally]
 DAY_S = 86_400.0
 RUNS: dict[str, list[Run]] = {
-    "broker": [scenarios.broker_killed],
+    "broker": [scenarios.broker_killed, lambda folder: scenarios.broker_killed(folder, autosave=True)],
     "link": [
         lambda folder: scenarios.link_broken(folder, "cut"),
         lambda folder: scenarios.link_broken(folder, "blackhole"),

@@ -27,10 +27,25 @@ SEED = 20_261_122
 
 
 def broker_killed(
-    folder: Path, *, kills: int = 10, rate: float = 100.0, down_s: float = 3.0, up_s: float = 2.0
+    folder: Path,
+    *,
+    kills: int = 10,
+    rate: float = 100.0,
+    down_s: float = 3.0,
+    up_s: float = 2.0,
+    autosave: bool = False,
 ) -> Tally:
-    """Kill the broker (-9) again and again while events are published; it keeps its state on disk."""
-    with _site(folder) as (broker, subscriber), _publishing(broker.settings(), folder) as (publisher, box, sent):
+    """Kill the broker (-9) again and again while events are published; it keeps sessions on disk.
+
+    The subscriber has caught up before each kill: what a broker has acknowledged and holds in memory alone dies with
+    it, and no device can know of that. With ``autosave`` the broker saves its messages on every change too, and may
+    send again what it delivered after the last save.
+    """
+    with (
+        _site(folder, autosave=autosave) as (broker, subscriber),
+        _publishing(broker.settings(), folder) as (publisher, box, sent),
+    ):
+        broker.save()
         began_s = time.monotonic()
         with _events(publisher, sent, rate):
             for _ in range(kills):
@@ -39,13 +54,17 @@ def broker_killed(
                 time.sleep(down_s)
                 before = subscriber.subscriptions
                 broker.start()
-                # Mosquitto saves what it keeps for a subscriber that is away after it has acknowledged it: what it
-                # loses when it is killed in between, no device can know of. So the subscriber is there first.
                 _wait(lambda before=before: subscriber.subscriptions > before)  # type: ignore[misc]
+                _wait(lambda: _seqs(subscriber)[-1] > sent[-1] - 5)
             time.sleep(up_s)
         received = _all(subscriber, sent, publisher)
         return tally(
-            "broker killed (-9)", sent, received, dropped=box.dropped, faults=kills, took_s=time.monotonic() - began_s
+            f"broker killed (-9){', saving each change' if autosave else ''}",
+            sent,
+            received,
+            dropped=box.dropped,
+            faults=kills,
+            took_s=time.monotonic() - began_s,
         )
 
 
@@ -130,9 +149,9 @@ def broker_away(
 
 
 @contextmanager
-def _site(folder: Path) -> Iterator[tuple[Mosquitto, Subscriber]]:
+def _site(folder: Path, *, autosave: bool = True) -> Iterator[tuple[Mosquitto, Subscriber]]:
     with (
-        Mosquitto(folder / "broker") as broker,
+        Mosquitto(folder / "broker", autosave=autosave) as broker,
         Subscriber(
             broker.port, f"emotion/1/{device.DEVICE}/event", username=broker.username, password=broker.password
         ) as listening,

@@ -42,11 +42,13 @@ class Mosquitto:
         anonymous: bool = False,
         days: int = 30,
         client_certificates: bool = False,
+        autosave: bool = True,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tls = tls
         self._days = days
+        self._autosave = autosave
         self._client_certificates = client_certificates
         self._anonymous = anonymous
         self.port = free_port()
@@ -94,6 +96,14 @@ class Mosquitto:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
 
+    def save(self) -> None:
+        """Have it write sessions and messages to disk now (mosquitto(8), SIGUSR1)."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 10
+        while not (self.folder / "mosquitto.db").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)  # there is nothing to wait for but the file
+
     def pause(self) -> None:
         """Freeze it: connections stay open and nobody answers."""
         assert self._process is not None
@@ -132,8 +142,7 @@ class Mosquitto:
             f"password_file {users}",
             "persistence true",
             f"persistence_location {self.folder}/",
-            "autosave_on_changes true",
-            "autosave_interval 1",
+            *(["autosave_on_changes true", "autosave_interval 1"] if self._autosave else ["autosave_interval 0"]),
         ]
         if os.getuid() == 0:  # else it would give up its rights and could not read the folder of a test
             lines.append("user root")
