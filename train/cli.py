@@ -1,14 +1,17 @@
 """``python -m train``: the commands of the workstation. Each loads what it needs when it runs, not before."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from edge.cli_support import make_app, run
+from train.all_command import train_all
 from train.feature_commands import knn, mlp
-from train.fit_settings import FitSettings
+from train.fit_settings import TAUGHT, FitSettings
+from train.vgg_command import vgg
 
 DATA = Path("data/fer2013.npz")
 DEFAULTS = FitSettings()
@@ -68,6 +71,13 @@ def cnn(
     filters: Annotated[int, typer.Option(min=1, help="Filters of --arch article; the article had 5000.")] = 128,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = DEFAULTS.batch,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="A model of the same shape whose weights it begins with.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = DEFAULTS.seed,
     resume: ResumeOption = False,
     distribute: DistributeOption = "none",
@@ -82,13 +92,17 @@ def cnn(
     - `python -m train cnn`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
+    - `python -m train cnn --teacher runs/vgg --teacher runs/cnn-device --run runs/cnn-taught`
     - `python -m train cnn --arch article --filters 64 --epochs 20`
     - `TF_CONFIG=... python -m train cnn --distribute multiworker`
     """
     from train.cnn_command import train_cnn
 
     settings = FitSettings(epochs=epochs, batch=batch, seed=seed)
-    train_cnn(data, run_folder, settings, arch=arch, filters=filters, resume=resume, distribute=distribute, say=_say)
+    train_cnn(
+        data, run_folder, replace(settings, **TAUGHT) if teacher else settings, arch=arch, filters=filters,
+        teachers=teacher or (), start=start, resume=resume, distribute=distribute, say=_say,
+    )  # fmt: skip
 
 
 @app.command()
@@ -181,6 +195,8 @@ def evaluate(
 
 app.command()(knn)
 app.command()(mlp)
+app.command()(vgg)
+app.command("all")(train_all)
 
 
 def _say(line: str) -> None:

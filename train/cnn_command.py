@@ -1,13 +1,14 @@
 """``python -m train cnn``: which network, in which folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from train.distribute import Kind
+from train.dataset import Dataset
+from train.distribute import Distribution, Kind
 from train.fit_settings import FitSettings
-from train.network_command import train_network
+from train.network_command import run_training
 
 if TYPE_CHECKING:
     import keras
@@ -20,11 +21,13 @@ def train_cnn(
     *,
     arch: Literal["device", "article"],
     filters: int,
+    teachers: Sequence[Path] = (),
+    start: Path | None = None,
     resume: bool,
     distribute: Kind = "none",
     say: Callable[[str], None],
 ) -> None:
-    """Train one of the two CNNs. Raises what `train_network` and `train.article.demand_memory` raise."""
+    """Train one of the two CNNs. Raises what `train.fit.fit` and `train.article.demand_memory` raise."""
     build: Callable[[], keras.Model]
     if arch == "article":
         from train.article import (
@@ -50,4 +53,13 @@ def train_cnn(
             return device_cnn()
 
     folder = run or Path("runs") / f"cnn-{arch}"
-    train_network(build, data, folder, settings, resume=resume, distribute=distribute, say=say)
+
+    def work(dataset: Dataset, distribution: Distribution) -> None:
+        from train.fit import fit
+
+        fit(
+            build, dataset, folder, settings, teachers=teachers, start=start, resume=resume, report=say,
+            distribution=distribution,
+        )  # fmt: skip
+
+    run_training(work, data, folder, distribute=distribute, say=say)

@@ -1,6 +1,7 @@
 """How a network is fitted. Free of Keras, so that help texts can show the defaults."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge.errors import UsageError
 from train.augment import Augmentation
@@ -59,3 +60,7 @@ class FitSettings:
         """(first epoch, epoch after the last) of each stretch whose pictures have one size."""
         starts = [e for e in range(self.epochs) if e == 0 or self.side_px(e) != self.side_px(e - 1)]
         return list(zip(starts, [*starts[1:], self.epochs], strict=True))
+
+
+TAUGHT: dict[str, Any] = {"teacher_share": 0.7, "label_smoothing": 0.0, "vote_share": 0.4, "other_classes": True}
+"""What is different where there are teachers: their scores are soft already, and know what to make of any face."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from edge.errors import UsageError
 from train.dataset import Dataset
+from train.distribute import Distribution
 from train.fit import fit
 from train.fit_settings import FitSettings
 from train.transfer import copy_imagenet_layout, copy_weights
@@ -28,7 +30,7 @@ class VggPlan:
     """share of VGG16's channels; ImageNet's weights need 1"""
     pretrain_epochs: int = 20
     frozen_epochs: int = 1
-    epochs: int = 4
+    epochs: int = 8
     """of fine-tuning"""
     batch: int = 128
     seed: int = 0
@@ -50,7 +52,7 @@ class VggPlan:
 
     def fine_tuning(self) -> FitSettings:
         """Return settings for all layers together, at a rate that keeps what they know."""
-        return replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.01)
+        return replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.02)
 
 
 def train_vgg(
@@ -60,6 +62,7 @@ def train_vgg(
     *,
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
+    distribution: Distribution | None = None,
 ) -> keras.Model:
     """Pretrain where there are no weights, train a new head, fine-tune all.
 
@@ -70,14 +73,12 @@ def train_vgg(
     UsageError, DataError
         As `train.fit.fit`; also where ``weights`` cannot be had.
     """
+    go = partial(fit, resume=resume, report=report, distribution=distribution)
     body: Path | None = None
     if plan.weights == "none":
         report("pretraining on every face with votes, since there are no weights to begin with")
         body = run / "pretrain"
-        fit(
-            lambda: vgg16(width=plan.width, side_px=None), dataset, body, plan.pretraining(), resume=resume,
-            report=report,
-        )  # fmt: skip
+        go(lambda: vgg16(width=plan.width, side_px=None), dataset, body, plan.pretraining())
     report("training the new head on frozen convolutions")
     fit(
         lambda: _with_new_head(dataset, plan, body),
@@ -88,10 +89,7 @@ def train_vgg(
         report=report,
     )
     report("fine-tuning all layers")
-    return fit(
-        lambda: vgg16(width=plan.width), dataset, run, plan.fine_tuning(), start=run / "frozen", resume=resume,
-        report=report,
-    )  # fmt: skip
+    return go(lambda: vgg16(width=plan.width), dataset, run, plan.fine_tuning(), start=run / "frozen")
 
 
 def _with_new_head(dataset: Dataset, plan: VggPlan, body: Path | None) -> keras.Model:

@@ -1,0 +1,51 @@
+"""``python -m train all`` trains what is missing, leaves what is complete, and compares it all."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.cli_support import run
+from train import all_command
+from train.all_command import STEPS, Step
+from train.cli import app
+from train.dataset import Dataset
+
+KNN = Step("KNN on pixels", "knn-pixels", ("knn", "--features", "pixels", "--projection", "none", "--neighbors", "3"),
+           resumes=False)  # fmt: skip
+
+
+def test_every_step_is_a_command_with_options_that_it_takes(capfd: pytest.CaptureFixture[str]) -> None:
+    for step in STEPS:
+        options = [word for word in step.words if word.startswith("--")] + ["--data", "--run"]
+        assert run(app, [step.words[0], "--help"], name="python -m train") == 0
+        shown = capfd.readouterr().out
+        assert all(option in shown for option in (*options, *(["--resume"] if step.resumes else [])))
+    assert len({step.run for step in STEPS}) == len(STEPS)
+
+
+def test_a_missing_model_is_trained_once_and_stands_in_the_table(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(all_command, "STEPS", (KNN,))
+    data = tmp_path / "made.npz"
+    dataset.save(data)
+    arguments = ["all", "--data", str(data), "--runs", str(tmp_path / "runs")]
+    assert run(app, [*arguments, "--json"], name="python -m train") == 0
+    found = json.loads(capfd.readouterr().out)["models"]["KNN on pixels"]
+    assert found["n"] == 40
+    assert found["balanced_accuracy"] > 0.3, "chance is 0.2"
+    monkeypatch.setattr(sys, "executable", "/nothing/that/could/run")
+    assert run(app, arguments, name="python -m train") == 0
+    table = capfd.readouterr().out
+    assert "KNN on pixels" in table
+    assert "article: VGG transfer" in table
+
+
+def test_a_step_that_fails_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(all_command, "STEPS", (KNN,))
+    assert run(app, ["all", "--data", str(tmp_path / "absent.npz")], name="python -m train") == 1
+    assert "KNN on pixels was not trained (exit code 1)" in capfd.readouterr().err
