@@ -26,7 +26,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._rows = trained_rows(dataset, settings)
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
-        self._weights = square_root_weights(dataset.labels[self._rows])
+        self._weights = class_weights(dataset.labels[self._rows], settings.balance)
         self.start_epoch(0)
 
     @property
@@ -99,11 +99,11 @@ def soft_targets(dataset: Dataset, rows: NDArray[np.intp], settings: FitSettings
     return np.asarray((1 - smoothing) * target + smoothing / len(EMOTIONS), dtype=np.float32)
 
 
-def square_root_weights(labels: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Return a weight a picture: the inverse square root of its class's size, mean 1; 1 without a class (-1)."""
+def class_weights(labels: NDArray[np.int8], balance: float) -> NDArray[np.float32]:
+    """Weight a picture by its class's size to the power ``-balance``, mean 1; 1 without a class (-1)."""
     known = labels >= 0
     counts = np.bincount(labels[known], minlength=len(EMOTIONS)).astype(np.float64)
-    weights = 1 / np.sqrt(np.maximum(counts, 1))
+    weights = np.maximum(counts, 1) ** -balance
     chosen = weights[labels[known]]
     result = np.ones(len(labels), dtype=np.float32)
     result[known] = chosen / chosen.mean()

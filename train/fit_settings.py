@@ -24,6 +24,8 @@ class FitSettings:
     vote_share: float = 0.3
     """share of the target that FER+ votes give, where there are any"""
     label_smoothing: float = 0.05
+    balance: float = 0.5
+    """a picture weighs as the inverse size of its class to this power: 0 not at all, 1 each class as much as another"""
     average_momentum: float = 0.998
     """of the exponential average of the weights, a step; the averaged weights are the result"""
     other_classes: bool = False
@@ -43,7 +45,7 @@ class FitSettings:
         for name, least in (("epochs", 1), ("batch", 2), ("views", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
-        for name in ("vote_share", "teacher_share", "label_smoothing"):
+        for name in ("vote_share", "teacher_share", "label_smoothing", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be 0..1, found {getattr(self, name)}")
         shares = [share for share, _ in self.growing_sides]

@@ -20,6 +20,10 @@ HALF_RANGE = 127.5
 def copy_weights(source: Path, model: keras.Model) -> None:
     """Give a network the weights of a trained one, layer by layer of the same name.
 
+    Where the network has a whole multiple of the channels, it begins as the same function with each channel repeated,
+    and with differences between the repeats that cancel out, so that they may learn to differ (Net2Net, Chen et al.
+    2015, arXiv:1511.05641).
+
     Raises
     ------
     DataError
@@ -27,14 +31,38 @@ def copy_weights(source: Path, model: keras.Model) -> None:
     """
     stored = load_keras(source)
     known = {layer.name: layer for layer in stored.layers}
+    rng = np.random.default_rng(0)
     for layer in model.layers:
         wanted = [w.shape for w in layer.get_weights()]
         if not wanted:
             continue
-        given = [w.shape for w in known[layer.name].get_weights()] if layer.name in known else "nothing"
-        if given != wanted:
-            raise DataError(f"{source}: does not fit {model.name}: {layer.name} must hold {wanted}, found {given}")
-        layer.set_weights(known[layer.name].get_weights())
+        given = known[layer.name].get_weights() if layer.name in known else []
+        if len(given) != len(wanted) or not all(map(_is_multiple, wanted, given)):
+            found = [w.shape for w in given] or "nothing"
+            raise DataError(f"{source}: does not fit {model.name}: {layer.name} must hold {wanted}, found {found}")
+        layer.set_weights([_widened(w, shape, rng) for w, shape in zip(given, wanted, strict=True)])
+
+
+def _is_multiple(wanted: tuple[int, ...], given: NDArray[np.float32]) -> bool:
+    if len(wanted) != given.ndim:
+        return False
+    exact = range(given.ndim - 2)  # the sides of a kernel
+    return all(wanted[i] == given.shape[i] for i in exact) and all(
+        w % g == 0 for w, g in zip(wanted[-2:], given.shape[-2:], strict=True)
+    )
+
+
+def _widened(weights: NDArray[np.float32], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Repeat channels until the shape is reached; the sum over repeated inputs stays what it was."""
+    repeats = [want // have for want, have in zip(shape, weights.shape, strict=True)]
+    tiled = np.tile(weights, repeats)
+    if weights.ndim < 2 or repeats[-2] == 1:
+        return tiled
+    inputs = weights.shape[-2]
+    split = tiled.reshape(*shape[:-2], repeats[-2], inputs, shape[-1]) / repeats[-2]
+    noise = rng.normal(0, 0.5 * split.std(), size=split.shape)
+    noise -= noise.mean(axis=-3, keepdims=True)
+    return np.asarray((split + noise).reshape(shape), dtype=np.float32)
 
 
 def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model, faces: NDArray[np.uint8]) -> None:

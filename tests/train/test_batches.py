@@ -14,7 +14,7 @@ choose_backend()
 with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
     warnings.simplefilter("ignore")
     pytest.importorskip("keras", reason="needs the train extra")
-    from train.batches import Batches, soft_targets, square_root_weights, trained_rows
+    from train.batches import Batches, class_weights, soft_targets, trained_rows
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_targets_mix_label_and_votes_and_take_votes_alone_where_no_label_fits(vo
 
 
 def test_a_picture_without_a_class_weighs_one_and_a_rare_class_more_than_a_common_one() -> None:
-    weights = square_root_weights(np.array([0] * 16 + [1] * 4 + [-1], dtype=np.int8))
+    weights = class_weights(np.array([0] * 16 + [1] * 4 + [-1], dtype=np.int8), 0.5)
     assert weights[-1] == 1
     assert weights[:20].mean() == pytest.approx(1)
     assert weights[16] / weights[0] == pytest.approx(2)

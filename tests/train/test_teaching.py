@@ -114,9 +114,19 @@ def test_temperature_finds_how_much_too_sure_scores_are(factor: float) -> None:
     assert summarise(calibrated, labels).expected_calibration_error < 0.03
 
 
+def test_a_wider_network_begins_as_the_same_function_with_channels_that_differ(teacher: Path, dataset: Dataset) -> None:
+    wide = device_cnn(DeviceCnnShape(stem=24, stages=(24,), blocks=(1,)))
+    copy_weights(teacher, wide)
+    narrow = keras.models.load_model(teacher, compile=False)
+    chips = dataset.images[:6, ..., None]
+    np.testing.assert_allclose(wide.predict(chips, verbose=0), narrow.predict(chips, verbose=0), rtol=1e-3, atol=1e-3)
+    kernel = np.asarray(wide.get_layer("stage0_block0_2_conv").kernel)
+    assert not np.allclose(kernel[..., :8], kernel[..., 8:16])
+
+
 def test_weights_of_another_shape_are_refused(teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="stem_conv must hold"):
-        copy_weights(teacher, device_cnn(DeviceCnnShape(stem=16, stages=(8,), blocks=(1,))))
+        copy_weights(teacher, device_cnn(DeviceCnnShape(stem=12, stages=(8,), blocks=(1,))))
     with pytest.raises(DataError, match="no such run folder"):
         copy_weights(tmp_path / "absent", tiny())
 
