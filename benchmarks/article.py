@@ -16,13 +16,13 @@ random weights: what it costs does not depend on them. The article's landmarks c
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.cameras import open_camera
+from edge.daemon.machine import peak_memory_mb
 from edge.events.smoothing import EmotionSmoother
 from edge.faces.landmarks import shipped_landmarks
 from edge.faces.types import Box
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("article", "ours"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(peak_memory_mb(arguments.only, arguments.clip, arguments.landmarks)))
+        print(json.dumps(memory_after(arguments.only, arguments.clip, arguments.landmarks)))
         return
     figures = measure(arguments.clip, arguments.landmarks, arguments.sample)
     for side in ("article", "ours"):
@@ -166,16 +167,19 @@ def agreement(frames: list[Frame], ours: list[list[ScoredFace]], pipeline: Pipel
 
 def everything(frame: Frame, pipeline: Pipeline) -> Scores:
     """Scores of the largest face by detector, landmarks and network on this frame alone; the frame is not upsampled."""
-    import dlib
-
-    boxes, _, _ = _DETECTOR.setdefault("one", dlib.get_frontal_face_detector()).run(frame.luma, 0, 0.0)
+    boxes, _, _ = detector().run(frame.luma, 0, 0.0)
     if not boxes:
         return None
     widest = max(boxes, key=lambda box: box.width())
     return pipeline.score(frame.luma, [Box(widest.left(), widest.top(), widest.width(), widest.height())])[0][1]
 
 
-_DETECTOR: dict[str, Any] = {}
+@cache
+def detector() -> Any:
+    """dlib's, made once."""
+    import dlib
+
+    return dlib.get_frontal_face_detector()
 
 
 def read(clip: Path) -> list[Frame]:
@@ -200,7 +204,7 @@ def memory_alone(side: str, clip: Path, landmarks: Path) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def peak_memory_mb(side: str, clip: Path, landmarks: Path) -> float:
+def memory_after(side: str, clip: Path, landmarks: Path) -> float:
     """Look at twenty frames one after another, as a camera gives them, and tell this process's peak."""
     look: Callable[[Frame], object] = Article(landmarks) if side == "article" else load_pipeline(Settings()).follow
     source = open_camera(f"file:{clip}")
@@ -208,7 +212,7 @@ def peak_memory_mb(side: str, clip: Path, landmarks: Path) -> float:
         frame = source.read(5)
         if frame is not None:
             look(frame)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return peak_memory_mb()
 
 
 def report(figures: dict[str, Any]) -> None:

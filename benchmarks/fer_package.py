@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -86,7 +85,8 @@ def work(side: str, clip: Path) -> None:
                 found += sum(look(index, frames[index]) for index in range(start, stop))
             spent_s += time.process_time() - began_s
             seen += stop - start
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        status = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
+        peak_mb = int(status.split()[0]) * 1024 / 1e6
         answer = {"frames": len(frames), "cpu_ms": 1000 * spent_s / max(1, seen), "found": found, "memory_mb": peak_mb}
         print(json.dumps(answer), flush=True)
         if line.startswith("end"):

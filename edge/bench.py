@@ -6,7 +6,6 @@ thus apart from the work that is measured. Events go into an outbox in a tempora
 
 import logging
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from edge.cameras import open_camera, redacted
 from edge.clock import SystemClock
 from edge.daemon.camera import CLIP_TIMEOUT_S, WatchedCamera
 from edge.daemon.loop import Daemon, Identity
+from edge.daemon.machine import peak_memory_mb
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError
@@ -111,7 +111,7 @@ def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
         capture_cpu_ms_per_frame=round(tally.capture_cpu_s / tally.frames * 1000, 4),
         face_recall=round(tally.with_face / tally.frames, 4),
         visits=len(tally.visits),
-        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
+        peak_memory_mb=peak_memory_mb(),
         startup_s=round(started[0], 2),
         startup_cpu_s=round(started[1], 2),
         instructions_per_frame=tally.instructions_per_frame(),

@@ -14,6 +14,17 @@ def memory_mb() -> float:
     return round(pages * _PAGE_BYTES / 1e6, 1)
 
 
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, megabytes (``/proc/self/status``, VmHWM).
+
+    getrusage(2) would tell that of the program that started this one, where it was larger.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    return 0.0
+
+
 def temperature_c(root: Path = Path("/")) -> float | None:
     """Degrees Celsius of the processor; None where the kernel does not say. ``root`` is where ``sys`` is."""
     try:
