@@ -69,7 +69,7 @@ def mlp(
     ] = "best",
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Passes over the training part.", show_default="12; the article's recipe 30"),
+        typer.Option(min=1, help="Passes over the training part.", show_default="8; the article's recipe 30"),
     ] = None,
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
@@ -85,7 +85,7 @@ def mlp(
     """
     from train.backend import choose_backend
 
-    dataset, chosen = _load(data, features)
+    dataset, chosen = _load(data, features, smooth=True)
     choose_backend()
     from train.mlp import train_mlp
     from train.mlp_settings import MlpSettings, article
@@ -94,7 +94,7 @@ def mlp(
     if recipe == "article":
         settings = article(features, epochs=epochs or 30, seed=seed)
     else:
-        settings = MlpSettings(features=features, epochs=epochs or 12, seed=seed)
+        settings = MlpSettings(features=features, epochs=epochs or 8, seed=seed)
     try:
         train_mlp(dataset, chosen, run, settings, resume=resume, report=_say)
     except KeyboardInterrupt:
@@ -106,7 +106,7 @@ def mlp(
     _say(f"{run / 'model.keras'} is written; measure it with: python -m train evaluate {run}")
 
 
-def _load(data: Path, kind: Literal["landmarks", "pixels"]) -> "tuple[Dataset, Features]":
+def _load(data: Path, kind: Literal["landmarks", "pixels"], *, smooth: bool = False) -> "tuple[Dataset, Features]":
     """The data set, and the features of its training and validation pictures."""
     from train.dataset import load_dataset
     from train.picture_features import dataset_features, landmark_cache
@@ -115,7 +115,7 @@ def _load(data: Path, kind: Literal["landmarks", "pixels"]) -> "tuple[Dataset, F
     rows = np.concatenate([dataset.select("train"), dataset.select("validation")])
     if not len(rows):
         raise UsageError(f"{data}: has nothing to train on")
-    found = dataset_features(dataset.images, rows, kind, cache=landmark_cache(data))
+    found = dataset_features(dataset.images, rows, kind, cache=landmark_cache(data), smooth=smooth)
     if found.landmarks is not None:
         _say("landmarks: " + ", ".join(f"{how} {n:,}" for how, n in found.landmarks.counts().items()))
     return dataset, found

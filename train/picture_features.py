@@ -11,7 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from edge.faces.distances import landmark_features
 from train.landmarks import MIRROR
-from train.picture_landmarks import PictureLandmarks, read_landmarks
+from train.picture_landmarks import PictureLandmarks, read_landmarks, smooth_landmarks
 
 Kind = Literal["landmarks", "pixels"]
 
@@ -42,23 +42,24 @@ class Features:
         return landmark_features(np.ascontiguousarray(points[:, MIRROR] * np.array([-1, 1], dtype=np.float32)))
 
 
-def dataset_features(images: NDArray[np.uint8], rows: NDArray[np.intp], kind: Kind, *, cache: Path) -> Features:
+def dataset_features(
+    images: NDArray[np.uint8], rows: NDArray[np.intp], kind: Kind, *, cache: Path, smooth: bool = False
+) -> Features:
     """Features of some rows of a data set; landmarks are read where ``cache`` has none, which shows progress."""
     rows = np.sort(rows)
     if kind == "pixels":
         return Features(images, None, rows, {"kind": kind})
-    landmarks = watched_landmarks(images[rows], cache=cache)
-    return Features(images, landmarks, rows, {"kind": kind, "landmarks": landmarks.counts()})
+    landmarks = watched_landmarks(images[rows], cache=cache, smooth=smooth)
+    return Features(images, landmarks, rows, {"kind": kind, "smooth": smooth, "landmarks": landmarks.counts()})
 
 
-def watched_landmarks(images: NDArray[np.uint8], *, cache: Path | None) -> PictureLandmarks:
-    """`read_landmarks` with a progress bar on stderr."""
+def watched_landmarks(images: NDArray[np.uint8], *, cache: Path | None, smooth: bool = False) -> PictureLandmarks:
+    """`read_landmarks` or `smooth_landmarks` with a progress bar on stderr."""
+    read = smooth_landmarks if smooth else read_landmarks
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Reading landmarks", total=None)
-        return read_landmarks(
-            images, cache=cache, progress=lambda done, of: progress.update(task, completed=done, total=of)
-        )
+        return read(images, cache=cache, progress=lambda done, of: progress.update(task, completed=done, total=of))
 
 
 def landmark_cache(data: Path) -> Path:

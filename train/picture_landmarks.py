@@ -9,6 +9,8 @@ found at low threshold  the best box that lies about where faces lie in these cr
 standard box            no such box: the mean place of the boxes that were found
 ======================  ==================================================================================
 
+`smooth_landmarks` reads again, in boxes around those points, and averages: the predictor's answer depends on its box.
+
 Results are kept by content beside the data set, so that an interrupted reading goes on, and no picture is read twice.
 """
 
@@ -42,6 +44,11 @@ STANDARD_BOX = Box(60, 72, 167, 167)
 LEAST_IOU = 0.35
 READING_VERSION = 1
 """Grows with any change of how points are found: what was kept from before is read anew."""
+BOX_SIDE, BOX_DOWN = 0.3415, -0.0171
+"""The detector's box around given points: its side, and how far below their mean its centre lies, as shares of the root
+of their summed squared distances from that mean. Fitted on 500 training pictures in which a face was found."""
+VIEWS = ((-0.03, -0.03, 0.96), (0.03, -0.03, 1.04), (-0.03, 0.03, 1.04), (0.03, 0.03, 0.96))
+"""Boxes of a smoothed reading: shifts across and down, shares of the side, and the side's factor."""
 SAVE_EVERY = 2000
 THREADS = 2
 
@@ -81,19 +88,61 @@ def read_landmarks(
         One that is damaged, or made with another predictor, is replaced.
     """
     reader = _Reader()
+    return _read_kept(images, lambda index: reader.read(images[index]), cache, reader.fingerprint, progress)
+
+
+def smooth_landmarks(
+    images: NDArray[np.uint8], *, cache: Path | None = None, progress: Progress = lambda _done, _of: None
+) -> PictureLandmarks:
+    """Read landmarks as `read_landmarks` does, then the mean of four readings in boxes around those, `VIEWS`.
+
+    ``cache`` is that of `read_landmarks`; the means are kept in a second file beside it.
+    """
+    first = read_landmarks(images, cache=cache, progress=progress)
+    reader = _Reader()
+    beside = cache.with_stem(f"{cache.stem}-smooth") if cache is not None else None
+    fingerprint = reader.fingerprint | {"views": [list(view) for view in VIEWS], "box": [BOX_SIDE, BOX_DOWN]}
+
+    def read(index: int) -> _Found:
+        return reader.sum_of_views(images[index], first.points[index]), int(first.how[index])
+
+    summed = _read_kept(images, read, beside, fingerprint, progress)
+    return PictureLandmarks(summed.points / np.float32(len(VIEWS)), summed.how)
+
+
+def view_boxes(points: NDArray[np.float32]) -> list[Box]:
+    """`VIEWS` of the box around points float32 [68, 2]."""
+    centre = points.mean(axis=0)
+    size = float(np.sqrt(((points - centre) ** 2).sum()))
+    side, x, y = BOX_SIDE * size, float(centre[0]), float(centre[1]) + BOX_DOWN * size
+    boxes = []
+    for across, down, factor in VIEWS:
+        width = max(1, round(side * factor))
+        boxes.append(Box(round(x + across * side - width / 2), round(y + down * side - width / 2), width, width))
+    return boxes
+
+
+def _read_kept(
+    images: NDArray[np.uint8],
+    read: "Callable[[int], _Found]",
+    cache: Path | None,
+    fingerprint: dict[str, Any],
+    progress: Progress,
+) -> PictureLandmarks:
+    """Read by index what the cache lacks, and keep it there."""
     keys = [hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in images]
-    known = _load(cache, reader.fingerprint) if cache is not None else {}
+    known = _load(cache, fingerprint) if cache is not None else {}
     missing = {key: index for index, key in enumerate(keys) if key not in known}
     if missing:
         try:
-            for done, (key, found) in enumerate(_read_all(reader, images, missing), start=1):
+            for done, (key, found) in enumerate(_read_all(read, missing), start=1):
                 known[key] = found
                 progress(done, len(missing))
                 if cache is not None and done % SAVE_EVERY == 0:
-                    _save(cache, known, reader.fingerprint)
+                    _save(cache, known, fingerprint)
         finally:
             if cache is not None:
-                _save(cache, known, reader.fingerprint)
+                _save(cache, known, fingerprint)
     points = np.array([known[key][0] for key in keys], dtype=np.float32).reshape(len(keys), 68, 2)
     return PictureLandmarks(points, np.array([known[key][1] for key in keys], dtype=np.uint8))
 
@@ -117,6 +166,11 @@ class _Reader:
         box, how = choose_box(self._own.detector.whole(frame, threshold=LOWEST_SCORE))
         return self._predictor.points(frame, box).astype(np.int16), how
 
+    def sum_of_views(self, image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.int16]:
+        frame = enlarge(image)
+        views = [self._predictor.points(frame, box) for box in view_boxes(points)]
+        return np.asarray(np.sum(views, axis=0), dtype=np.int16)
+
 
 def enlarge(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A 48x48 picture as a frame in which the detector can see the face: four times larger, edges repeated."""
@@ -136,11 +190,11 @@ def choose_box(seen: list[Detection]) -> tuple[Box, int]:
     return STANDARD_BOX, STANDARD
 
 
-def _read_all(reader: _Reader, images: NDArray[np.uint8], missing: dict[bytes, int]) -> Iterator[tuple[bytes, _Found]]:
+def _read_all(read: Callable[[int], _Found], missing: dict[bytes, int]) -> Iterator[tuple[bytes, _Found]]:
     # dlib and OpenCV let go of the interpreter's lock while they work, so threads do.
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            yield from zip(missing, pool.map(lambda index: reader.read(images[index]), missing.values()), strict=True)
+            yield from zip(missing, pool.map(read, missing.values()), strict=True)
         finally:
             pool.shutdown(cancel_futures=True)
 

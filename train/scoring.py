@@ -120,7 +120,7 @@ def _keras_scorer(model: Path, cache: Path | None) -> Scorer:
         )
 
     def scores(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = images[..., None] if kind == "chip" else _features(kind, images, cache)
+        x = images[..., None] if kind == "chip" else _features(kind, images, cache, smooth=True)
         return softmax(np.asarray(network.predict(x, batch_size=256, verbose=0)))
 
     return scores
@@ -145,7 +145,9 @@ def _knn_scorer(path: Path, kind: str, cache: Path | None) -> Scorer:
     return scores
 
 
-def _features(kind: str, images: NDArray[np.uint8], cache: Path | None) -> NDArray[np.float32]:
+def _features(kind: str, images: NDArray[np.uint8], cache: Path | None, *, smooth: bool = False) -> NDArray[np.float32]:
     from train.picture_features import pixel_features, watched_landmarks  # loads dlib
 
-    return pixel_features(images) if kind == "pixels" else watched_landmarks(images, cache=cache).features()
+    if kind == "pixels":
+        return pixel_features(images)
+    return watched_landmarks(images, cache=cache, smooth=smooth).features()

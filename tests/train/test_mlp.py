@@ -35,12 +35,12 @@ def test_it_learns_and_has_the_articles_shape(faces: tuple[Dataset, Features], t
     from train.mlp import train_mlp
 
     dataset, features = faces
-    model = train_mlp(dataset, features, tmp_path / "mlp", MlpSettings(epochs=12, batch=32, whitened=20))
+    model = train_mlp(dataset, features, tmp_path / "mlp", MlpSettings(epochs=4, batch=32, whitened=20))
     result = json.loads((tmp_path / "mlp/result.json").read_text())
 
     assert [layer.units for layer in model.layers if layer.name.startswith(("dense", "logits"))] == [1024, 512, 5]
     assert result["validation"]["balanced_accuracy"] > 0.8
-    assert [line["epoch"] for line in read_curves(tmp_path / "mlp")] == [*range(1, 13)]
+    assert [line["epoch"] for line in read_curves(tmp_path / "mlp")] == [*range(1, 5)]
 
 
 def test_the_articles_recipe_is_sgd_on_standardised_features(faces: tuple[Dataset, Features], tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_an_interrupted_run_goes_on(
     from train import mlp
 
     dataset, features = faces
-    settings = MlpSettings(epochs=4, batch=32, whitened=20)
+    settings = MlpSettings(epochs=2, batch=150, whitened=20)
     write = write_curve
 
     def interrupt(folder: Path, epoch: int, figures: dict[str, float]) -> None:
-        if epoch == 3:
+        if epoch == 2:
             raise KeyboardInterrupt
         write(folder, epoch, figures)
 
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on(
     with pytest.raises(UsageError, match="--resume"):
         mlp.train_mlp(dataset, features, tmp_path / "mlp", settings)
     mlp.train_mlp(dataset, features, tmp_path / "mlp", settings, resume=True)
-    assert again == [3, 4], "what was done is not done again"
+    assert again == [2], "what was done is not done again"
     assert (tmp_path / "mlp/model.keras").is_file()
 
 
@@ -94,7 +94,7 @@ def test_the_command_trains_on_pixels_and_evaluate_measures_it(
 ) -> None:
     data, folder = tmp_path / "faces.npz", tmp_path / "mlp"
     dataset.save(data)
-    words = ["mlp", "--features", "pixels", "--epochs", "2", "--data", str(data), "--run", str(folder)]
+    words = ["mlp", "--features", "pixels", "--epochs", "1", "--data", str(data), "--run", str(folder)]
     assert run(app, words, name="train") == 0
     capsys.readouterr()
     assert run(app, ["evaluate", str(folder), "--data", str(data), "--json"], name="train") == 0

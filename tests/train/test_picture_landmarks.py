@@ -13,7 +13,17 @@ from edge.faces.distances import FEATURES
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box
 from train import picture_landmarks
-from train.picture_landmarks import ENLARGE, FOUND, LOW, PAD_PX, STANDARD, STANDARD_BOX, choose_box, read_landmarks
+from train.picture_landmarks import (
+    ENLARGE,
+    FOUND,
+    LOW,
+    PAD_PX,
+    STANDARD,
+    STANDARD_BOX,
+    choose_box,
+    read_landmarks,
+    smooth_landmarks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +52,25 @@ def test_the_surest_box_is_taken_else_one_where_faces_are_else_the_standard_one(
     assert choose_box([Detection(corner, -0.2), Detection(near, -0.8)]) == (near, LOW)
     assert choose_box([Detection(corner, -0.2)]) == (STANDARD_BOX, STANDARD)
     assert choose_box([]) == (STANDARD_BOX, STANDARD)
+
+
+def test_smoothed_points_are_the_mean_of_readings_in_boxes_around_the_first(
+    faces: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    cache = tmp_path / "faces.landmarks.npz"
+    first = read_landmarks(faces[:1], cache=cache)
+    told: list[tuple[int, int]] = []
+    smooth = smooth_landmarks(faces[:1], cache=cache, progress=lambda done, of: told.append((done, of)))
+    frame, predictor = picture_landmarks.enlarge(faces[0]), LandmarkPredictor()
+    views = [predictor.points(frame, box) for box in picture_landmarks.view_boxes(first.points[0])]
+
+    np.testing.assert_allclose(smooth.points[0], np.mean(views, axis=0), atol=1e-4)
+    assert len({view.tobytes() for view in views}) == len(views), "each box is another"
+    assert smooth.how[0] == FOUND
+    assert told == [(1, 1)], "the first reading was kept"
+    again = smooth_landmarks(faces[:1], cache=cache, progress=lambda done, of: told.append((done, of)))
+    assert len(told) == 1
+    np.testing.assert_array_equal(again.points, smooth.points)
 
 
 def test_what_was_read_before_is_not_read_again(faces: NDArray[np.uint8], tmp_path: Path) -> None:
