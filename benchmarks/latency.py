@@ -53,7 +53,7 @@ def main() -> None:
             looked_s = time.perf_counter()
             if not faces:
                 continue
-            publisher.publish_event(lambda seq, face=faces[0]: event(seq, face))  # type: ignore[misc]
+            publisher.publish_events([lambda seq, face=faces[0]: event(seq, face)])  # type: ignore[misc]
             if not publisher.drain(10):
                 raise SystemExit("the broker acknowledges nothing")
             if index >= 20:  # connecting is not part of it

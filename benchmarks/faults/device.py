@@ -62,7 +62,7 @@ def main(settings_file: str, folder: str, rate: str) -> None:
         sys.exit(0 if sender.drain(120) and sender.stop(10) else 1)
     build = event(boot)
     while True:
-        print(sender.publish_event(build), flush=True)
+        print(sender.publish_events([build])[0], flush=True)
         time.sleep(1 / float(rate))
 
 

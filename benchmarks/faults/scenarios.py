@@ -128,7 +128,7 @@ def broker_away(
         began_s = time.monotonic()
         sent = []
         for _ in range(events):
-            sent.append(publisher.publish_event(build))
+            sent.extend(publisher.publish_events([build]))
             clock.pass_time(every_s)
         box.batch(0, 1)  # as the sender does before it sends: what is too old goes
         dropped = box.dropped
@@ -181,7 +181,7 @@ def _events(publisher: Publisher, sent: list[int], rate: float) -> Iterator[None
         began_s = time.monotonic()
         while not over.is_set():
             while len(sent) < (time.monotonic() - began_s) * rate:
-                sent.append(publisher.publish_event(build))
+                sent.extend(publisher.publish_events([build]))
             over.wait(0.5 / rate)
 
     thread = threading.Thread(target=publish, name="events")

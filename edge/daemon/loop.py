@@ -3,6 +3,7 @@
 import logging
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 
 from edge.clock import Clock
 from edge.daemon.camera import WatchedCamera
@@ -70,7 +71,7 @@ class Daemon:
         self._frame_s = 0.0
         self._camera_told: CameraState = "starting"
         self._state_due_s = 0.0
-        self._storing = True
+        self._lost = 0
 
     def stop(self) -> None:
         """Ask `run` to end; from any thread or a signal handler."""
@@ -188,16 +189,21 @@ class Daemon:
                 told = True
 
     def _publish(self, moments: list[Moment]) -> None:
+        if not moments:
+            return
         for moment in moments:
             reading = moment.reading
             log.info("face %d %s: %s %.2f", reading.face, moment.event_type, reading.emotion, reading.confidence)
-            try:
-                self._publisher.publish_event(lambda seq, moment=moment: self._event(moment, seq))  # type: ignore[misc]
-                self._storing = True
-            except DeliveryError as error:  # looking goes on: a full disk may have room again
-                if self._storing:
-                    log.error("events are lost: %s", error)  # noqa: TRY400 - one line, no traceback
-                self._storing = False
+        try:
+            self._publisher.publish_events([partial(self._event, moment) for moment in moments])
+        except DeliveryError as error:  # looking goes on: a full disk may have room again
+            if not self._lost:
+                log.error("events are lost: %s", error)  # noqa: TRY400 - one line, no traceback
+            self._lost += len(moments)
+            return
+        if self._lost:
+            log.warning("events are stored again; %d were lost", self._lost)
+            self._lost = 0
 
     def _event(self, moment: Moment, seq: int) -> EmotionEvent:
         now_s = self._clock.unix_s()

@@ -10,7 +10,7 @@ number, and outlives its own file; with SQLite from the standard library that is
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -101,19 +101,19 @@ class Outbox:
         """Return how long an event has waited, seconds, never negative; no jump of the date changes it."""
         return max(0.0, self._store.now_s() - event.stored_s)
 
-    def append(self, make: Callable[[int], bytes]) -> int:
-        """Store one event and return its ``seq``, which is one more than the last one's, for ever.
+    def append(self, makes: Sequence[Callable[[int], bytes]]) -> list[int]:
+        """Store events in one write, all or none; return each one's ``seq``, one more than the last one's, for ever.
 
         Parameters
         ----------
-        make
-            Builds the payload for a ``seq``. If it raises, nothing is stored and the number is not used up.
+        makes
+            Each builds the payload for a ``seq``. If one raises, nothing is stored and no number is used up.
         """
 
-        def append(store: Store) -> int:
-            seq = store.append(make)
+        def append(store: Store) -> list[int]:
+            seqs = store.append(makes)
             self._known = store.held()
-            return seq
+            return seqs
 
         return self._do(append)
 

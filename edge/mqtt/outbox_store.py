@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -113,14 +113,17 @@ class Store:
         """Seconds of this outbox's clock."""
         return self._base_s + self._clock.monotonic() - self._began_s
 
-    def append(self, make: Callable[[int], bytes]) -> int:
-        """Store one event, drop what goes beyond the bounds, return its ``seq``."""
+    def append(self, makes: Sequence[Callable[[int], bytes]]) -> list[int]:
+        """Store events, all or none, drop what goes beyond the bounds, return each one's ``seq``."""
+        seqs: list[int] = []
         with self._transaction(self._writer) as database:
-            (seq,) = database.execute(_NEXT_SEQ).fetchone()
-            _insert(database, StoredEvent(seq, self.now_s(), make(seq)))
+            for make in makes:
+                (seq,) = database.execute(_NEXT_SEQ).fetchone()
+                _insert(database, StoredEvent(seq, self.now_s(), make(seq)))
+                seqs.append(int(seq))
             self._drop_beyond_bounds(database)
             self._note_time(database)
-        return int(seq)
+        return seqs
 
     def batch(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events above `after_seq`, in order; those too old are dropped."""

@@ -1,7 +1,8 @@
 """Publishes over MQTT, at least once and in order, whatever the network does."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -24,7 +25,7 @@ from edge.settings import HomeAssistantSettings, MqttSettings
 class Publisher:
     """The `edge.mqtt.seam.EventPublisher` of a device.
 
-    An event is in the outbox when `publish_event` returns and leaves it when the broker has acknowledged it. Retained
+    An event is in the outbox when `publish_events` returns and leaves it when the broker has acknowledged it. Retained
     messages (status, state, health, privacy, discovery) are sent again, the newest of each, after every reconnect.
 
     Parameters
@@ -89,17 +90,17 @@ class Publisher:
         """Begin to connect; returns at once."""
         self._sender.start()
 
-    def publish_event(self, build: Callable[[int], EmotionEvent]) -> int:
-        """Store an event and return its ``seq``; it is sent as soon as can be.
+    def publish_events(self, builds: Sequence[Callable[[int], EmotionEvent]]) -> list[int]:
+        """Store events in one write and return each one's ``seq``; they are sent as soon as can be.
 
         Raises
         ------
         DeliveryError
-            It could not be stored.
+            They could not be stored, none of them.
         """
-        seq = self._outbox.append(lambda seq: msgspec.json.encode(build(seq)))
+        seqs = self._outbox.append([partial(_encoded, build) for build in builds])
         self._sender.post(Stored())
-        return seq
+        return seqs
 
     def publish_state(self, state: State) -> None:
         """Publish who is in view, retained."""
@@ -169,6 +170,10 @@ class Publisher:
     def _status(self, state: StatusName, *, at: str | None) -> Message:
         status = Status(state=state, boot=self._boot, version=self._version, model=self._model, time=at)
         return Message(self._topics.status, msgspec.json.encode(status), retain=True)
+
+
+def _encoded(build: Callable[[int], EmotionEvent], seq: int) -> bytes:
+    return msgspec.json.encode(build(seq))
 
 
 def _nobody(camera: CameraState) -> State:

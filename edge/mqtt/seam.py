@@ -1,6 +1,6 @@
 """What the daemon asks of whatever publishes for it; `edge.mqtt.publisher.Publisher` is the real one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,18 +40,18 @@ class EventPublisher(Protocol):
         """Begin to connect; returns at once, whether or not there is a broker."""
         ...
 
-    def publish_event(self, build: Callable[[int], EmotionEvent]) -> int:
-        """Store an event, to be sent as soon as can be, and return its ``seq``.
+    def publish_events(self, builds: Sequence[Callable[[int], EmotionEvent]]) -> list[int]:
+        """Store events, those of one frame, to be sent as soon as can be, and return each one's ``seq``.
 
         Parameters
         ----------
-        build
-            Makes the event for the ``seq`` that it is given.
+        builds
+            Each makes the event for the ``seq`` that it is given.
 
         Raises
         ------
         DeliveryError
-            It could not be stored: the disk is full or cannot be written.
+            They could not be stored, none of them: the disk is full or cannot be written.
         """
         ...
 

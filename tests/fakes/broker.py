@@ -1,6 +1,6 @@
 """A publisher that remembers: the stand-in for a broker and everything on the way to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge.events.payloads import EmotionEvent, Health, Privacy, State
 from edge.mqtt.commands import PrivacyCommand
@@ -15,6 +15,7 @@ class FakePublisher:
         self.started = False
         self.stopped = False
         self.events: list[EmotionEvent] = []
+        self.batches: list[int] = []
         self.states: list[State] = []
         self.healths: list[Health] = []
         self.privacies: list[Privacy] = []
@@ -25,10 +26,11 @@ class FakePublisher:
     def start(self) -> None:
         self.started = True
 
-    def publish_event(self, build: Callable[[int], EmotionEvent]) -> int:
-        event = build(len(self.events) + 1)
-        self.events.append(event)
-        return event.seq
+    def publish_events(self, builds: Sequence[Callable[[int], EmotionEvent]]) -> list[int]:
+        events = [build(len(self.events) + number) for number, build in enumerate(builds, 1)]
+        self.events += events
+        self.batches.append(len(events))
+        return [event.seq for event in events]
 
     def publish_state(self, state: State) -> None:
         self.states.append(state)
@@ -66,6 +68,6 @@ class FakePublisher:
             last_refusal=None,
             on_disk=True,
             set_aside=0,
-            commits=len(self.events),
+            commits=len(self.batches),
             commands_refused=0,
         )

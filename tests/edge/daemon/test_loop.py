@@ -180,9 +180,41 @@ def test_a_refused_login_ends_a_finished_run_with_the_reason() -> None:
     assert caught.value.exit_code == 78
 
 
+def test_what_happens_in_one_frame_is_handed_over_at_once() -> None:
+    script = {index: [a_face(HAPPY, 1), a_face(SAD, 2)] for index in range(20)}
+    run = Run(clip(20), script, FakePublisher())
+    run.daemon.run()
+    assert run.told() == [
+        ("face_appeared", "happy"),
+        ("face_appeared", "sad"),
+        ("face_left", "happy"),
+        ("face_left", "sad"),
+    ]
+    assert run.publisher.batches == [2, 2]
+    assert [event.face for event in run.publisher.events] == [1, 2, 1, 2]
+
+
+def test_what_could_not_be_stored_is_counted_once_there_is_room_again(caplog: pytest.LogCaptureFixture) -> None:
+    class FullAtFirst(FakePublisher):
+        full = True
+
+        def publish_events(self, builds):  # type: ignore[no-untyped-def]
+            if self.full:
+                self.full = False
+                raise DeliveryError("the disk is full")
+            return super().publish_events(builds)
+
+    script = {index: [a_face(HAPPY, 1), a_face(SAD, 2), a_face(SAD, 3)] for index in range(20)}
+    run = Run(clip(20), script, FullAtFirst())
+    run.daemon.run()
+    assert caplog.text.count("events are lost: the disk is full") == 1
+    assert caplog.text.count("events are stored again; 3 were lost") == 1
+    assert run.publisher.batches == [3], "the three that left"
+
+
 def test_a_full_disk_is_said_once_and_looking_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     class Full(FakePublisher):
-        def publish_event(self, build):  # type: ignore[no-untyped-def]
+        def publish_events(self, builds):  # type: ignore[no-untyped-def]
             raise DeliveryError("the disk is full")
 
     script = {index: [a_face(HAPPY if index < 20 else SAD)] for index in range(40)}

@@ -31,7 +31,7 @@ def wait_for() -> Callable[[Callable[[], object]], None]:
 
 @pytest.fixture
 def event() -> Callable[[int], EmotionEvent]:
-    """A builder of events, as `publish_event` takes it."""
+    """A builder of events, as `publish_events` takes them."""
 
     def build(seq: int) -> EmotionEvent:
         return EmotionEvent(

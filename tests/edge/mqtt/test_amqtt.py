@@ -53,7 +53,7 @@ def test_a_broker_without_mqtt_5_gets_3_1_1(
     with Subscriber(amqtt_port) as subscriber:
         publisher.start()
         for _ in range(30):
-            publisher.publish_event(event)
+            publisher.publish_events([event])
         assert publisher.drain(30)
         subscriber.wait(lambda _: len(subscriber.of("event")) == 30)
         assert publisher.stop(10)

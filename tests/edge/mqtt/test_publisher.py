@@ -97,7 +97,7 @@ def test_everything_is_published_and_fits_the_schemas(mosquitto: Mosquitto, outb
             publisher.publish_state(state())
             publisher.publish_health(health(7))
             publisher.publish_privacy(Privacy(paused=False, for_s=None, until=None, time=utc_time()))
-            assert [publisher.publish_event(event) for _ in range(50)] == list(range(1, 51))
+            assert [publisher.publish_events([event])[0] for _ in range(50)] == list(range(1, 51))
             assert publisher.drain(30)
             assert publisher.stats().depth == 0
             told = {channel.name for channel in CHANNELS if channel.action == "send"}
@@ -122,7 +122,7 @@ def test_everything_is_published_and_fits_the_schemas(mosquitto: Mosquitto, outb
 def test_stop_leaves_an_empty_state_and_stopped_and_no_will(mosquitto: Mosquitto, outbox: Outbox, event: Build) -> None:
     mosquitto.start()
     with publishing(mosquitto.settings(), outbox) as publisher:
-        publisher.publish_event(event)
+        publisher.publish_events([event])
         assert publisher.drain(30)
         assert publisher.stop(10)
         assert publisher.stop(10)
@@ -166,7 +166,7 @@ def test_a_broker_that_is_down_at_the_start_gets_everything_later_and_one_line_i
     caplog.set_level(logging.INFO)
     with publishing(mosquitto.settings(), outbox) as publisher:
         for _ in range(30):
-            publisher.publish_event(event)
+            publisher.publish_events([event])
         publisher.publish_health(health(1))
         publisher.publish_health(health(2))
         wait_for(lambda: publisher._sender._failures >= 3)
@@ -175,7 +175,7 @@ def test_a_broker_that_is_down_at_the_start_gets_everything_later_and_one_line_i
         with listening(mosquitto) as subscriber:
             # Subscribed after or before the events: the retained ones tell that it is there, new events follow.
             subscriber.wait(lambda messages: any(message.channel == "health" for message in messages))
-            publisher.publish_event(event)
+            publisher.publish_events([event])
             messages = subscriber.wait(lambda messages: 31 in seqs(messages))
             assert publisher.drain(30)
         assert [m.json["frames"] for m in messages if m.channel == "health"] == [2]
@@ -192,12 +192,12 @@ def test_a_killed_broker_loses_nothing_and_order_is_kept(
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
         for round_ in range(3):
             for _ in range(30):
-                publisher.publish_event(event)
+                publisher.publish_events([event])
             subscriber.wait(lambda messages, last=50 * round_ + 30: last in seqs(messages))  # type: ignore[misc]
             assert publisher.drain(30)
             mosquitto.kill()
             for _ in range(20):
-                publisher.publish_event(event)
+                publisher.publish_events([event])
             mosquitto.start()
         messages = subscriber.wait(lambda messages: 150 in seqs(messages))
         assert publisher.drain(30)
@@ -214,7 +214,7 @@ def test_what_was_sent_and_not_acknowledged_is_sent_again_in_order(
         wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
         mosquitto.pause()  # what is sent now lies in its socket and dies with it
         for _ in range(30):
-            publisher.publish_event(event)
+            publisher.publish_events([event])
         wait_for(lambda: publisher.stats().in_flight == 20)
         mosquitto.kill()
         mosquitto.start()
@@ -229,13 +229,13 @@ def test_events_of_the_last_run_are_sent_by_the_next(
     box = Outbox(tmp_path / "box.sqlite", max_events=100, max_age_s=100)
     with publishing(mosquitto.settings(), box) as publisher:
         for _ in range(5):
-            publisher.publish_event(event)
+            publisher.publish_events([event])
         assert not publisher.stop(10)
     box.close()
     mosquitto.start()
     box = Outbox(tmp_path / "box.sqlite", max_events=100, max_age_s=100)
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), box) as publisher:
-        publisher.publish_event(event)
+        publisher.publish_events([event])
         assert seqs(subscriber.wait(lambda messages: 6 in seqs(messages))) == [1, 2, 3, 4, 5, 6]
     box.close()
 
@@ -247,7 +247,7 @@ def test_a_refused_password_is_said_once_and_told_to_the_caller(
     mosquitto.start()
     wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
     with publishing(wrong, outbox) as publisher:
-        publisher.publish_event(event)
+        publisher.publish_events([event])
         wait_for(lambda: publisher._sender._failures >= 3)
         stats = publisher.stats()
         assert not publisher.stop(10)
@@ -266,7 +266,7 @@ def test_a_broker_that_takes_no_events_keeps_them_in_the_outbox(
         Mosquitto(tmp_path / "strict", write_acl=allowed) as strict,
         publishing(strict.settings(), outbox) as publisher,
     ):
-        publisher.publish_event(event)
+        publisher.publish_events([event])
         wait_for(lambda: publisher.stats().reconnects >= 2)
         assert publisher.stats().depth == 1
         assert publisher.stats().last_refusal == "not authorized"
@@ -283,7 +283,7 @@ def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(
         mosquitto.pause()
         try:
             for _ in range(50):
-                publisher.publish_event(event)
+                publisher.publish_events([event])
             wait_for(lambda: publisher.stats().in_flight == 20)
             assert publisher.stats().depth == 50
             assert not publisher.stop(0.2)
@@ -316,7 +316,7 @@ def tls_broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
 
 def test_mqtts_with_the_right_authority_works(tls_broker: Mosquitto, outbox: Outbox, event: Build) -> None:
     with publishing(tls_broker.settings(), outbox) as publisher:
-        publisher.publish_event(event)
+        publisher.publish_events([event])
         assert publisher.drain(30)
         assert publisher.stop(10)
 
@@ -347,7 +347,7 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
         make_certificates(tls_broker.folder, days=-1)
         tls_broker.start()
     with publishing(tls_broker.settings(**changes), outbox) as publisher:
-        publisher.publish_event(event)
+        publisher.publish_events([event])
         wait_for(lambda: publisher._sender._failures >= 2)
         assert publisher.stats().depth == 1
     said = {
@@ -381,6 +381,21 @@ def test_what_is_no_broker_is_said_and_tried_again(
     assert len(caplog.records) <= 2
 
 
+def test_events_of_one_frame_are_stored_in_one_write_and_arrive_in_order(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build
+) -> None:
+    mosquitto.start()
+    publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b007", version="1.0", model="default-1234")
+    assert publisher.publish_events([event] * 30) == list(range(1, 31))
+    assert publisher.stats().commits == 1
+    with listening(mosquitto) as subscriber:
+        publisher.start()
+        assert publisher.drain(30)
+        messages = subscriber.wait(lambda messages: 30 in seqs(messages))
+        publisher.stop(10)
+    assert seqs(messages) == list(range(1, 31))
+
+
 def test_an_event_on_the_wire_is_the_one_that_was_built(mosquitto: Mosquitto, outbox: Outbox, event: Build) -> None:
     mosquitto.start()
     built: list[EmotionEvent] = []
@@ -390,7 +405,7 @@ def test_an_event_on_the_wire_is_the_one_that_was_built(mosquitto: Mosquitto, ou
         return built[-1]
 
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
-        publisher.publish_event(build)
+        publisher.publish_events([build])
         messages = subscriber.wait(seqs)
     (received,) = [message.payload for message in messages if message.channel == "event"]
     assert msgspec.json.decode(received, type=EmotionEvent) == built[0]
@@ -452,7 +467,7 @@ def test_a_broker_that_lets_anybody_in_is_refused_where_a_password_was_set(
     with Mosquitto(tmp_path / "open", anonymous=True) as broker:
         with listening(broker) as subscriber:
             with publishing(broker.settings(), outbox) as publisher:
-                publisher.publish_event(event)
+                publisher.publish_events([event])
                 wait_for(lambda: publisher._sender._failures >= 2)
                 stats = publisher.stats()
             assert subscriber.messages == []
@@ -473,7 +488,7 @@ def test_a_client_certificate_is_shown_where_the_broker_asks_for_one(
         key.chmod(0o600)
         own = {"cert_file": str(broker.folder / "server.pem"), "key_file": str(key)}
         with publishing(broker.settings(), outbox) as publisher:
-            publisher.publish_event(event)
+            publisher.publish_events([event])
             wait_for(lambda: publisher._sender._failures >= 2)
             assert publisher.stats().depth == 1
         with publishing(broker.settings(**own), outbox) as publisher:

@@ -14,5 +14,5 @@ def test_the_fake_and_the_real_one_have_the_same_methods(event: Callable[[int], 
         assert {name for name in vars(EventPublisher) if not name.startswith("_")} <= set(vars(kind))
     fake = FakePublisher(acknowledges=False)
     fake.start()
-    assert [fake.publish_event(event) for _ in range(3)] == [1, 2, 3]
+    assert [fake.publish_events([event])[0] for _ in range(3)] == [1, 2, 3]
     assert (fake.drain(0), fake.stop(0), fake.stats().depth) == (False, False, 3)
