@@ -32,7 +32,8 @@ def draw_curves(curves: Sequence[dict[str, Any]]) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(frameon=False, fontsize=8)
+        if axes.lines:  # a model may note its loss alone
+            axes.legend(frameon=False, fontsize=8)
     return figure
 
 

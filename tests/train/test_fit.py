@@ -83,6 +83,20 @@ def test_a_network_learns_and_leaves_its_result(uninterrupted: tuple[Path, Any],
     np.testing.assert_allclose(score(run, dataset.images[rows]), predict(model, dataset, "test"), atol=1e-6)
 
 
+def test_tensorboard_reads_the_curves_back(uninterrupted: tuple[Path, Any]) -> None:
+    tf = pytest.importorskip("tensorflow", reason="reads the event files")
+    run, _ = uninterrupted
+    read: dict[tuple[str, int], float] = {}
+    for file in sorted((run / "tensorboard").iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            read |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+    curves = read_curves(run)
+    noted = {(name, line["epoch"]): line[name] for line in curves for name in line if name != "epoch"}
+    assert read.keys() == noted.keys()
+    for key, value in noted.items():
+        assert read[key] == pytest.approx(value, rel=1e-4, abs=1e-4)
+
+
 def test_the_result_holds_averaged_weights_and_no_optimizer(uninterrupted: tuple[Path, Any]) -> None:
     run, _ = uninterrupted
     result = keras.models.load_model(run / "model.keras")

@@ -18,7 +18,7 @@ from train.cli import app
 from train.dataset import Dataset
 from train.evaluation import reliability
 from train.report import write_report
-from train.report_plots import draw_mistakes, wilson
+from train.report_plots import draw_curves, draw_mistakes, wilson
 from train.run_folder import write_curve, write_json
 
 
@@ -137,3 +137,9 @@ def test_no_run_and_no_pictures_are_one_line_each(dataset: Dataset, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     with warnings.catch_warnings(), pytest.raises(DataError, match="neither a run folder"):
         write_report(tmp_path / "empty", dataset, part="test")
+
+
+def test_curves_of_a_loss_alone_are_drawn_without_a_warning() -> None:
+    left, right = draw_curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]).axes
+    assert len(left.lines) == 1
+    assert right.get_legend() is None
