@@ -5,15 +5,12 @@ acknowledged is the outbox's to know. paho calls back on its own thread, for som
 callback does nothing but put a notice into the mailbox that the sender's thread reads.
 """
 
-import contextlib
-import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -21,7 +18,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.commands import MOST_BYTES
-from edge.mqtt.reasons import Ending, Kind, of_connack, of_error
+from edge.mqtt.one_connection import OneConnection
+from edge.mqtt.reasons import Ending, Kind, of_connack
 
 IN_FLIGHT = 20
 """Messages sent and not yet acknowledged, at most: Mosquitto's default for what it takes from one client."""
@@ -138,7 +136,7 @@ class Link:
         self._report = report
         self._ending: Ending | None = None
         self._connected = False
-        self._client = _Client(client_id, protocol, self._on_thread_end)
+        self._client = OneConnection(client_id, protocol, self._on_thread_end)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.max_queued_messages_set(IN_FLIGHT)
@@ -253,50 +251,3 @@ class Link:
         if message.expires_s is not None:
             properties.MessageExpiryInterval = min(max(1, round(message.expires_s)), _LONGEST_EXPIRY_S)
         return properties
-
-
-class _Client(paho.Client):
-    """paho's client, whose thread ends with the connection and says why.
-
-    paho's own loop retries for ever, with no jitter, and keeps the error to itself.
-    """
-
-    def __init__(self, client_id: str, protocol: MQTTProtocolVersion, on_end: Callable[[Ending | None], None]) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
-            protocol=protocol,
-            reconnect_on_failure=False,
-        )
-        self._on_end: Callable[[Ending | None], None] | None = on_end
-        self._loop_thread: threading.Thread | None = None
-
-    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:  # noqa: ARG002
-        self._loop_thread = threading.current_thread()
-        failure: Ending | None = None
-        try:
-            return super().loop_forever(timeout, retry_first_connection=False)
-        except Exception as caught:  # noqa: BLE001  whatever a stranger on that port makes paho raise ends the attempt
-            # Not the error itself: its traceback would keep paho's socket open until the garbage collector comes.
-            failure = of_error(caught)
-            return MQTTErrorCode.MQTT_ERR_CONN_LOST
-        finally:
-            on_end, self._on_end = self._on_end, None
-            if on_end is not None:
-                on_end(failure)
-
-    def sever(self) -> None:
-        """Cut the connection under paho's feet: its thread sees the end and leaves its loop."""
-        raw = self.socket()
-        if isinstance(raw, socket.socket):
-            with contextlib.suppress(OSError):  # it is gone already
-                # Not SSLSocket.shutdown, which takes the TLS layer away from under the other thread.
-                socket.socket.shutdown(raw, socket.SHUT_RDWR)
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for paho's thread; return whether it has ended."""
-        thread = self._loop_thread
-        if thread is not None:
-            thread.join(timeout_s)
-        return thread is None or not thread.is_alive()

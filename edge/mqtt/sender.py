@@ -1,4 +1,4 @@
-"""The thread that talks to the broker: connects, sends in order, takes acknowledgements, and begins again."""
+"""The thread that talks to the broker: connects, has everything sent, takes what comes back, and begins again."""
 
 import contextlib
 import logging
@@ -10,12 +10,11 @@ from queue import Empty, SimpleQueue
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
-from edge.errors import DeliveryError
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.client import ANSWER_S, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
 from edge.mqtt.mail import Greet, Mail, Retain, Stop, Stored
 from edge.mqtt.outbox import Outbox
-from edge.mqtt.outbox_store import StoredEvent
+from edge.mqtt.outgoing import Outgoing
 from edge.mqtt.reasons import Ending, Kind
 
 _LOG = logging.getLogger(__name__)
@@ -72,11 +71,8 @@ class Sender:
         self._command_topic = command_topic
         self._on_command = on_command
         self._greeting = greeting
-        self._event_topic = event_topic
-        self._outbox = outbox
+        self._out = Outgoing(event_topic=event_topic, outbox=outbox, gather_s=gather_s, say=self._say)
         self._backoff = backoff
-        self._gather_s = gather_s
-        self._note_at: float | None = None
         self._probing = refuse_anonymous and address.password is not None
         self._mailbox: SimpleQueue[Mail] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
@@ -88,11 +84,6 @@ class Sender:
         self._retry_at: float | None = None
         self._answer_by: float | None = None
         self._said: set[str] = set()
-        self._retained: dict[str, Message] = {}
-        self._unsent: dict[str, Message] = {}
-        self._sent: dict[int, int | None] = {}  # message id to seq, None for what is not an event
-        self._acknowledged: list[int] = []
-        self._after_seq = 0
         self._stop: Stop | None = None
 
         self._login_refusal: str | None = None
@@ -113,7 +104,7 @@ class Sender:
     @property
     def in_flight(self) -> int:
         """Messages sent and not yet acknowledged."""
-        return len(self._sent)
+        return self._out.in_flight
 
     @property
     def last_refusal(self) -> str | None:
@@ -144,8 +135,11 @@ class Sender:
             with contextlib.suppress(Empty):
                 while True:
                     self._take(self._mailbox.get_nowait())
-            self._save_acknowledged()
-            self._send()
+            if self._out.note_acknowledged(at_once=self._stop is not None):
+                with self.progress:
+                    self.progress.notify_all()
+            if self._link is not None:
+                self._out.send(self._link, self._window, events=self._stop is None)
             self._keep_appointments()
             self.on_turn()
         self._say_goodbye()
@@ -154,7 +148,7 @@ class Sender:
 
     def _next(self) -> Mail:
         """Wait for mail; nothing in the mailbox when a moment has come is an empty `Stored`."""
-        moments = [at for at in (self._retry_at, self._answer_by, self._note_at) if at is not None]
+        moments = [at for at in (self._retry_at, self._answer_by, self._out.note_at) if at is not None]
         if self._stop is not None:
             moments.append(self._stop.deadline)
         timeout_s = min(_TURN_S, max(0.0, min(moments) - time.monotonic())) if moments else _TURN_S
@@ -163,20 +157,15 @@ class Sender:
         except Empty:
             return Stored()
 
-    def _take(self, mail: Mail) -> None:  # noqa: C901  # one case a kind of mail
+    def _take(self, mail: Mail) -> None:  # one case a kind of mail
         match mail:
             case Retain(message) if self._stop is None:
-                self._retained[message.topic] = message
-                self._unsent[message.topic] = message
+                self._out.retain(message)
             case Greet() if self._stop is None and self.connected:
-                greeting = self._greeting()
-                self._unsent[greeting.topic] = greeting
+                self._out.add(self._greeting())
             case Stop():
                 self._stop = mail
-                self._retained = {}
-                for message in mail.last_words:
-                    self._unsent.pop(message.topic, None)  # so that these come last
-                    self._unsent[message.topic] = message
+                self._out.end_with(mail.last_words)
             case Opened(link) if link is self._link:
                 self._answer_by = time.monotonic() + ANSWER_S[self._protocol]
             case Connected(link, in_flight) if link is self._link:
@@ -226,15 +215,14 @@ class Sender:
         self.connections += 1
         _LOG.info("connected to broker %s (%s)", self._address.shown, link.version)
         if self._stop is None:
-            greeting = self._greeting()
-            self._unsent = {greeting.topic: greeting, **self._retained}
+            self._out.begin(self._greeting())
 
     def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
-        seq = self._sent.pop(mid, None)
+        seq = self._out.take_back(mid)
         if refusal is not None:
             self._on_refused(refusal, is_event=seq is not None)
         elif seq is not None:
-            self._acknowledged.append(seq)
+            self._out.acknowledged(seq)
             if self._event_refusal is not None:
                 self._event_refusal = None
                 self._said.clear()
@@ -275,8 +263,7 @@ class Sender:
         self._link = None
         self._answer_by = None
         self._window = 0
-        self._sent.clear()
-        self._after_seq = 0
+        self._out.forget_sent()
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._retry_at = time.monotonic() + retry_in_s
 
@@ -285,61 +272,11 @@ class Sender:
             self._said.add(line)
             _LOG.log(level, "%s", line)
 
-    def _save_acknowledged(self) -> None:
-        if not self._acknowledged:
-            return
-        if self._note_at is None:
-            self._note_at = time.monotonic() + self._gather_s
-        # Nothing is under way any more: whoever waits for that waits for this.
-        if self._note_at > time.monotonic() and self._sent and self._stop is None:
-            return
-        self._note_at = None
-        try:
-            self._outbox.acknowledge(*self._acknowledged)
-        except DeliveryError as error:
-            self._say(logging.ERROR, f"{error}; what was delivered could not be noted and may be sent again")
-            return
-        self._acknowledged.clear()
-        with self.progress:
-            self.progress.notify_all()
-
-    def _send(self) -> None:
-        link = self._link
-        if link is None:
-            return
-        while self._unsent and len(self._sent) < self._window:
-            message = self._unsent.pop(next(iter(self._unsent)))
-            if not self._hand_over(link, message, seq=None):
-                return
-        if self._stop is not None:
-            return
-        for event in self._batch(self._window - len(self._sent)):
-            left_s = self._outbox.max_age_s - self._outbox.age_s(event)
-            message = Message(self._event_topic, event.payload, retain=False, expires_s=left_s)
-            if not self._hand_over(link, message, seq=event.seq):
-                return
-            self._after_seq = event.seq
-
-    def _batch(self, room: int) -> list[StoredEvent]:
-        if room <= 0:
-            return []
-        try:
-            return self._outbox.batch(self._after_seq, room)
-        except DeliveryError as error:
-            self._say(logging.ERROR, f"{error}; events cannot be read")
-            return []
-
-    def _hand_over(self, link: Link, message: Message, *, seq: int | None) -> bool:
-        mid = link.publish(message)
-        if mid is not None:
-            self._sent[mid] = seq
-        return mid is not None
-
     def _is_over(self) -> bool:
         if self._stop is None:
             return False
         waiting = self._retry_at is not None
-        said_all = self.connected and not self._unsent and not self._sent
+        said_all = self.connected and self._out.said_all
         return waiting or said_all or self._stop.deadline <= time.monotonic()
 
     def _say_goodbye(self) -> None:
@@ -347,7 +284,7 @@ class Sender:
         link, stop = self._link, self._stop
         if link is None or stop is None:
             return
-        self.said_goodbye = self.connected and not self._unsent and not self._sent
+        self.said_goodbye = self.connected and self._out.said_all
         link.close()
         until = max(stop.deadline, time.monotonic() + _GOODBYE_S)
         with contextlib.suppress(Empty):
