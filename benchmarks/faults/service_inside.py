@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 import traceback
@@ -210,24 +211,35 @@ def reload() -> None:
 
 
 def watchdog() -> None:
-    """A frozen process is ended and started anew."""
+    """A process of which one thread is frozen, or all are, is ended and started anew."""
     drop_in("RestartSec=1", "WatchdogSec=10")
     call("systemctl", "restart", UNIT)
     pid = state("MainPID")
     time.sleep(15)  # longer than the limit: it lives on because it says so
     ok = state("MainPID") == pid and state("NRestarts") == "0"
     record("watchdog, working", "lives beyond WatchdogSec=10", f"{'same' if ok else 'another'} process", ok=ok)
-    began_s = time.monotonic()
-    call("kill", "-STOP", pid)
-    wait_for(lambda: state("MainPID"), lambda now: now not in {"", "0", pid})
-    wait_active()
-    took_s = time.monotonic() - began_s
-    said = "Watchdog timeout" in journal()
-    found = f"{state('ActiveState')} again after {took_s:.0f} s, {state('NRestarts')} restart"
-    ok = said and state("NRestarts") == "1" and state("ActiveState") == "active"
-    record("watchdog, frozen (SIGSTOP)", "ended by the watchdog, started anew", found, ok=ok)
+    _frozen("watchdog, frozen (SIGSTOP)", ["kill", "-STOP", pid], restarts=1)
+    command = [sys.executable, "/checkout/benchmarks/faults/service_freeze.py", state("MainPID")]
+    _frozen("watchdog, the loop's thread frozen", command, restarts=2, names="thread loop is stuck")
     cores = shell("find / -xdev -name 'core*' -type f -size +1M 2>/dev/null; ls /var/lib/systemd/coredump 2>/dev/null")
     record("core dump of it", "none: it would hold pictures", cores.strip() or "none", ok=not cores.strip())
+
+
+def _frozen(check: str, command: list[str], *, restarts: int, names: str = "") -> None:
+    pid = state("MainPID")
+    began_s = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as freezer:
+        wait_for(lambda: state("MainPID"), lambda now: now not in {"", "0", pid})
+        wait_active()
+        took_s = time.monotonic() - began_s
+        freezer.kill()
+    said = journal()
+    found = f"{state('ActiveState')} again after {took_s:.0f} s, {state('NRestarts')} restart"
+    ok = said.count("Watchdog timeout") == restarts == int(state("NRestarts")) and state("ActiveState") == "active"
+    if names:
+        found += f"; {line_with(said, names)}"
+    due = "named, ended by the watchdog, started anew" if names else "ended by the watchdog, started anew"
+    record(check, due, found, ok=ok and names in said)
 
 
 def stop() -> None:
