@@ -51,7 +51,8 @@ def _print_network(network: NetworkOutcome, console: Console) -> None:
     )
     runtimes = Table(title=f"on {found.validation_n:,} validation pictures", title_justify="left")
     for column in ("runtime", "agrees with float", "balanced accuracy", "same top", "score differs by", "ms a face"):
-        runtimes.add_column(column, justify="left" if column == "runtime" else "right")
+        first = column == "runtime"
+        runtimes.add_column(column, justify="left" if first else "right", no_wrap=first)
     runtimes.add_row("float network", "", f"{found.validation_balanced_accuracy:.2%}", "", "", "")
     for row in found.runtimes:
         runtimes.add_row(

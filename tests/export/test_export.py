@@ -21,7 +21,8 @@ pytestmark = [
 
 
 def export(trained: Trained, out: Path, *more: str) -> int:
-    arguments = ["--model", str(trained.model), "--data", str(trained.data), "--out", str(out), *more]
+    model = [] if "--model" in more else ["--model", str(trained.model)]
+    arguments = [*model, "--data", str(trained.data), "--out", str(out), *more]
     return run(app, with_default_quantization(arguments), name="python -m export")
 
 

@@ -47,5 +47,7 @@ def test_a_step_that_fails_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(all_command, "STEPS", (KNN,))
-    assert run(app, ["all", "--data", str(tmp_path / "absent.npz")], name="python -m train") == 1
+    assert (
+        run(app, ["all", "--data", str(tmp_path / "absent.npz"), "--runs", str(tmp_path)], name="python -m train") == 1
+    )
     assert "KNN on pixels was not trained (exit code 1)" in capfd.readouterr().err
