@@ -68,6 +68,8 @@ class Subscriber:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # They hold each other: paho closes its wake-up sockets when the client goes, not when some collection comes.
+        self._client.on_connect = self._client.on_subscribe = self._client.on_message = None
 
     def wait(self, enough: Callable[[list[Received]], object], timeout_s: float = 30) -> list[Received]:
         """Wait until what has come is enough, then return it all."""
