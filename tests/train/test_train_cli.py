@@ -83,7 +83,7 @@ def test_prepare_stops_at_a_bad_row_where_asked(
     ("arguments", "code", "said"),
     [
         (["prepare", "none.csv"], 1, "error: none.csv: cannot be read: No such file or directory"),
-        (["prepare"], 2, "error: Missing argument 'CSV' (see python -m train prepare --help)"),
+        (["prepare"], 2, "error: Missing argument 'SOURCE' (see python -m train prepare --help)"),
         (["prepare", "a.csv", "--bad-rows", "keep"], 2, "error: Invalid value for '--bad-rows'"),
         (["cnn", "--data", "none.npz"], 1, "error: none.npz: no such file; write it with: python -m train prepare"),
         (["cnn", "--arch", "article", "--filters", "500000"], 2, "error: 500,000 filters make 144,010,512,005"),
