@@ -78,9 +78,7 @@ def model_file(model: Path) -> Path:
     if (model / "model.keras").is_file():
         return model / "model.keras"
     if (model / "settings.json").is_file():
-        raise DataError(
-            f"{model}: this run is not complete yet; go on with: python -m train cnn --run {model} --resume"
-        )
+        raise DataError(f"{model}: this run is not complete yet; go on with: the command that began it, and --resume")
     raise DataError(f"{model}: neither a run folder (model.keras) nor a bundle folder (manifest.json)")
 
 
