@@ -1,5 +1,6 @@
 """What every test may rely on."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from hypothesis import settings
 
 from tests.fakes.mosquitto import Mosquitto, missing
 
-# Speed is never asserted, and the first call of a property test loads libraries.
-settings.register_profile("emotion-edge", deadline=None)
+# Speed is never asserted, and the first call of a property test loads libraries. In CI the same code draws the
+# same examples; elsewhere each run draws others.
+settings.register_profile("emotion-edge", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("emotion-edge")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

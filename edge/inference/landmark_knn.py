@@ -214,12 +214,15 @@ def _check_fit(states: Mapping[str, Mapping[str, Any]], features: int) -> None:
     scaler, lda, knn = (states[kind] for kind in STEPS)
     samples = next(iter(getattr(knn.get("_fit_X"), "shape", ())), 0)
     components = getattr(lda.get("scalings_"), "shape", ())[-1:]
+    kept = lda.get("_max_components")
+    if type(kept) is not int:
+        raise BundleError(f"refused: it keeps {_shown(kept)} components")
     due: list[tuple[str, Any, tuple[int, ...]]] = [
         ("mean_", scaler.get("mean_"), (features,)),
         ("scale_", scaler.get("scale_"), (features,)),
         ("xbar_", lda.get("xbar_"), (features,)),
         ("scalings_", lda.get("scalings_"), (features, *components)),
-        ("_fit_X", knn.get("_fit_X"), (samples, lda.get("_max_components", 0))),
+        ("_fit_X", knn.get("_fit_X"), (samples, kept)),
         ("_y", knn.get("_y"), (samples,)),
     ]
     for key, found, shape in due:
@@ -229,7 +232,7 @@ def _check_fit(states: Mapping[str, Mapping[str, Any]], features: int) -> None:
     if type(neighbors) is not int or not 1 <= neighbors <= samples:
         raise BundleError(f"refused: it asks {_shown(neighbors)} neighbours of {samples}")
     labels, classes = knn["_y"], knn.get("classes_")
-    if not isinstance(classes, np.ndarray) or classes.dtype.kind != "i" or [*classes] != [*range(len(EMOTIONS))]:
+    if not isinstance(classes, np.ndarray) or classes.dtype.kind != "i" or classes.tolist() != [*range(len(EMOTIONS))]:
         raise BundleError(f"refused: its classes are {_shown(classes)}, due are 0 to {len(EMOTIONS) - 1}")
     if labels.dtype != np.int64 or labels.min() < 0 or labels.max() >= len(EMOTIONS):
         raise BundleError(f"refused: its labels go beyond 0 to {len(EMOTIONS) - 1}")

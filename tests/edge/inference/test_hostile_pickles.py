@@ -308,6 +308,15 @@ def test_another_word_in_a_real_pipeline_is_refused_or_harmless(knn_bundle: "Knn
     knn_bundle.refused_or_sound(real[:place] + text(other) + real[place + len(text(word)) :])
 
 
+def test_an_array_where_a_number_is_due_is_refused(knn_bundle: "KnnBundle") -> None:
+    """Two names exchanged: the means of the classes stand where the number of components is due."""
+    assert "refused: " in knn_bundle.refusal(knn_bundle.program.replace(text("means_"), text("_max_components")))
+
+
+def test_a_bad_escape_in_an_opcode_is_refused_without_a_warning(knn_bundle: "KnnBundle") -> None:
+    assert "refused: it holds the opcode STRING" in knn_bundle.refusal(b"\x80\x04S'\\d'\n.")
+
+
 @fuzz
 @given(data=st.data())
 def test_a_pickle_with_changed_bytes_is_refused_or_harmless(knn_bundle: "KnnBundle", data: st.DataObject) -> None:
