@@ -5,10 +5,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.emotions import EMOTIONS
 from train.augment import augment, disturb
 from train.dataset import PARTS, Dataset
 from train.fit_settings import FitSettings
+from train.targets import class_weights, match_shares, soft_targets
 from train.teacher import Lessons
 
 
@@ -24,9 +24,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._settings = settings
         self._lessons = lessons
         self._rows = trained_rows(dataset, settings)
+        labels = dataset.labels[self._rows]
+        self._taught = np.stack([match_shares(s, labels) for s in lessons.scores]) if lessons else None
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
-        self._weights = class_weights(dataset.labels[self._rows], settings.balance)
+        self._weights = class_weights(labels, settings.balance)
         self.start_epoch(0)
 
     @property
@@ -64,12 +66,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Each picture in one of its views, another one each epoch, mirrored or not: a smile has no side."""
         assert self._lessons is not None
+        assert self._taught is not None
         view = (epoch + batch) % len(self._lessons.images)
         images = self._lessons.images[view, batch]
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
         share = self._settings.teacher_share
-        targets = (1 - share) * self._targets[batch] + share * self._lessons.scores[view, batch]
+        targets = (1 - share) * self._targets[batch] + share * self._taught[view, batch]
         return disturb(images, rng, self._settings.augmentation), np.asarray(targets, dtype=np.float32)
 
 
@@ -85,26 +88,3 @@ def trained_rows(dataset: Dataset, settings: FitSettings) -> NDArray[np.intp]:
         return rows
     others = (dataset.parts == PARTS.index("train")) & (dataset.labels < 0) & (dataset.votes.sum(axis=1) > 0)
     return np.sort(np.concatenate([rows, np.flatnonzero(others)]))
-
-
-def soft_targets(dataset: Dataset, rows: NDArray[np.intp], settings: FitSettings) -> NDArray[np.float32]:
-    """Return targets [n, 5] that sum to 1: label and votes mixed, then smoothed; votes alone where no label fits."""
-    target = np.eye(len(EMOTIONS), dtype=np.float32)[dataset.labels[rows]]
-    if dataset.votes is not None:
-        votes = dataset.votes[rows]
-        voted = votes.sum(axis=1, keepdims=True) > 0
-        share = np.where(dataset.labels[rows, None] < 0, 1.0, settings.vote_share)
-        target = np.where(voted, (1 - share) * target + share * votes, target)
-    smoothing = settings.label_smoothing
-    return np.asarray((1 - smoothing) * target + smoothing / len(EMOTIONS), dtype=np.float32)
-
-
-def class_weights(labels: NDArray[np.int8], balance: float) -> NDArray[np.float32]:
-    """Weight a picture by its class's size to the power ``-balance``, mean 1; 1 without a class (-1)."""
-    known = labels >= 0
-    counts = np.bincount(labels[known], minlength=len(EMOTIONS)).astype(np.float64)
-    weights = np.maximum(counts, 1) ** -balance
-    chosen = weights[labels[known]]
-    result = np.ones(len(labels), dtype=np.float32)
-    result[known] = chosen / chosen.mean()
-    return result

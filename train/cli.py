@@ -76,8 +76,11 @@ def cnn(
         typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="A model of the same shape whose weights it begins with.")
+        Path | None, typer.Option(metavar="MODEL", help="Run or bundle (int8) whose weights it begins with.")
     ] = None,
+    rate: Annotated[
+        float, typer.Option(min=1e-5, max=1.0, help="Highest learning rate; less where weights are to be kept.")
+    ] = DEFAULTS.peak_learning_rate,
     seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = DEFAULTS.seed,
     resume: ResumeOption = False,
     distribute: DistributeOption = "none",
@@ -98,7 +101,7 @@ def cnn(
     """
     from train.cnn_command import train_cnn
 
-    settings = FitSettings(epochs=epochs, batch=batch, seed=seed)
+    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate)
     train_cnn(
         data, run_folder, replace(settings, **TAUGHT) if teacher else settings, arch=arch, filters=filters,
         teachers=teacher or (), start=start, resume=resume, distribute=distribute, say=_say,

@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError, UsageError
 from train.batches import Batches, trained_rows
-from train.calibration import temperature
+from train.calibration import Calibration, calibrate
 from train.csv_rows import SIDE_PX
 from train.dataset import Dataset
 from train.distribute import Distribution
 from train.evaluation import softmax, summarise
 from train.fit_settings import FitSettings
+from train.from_bundle import copy_bundle
 from train.run_folder import open_run, write_curve, write_json
 from train.scoring import load_keras
 from train.teacher import identify, teach
 from train.tensorboard_log import log_epoch
-from train.transfer import copy_weights
+from train.torch_speed import use_fused_batch_norm
+from train.transfer import BODY_FACES, copy_weights
 
 
 def fit(
@@ -42,7 +44,7 @@ def fit(
 ) -> keras.Model:
     """Train a network and leave ``model.keras`` and ``result.json`` in the run folder.
 
-    The result has averaged weights, and logits divided by the temperature that calibrates it on the validation part.
+    The result has averaged weights, and is calibrated on the validation part (`train.calibration`).
 
     A checkpoint is written after each epoch, so that an interruption loses at most one. A run that goes on from
     it ends with the weights of one that was never interrupted; a complete one is left as it is.
@@ -56,7 +58,7 @@ def fit(
     teachers
         Models whose scores are ``settings.teacher_share`` of the targets.
     start
-        A model whose weights the network begins with, layer by layer; see `train.transfer`.
+        A model whose weights the network begins with, layer by layer; see `train.transfer` and `train.from_bundle`.
     resume
         Go on where there is a checkpoint.
     report
@@ -78,7 +80,7 @@ def fit(
     with shared.scope():
         model = build()
     if start is not None:
-        copy_weights(start, model)
+        _begin_with(start, model, dataset)
     described = _describe(model, dataset, settings, teachers=teachers, start=start)
     interrupted = open_run(run, described, resume=resume) if shared.chief else False
     if shared.chief and (run / "model.keras").is_file():
@@ -87,6 +89,7 @@ def fit(
     rows = trained_rows(dataset, settings)
     lessons = teach(teachers, dataset, rows, settings, run / "lessons", report=report) if teachers else None
     batches = Batches(dataset, settings, lessons)
+    use_fused_batch_norm(model)
     with shared.scope():
         _compile(model, settings, steps=settings.epochs * len(batches))
     done = _go_on(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
@@ -105,9 +108,9 @@ def fit(
     plain = _without_optimizer(shared.local(model))
     if not shared.chief:
         return plain
-    divisor = _calibrate(plain, dataset)
+    calibration = _calibrate(plain, dataset, settings.balance)
     result = summarise(predict(plain, dataset, "validation"), dataset.labels[dataset.select("validation")])
-    write_json(run / "result.json", {"validation": result.as_dict(), "temperature": round(divisor, 4), **described})
+    write_json(run / "result.json", {"validation": result.as_dict(), "calibration": calibration.as_dict(), **described})
     _save(plain, run / "model.keras")  # last: a run that has it is complete
     return plain
 
@@ -194,6 +197,14 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
             self._report(f"epoch {epoch + 1} of {self._epochs} is saved, about {minutes:.0f} min left")
 
 
+def _begin_with(start: Path, model: keras.Model, dataset: Dataset) -> None:
+    if (start / "manifest.json").is_file():
+        faces = dataset.images[dataset.select("train")[:BODY_FACES]]
+        copy_bundle(start, model, faces)
+    else:
+        copy_weights(start, model)
+
+
 def _compile(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
     warmup = round(steps * settings.warmup_share)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -256,12 +267,11 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
     return plain
 
 
-def _calibrate(model: keras.Model, dataset: Dataset) -> float:
-    """Divide a network's logits by the temperature that calibrates it on the validation part; return that."""
-    divisor = temperature(_logits(model, dataset, "validation"), dataset.labels[dataset.select("validation")])
-    last = model.layers[-1]
-    last.set_weights([weights / divisor for weights in last.get_weights()])
-    return divisor
+def _calibrate(model: keras.Model, dataset: Dataset, balance: float) -> Calibration:
+    labels = dataset.labels[dataset.select("validation")]
+    calibration = calibrate(_logits(model, dataset, "validation"), labels, balance)
+    calibration.apply(model.layers[-1])
+    return calibration
 
 
 def _logits(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:

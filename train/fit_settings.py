@@ -64,5 +64,5 @@ class FitSettings:
         return list(zip(starts, [*starts[1:], self.epochs], strict=True))
 
 
-TAUGHT: dict[str, Any] = {"teacher_share": 0.7, "label_smoothing": 0.0, "vote_share": 0.4, "other_classes": True}
+TAUGHT: dict[str, Any] = {"teacher_share": 0.5, "label_smoothing": 0.0, "vote_share": 0.4, "other_classes": True}
 """What is different where there are teachers: their scores are soft already, and know what to make of any face."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
 from edge.faces.distances import LANDMARK_FEATURES_VERSION
+from train.calibration import calibrate
 from train.dataset import Dataset
 from train.evaluation import softmax, summarise
 from train.mlp_settings import MlpSettings
@@ -35,7 +36,8 @@ def train_mlp(
 ) -> keras.Model:
     """Train, measure on the validation part, and leave ``model.keras`` and ``result.json`` in the run folder.
 
-    The state is kept after each epoch (`keras.callbacks.BackupAndRestore`), so that an interruption loses at most one.
+    The result is calibrated on the validation part (`train.calibration`). The state is kept after each epoch
+    (`keras.callbacks.BackupAndRestore`), so that an interruption loses at most one.
 
     Parameters
     ----------
@@ -69,6 +71,8 @@ def train_mlp(
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[_Watch(run, held_x, held_labels), keras.callbacks.BackupAndRestore(run / "backup")],
         )  # fmt: skip
+        held_logits = np.asarray(model.predict(held_x, batch_size=512, verbose=0))
+        calibrate(held_logits, held_labels, 1.0 if settings.balanced else 0.0).apply(model.layers[-1])
         partial = run / "partial.keras"
         _plain(model).save(partial)
         partial.replace(run / "model.keras")

@@ -26,7 +26,7 @@ class Lessons:
     images: NDArray[np.uint8]
     """[views, n, side, side]"""
     scores: NDArray[np.float32]
-    """[views, n, 5], mean of the teachers"""
+    """[views, n, 5], mean of the teachers over each view and its mirror image"""
 
 
 def teach(
@@ -56,14 +56,18 @@ def teach(
         kept = folder / f"view-{view}.npy"
         if not kept.is_file():
             report(f"teachers look at view {view + 1} of {settings.views}")
-            _write(kept, np.mean([score(teacher, images[view]) for teacher in teachers], axis=0))
+            _write(kept, np.mean([score(teacher, images[view], flip=True) for teacher in teachers], axis=0))
         scores[view] = _read(kept, len(rows))
     return Lessons(images, scores)
 
 
 def identify(models: Sequence[Path]) -> dict[str, str]:
-    """Return the sha256 of each model's file by its path, to tell one teacher from another."""
-    return {str(model): hashlib.sha256(model_file(model).read_bytes()).hexdigest() for model in models}
+    """Return the sha256 of each model's file (a bundle's manifest) by its path, to tell one teacher from another."""
+    files = {model: model / "manifest.json" for model in models}
+    return {
+        str(model): hashlib.sha256((file if file.is_file() else model_file(model)).read_bytes()).hexdigest()
+        for model, file in files.items()
+    }
 
 
 def _write(path: Path, scores: NDArray[np.float64]) -> None:

@@ -1,5 +1,7 @@
 """Weights from one network into another. Importing this module loads Keras."""
 
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,8 @@ from train.scoring import load_keras
 
 CHANNEL_MEANS = (103.939, 116.779, 123.68)
 """Blue, green and red that Keras's VGG16 subtracts from its pictures."""
+BODY_FACES = 512
+"""Training faces whose statistics BatchNorm begins with, where kernels come without it."""
 HALF_RANGE = 127.5
 """What a chip's pixels are divided by (and 1 subtracted) before the first convolution."""
 
@@ -21,8 +25,8 @@ def copy_weights(source: Path, model: keras.Model) -> None:
     """Give a network the weights of a trained one, layer by layer of the same name.
 
     Where the network has a whole multiple of the channels, it begins as the same function with each channel repeated,
-    and with differences between the repeats that cancel out, so that they may learn to differ (Net2Net, Chen et al.
-    2015, arXiv:1511.05641).
+    and with differences between the repeats that cancel out, so that they may learn to differ; a residual block that
+    the other lacks begins as one that changes nothing (Net2Net, Chen et al. 2015, arXiv:1511.05641).
 
     Raises
     ------
@@ -34,13 +38,24 @@ def copy_weights(source: Path, model: keras.Model) -> None:
     rng = np.random.default_rng(0)
     for layer in model.layers:
         wanted = [w.shape for w in layer.get_weights()]
-        if not wanted:
+        if not wanted or begins_as_nothing(layer, set(known)):
             continue
         given = known[layer.name].get_weights() if layer.name in known else []
         if len(given) != len(wanted) or not all(map(_is_multiple, wanted, given)):
             found = [w.shape for w in given] or "nothing"
             raise DataError(f"{source}: does not fit {model.name}: {layer.name} must hold {wanted}, found {found}")
         layer.set_weights([_widened(w, shape, rng) for w, shape in zip(given, wanted, strict=True)])
+
+
+def begins_as_nothing(layer: keras.Layer, known: Collection[str]) -> bool:
+    """Tell whether a layer is of a further residual block of a known stage, and silence the block's last scale."""
+    place = re.fullmatch(r"(stage\d+)_block[1-9]\d*_(.+)", layer.name)
+    if layer.name in known or place is None or f"{place[1]}_block0_{place[2]}" not in known:
+        return False
+    if place[2] == "2_bn":
+        scale, *others = layer.get_weights()
+        layer.set_weights([np.zeros_like(scale), *others])
+    return True
 
 
 def _is_multiple(wanted: tuple[int, ...], given: NDArray[np.float32]) -> bool:
@@ -88,23 +103,45 @@ def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model
         The file is not of that layout, or the download failed.
     """
     theirs = _their_vgg16(weights)
-    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
-    biases = []
-    for index, layer in enumerate(convolutions):
+    folded = {}
+    for index, layer in enumerate(layer for layer in model.layers if isinstance(layer, layers.Conv2D)):
         kernel, bias = theirs.get_layer(layer.name).get_weights()
         if index == 0:
             bias = bias + ((HALF_RANGE - np.array(CHANNEL_MEANS))[None, None, :, None] * kernel).sum(axis=(0, 1, 2))
             kernel = HALF_RANGE * kernel.sum(axis=2, keepdims=True)
+        folded[layer.name] = (kernel, bias)
+    unfold(folded, model, faces)
+
+
+def unfold(
+    folded: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]], model: keras.Model, faces: NDArray[np.uint8]
+) -> None:
+    """Give convolutions kernels and biases that BatchNorm was folded into, so that the network computes what they did.
+
+    BatchNorm is set to what ``faces`` give, with a scale and offset that undo it: it can be trained on.
+
+    Parameters
+    ----------
+    folded
+        Kernel and bias by the name of the convolution.
+    model
+        Each convolution's output goes into a BatchNorm.
+    faces
+        uint8 [n, side, side], a few hundred.
+    """
+    norms = {id(layer.input): layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
+    chosen = [layer for layer in model.layers if layer.name in folded]
+    for layer in chosen:
+        kernel, bias = folded[layer.name]
         layer.set_weights([kernel])
-        biases.append(bias)
-    norms = [model.get_layer(f"{layer.name}_bn") for layer in convolutions]
-    for norm, bias in zip(norms, biases, strict=True):
         ones = np.ones_like(bias)
+        norm = norms[id(layer.output)]
         norm.set_weights([ones, bias, np.zeros_like(bias), ones - norm.epsilon])
-    looked = keras.Model(model.inputs, [layer.output for layer in convolutions]).predict(faces[..., None], verbose=0)
-    for norm, bias, seen in zip(norms, biases, looked, strict=True):
+    looked = keras.Model(model.inputs, [layer.output for layer in chosen]).predict(faces[..., None], verbose=0)
+    for layer, seen in zip(chosen, looked, strict=True):
+        norm = norms[id(layer.output)]
         mean, variance = seen.mean(axis=(0, 1, 2)), seen.var(axis=(0, 1, 2))
-        norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])
+        norm.set_weights([np.sqrt(variance + norm.epsilon), mean + folded[layer.name][1], mean, variance])
 
 
 def _their_vgg16(weights: Path | Literal["imagenet"]) -> keras.Model:

@@ -14,11 +14,8 @@ from train.dataset import Dataset
 from train.distribute import Distribution
 from train.fit import fit
 from train.fit_settings import FitSettings
-from train.transfer import copy_imagenet_layout, copy_weights
+from train.transfer import BODY_FACES, copy_imagenet_layout, copy_weights
 from train.vgg import vgg16
-
-BODY_FACES = 512
-"""Training faces whose statistics BatchNorm begins with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from edge.errors import UsageError
 from train.backend import choose_backend
 from train.dataset import PARTS, Dataset
 from train.fit_settings import FitSettings
+from train.targets import class_weights, match_shares, soft_targets
 
 choose_backend()
 with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
     warnings.simplefilter("ignore")
     pytest.importorskip("keras", reason="needs the train extra")
-    from train.batches import Batches, class_weights, soft_targets, trained_rows
+    from train.batches import Batches, trained_rows
 
 
 @pytest.fixture
@@ -41,6 +42,23 @@ def test_targets_mix_label_and_votes_and_take_votes_alone_where_no_label_fits(vo
     np.testing.assert_allclose(targets[0], [0, 0.5, 0.5, 0, 0])
     label = int(voted.labels[20])
     np.testing.assert_allclose(targets[1], 0.75 * np.eye(5)[label] + 0.25 * np.eye(5)[4])
+
+
+def test_scores_that_lean_to_one_emotion_are_brought_to_the_shares_of_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 100 + [1] * 50 + [4] * 50 + [-1] * 10, dtype=np.int8)
+    scores = rng.dirichlet([1, 1, 0.5, 0.5, 4], size=len(labels)).astype(np.float32)
+    matched = match_shares(scores, labels)
+    np.testing.assert_allclose(matched.sum(axis=1), 1, atol=1e-5)
+    shares = matched[:200].mean(axis=0)[[0, 1, 4]]
+    np.testing.assert_allclose(shares / shares[1], [2, 1, 1], atol=0.01)
+    # what a face is likelier to be than another face stays so
+    assert (np.argsort(matched[:, 4] / matched[:, 0]) == np.argsort(scores[:, 4] / scores[:, 0])).mean() > 0.95
+
+
+def test_shares_stay_where_no_face_has_a_label() -> None:
+    scores = np.full((3, 5), 0.2, dtype=np.float32)
+    np.testing.assert_array_equal(match_shares(scores, np.full(3, -1, dtype=np.int8)), scores)
 
 
 def test_a_picture_without_a_class_weighs_one_and_a_rare_class_more_than_a_common_one() -> None:

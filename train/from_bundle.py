@@ -1,0 +1,77 @@
+"""Weights of a bundle's int8 network back into a network that can be trained on. Importing this module loads Keras."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+from edge.inference import open_bundle
+from edge.inference.runtime import open_interpreter
+from train.transfer import begins_as_nothing, unfold
+
+
+def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> None:
+    """Give a device CNN the weights of one that was exported to int8: what the bundle computes, up to rounding.
+
+    Further residual blocks begin as nothing (`train.transfer.begins_as_nothing`).
+
+    Parameters
+    ----------
+    bundle
+        A bundle folder with an int8 network of kind ``cnn``.
+    model
+        Made by `train.networks.device_cnn`.
+    faces
+        uint8 [n, side, side], a few hundred, whose statistics BatchNorm begins with.
+
+    Raises
+    ------
+    DataError
+        The bundle holds no int8 device CNN, or one of other channels.
+    BundleError
+        A bundle that is refused.
+    """
+    folded = _kernels(bundle)
+    for layer in model.layers:
+        if not isinstance(layer, layers.Conv2D | layers.BatchNormalization | layers.Dense):
+            continue
+        known = {name.removesuffix("conv") + end for name in folded for end in ("conv", "bn")} | set(folded)
+        if begins_as_nothing(layer, known) or isinstance(layer, layers.BatchNormalization):
+            continue
+        found = folded[layer.name][0].shape if layer.name in folded else "nothing"
+        due = layer.kernel.shape if isinstance(layer, layers.Conv2D) else (1, 1, *layer.kernel.shape)
+        if found != tuple(due):
+            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {tuple(due)}, found {found}")
+    last = model.layers[-1]
+    kernel, bias = folded.pop(last.name)
+    last.set_weights([kernel[0, 0], bias])
+    unfold(folded, model, faces)
+
+
+def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Kernel [height, width, in, out] and bias [out] of each convolution, by the name that it had in Keras."""
+    opened = open_bundle(bundle)
+    entry = opened.manifest.models.get("cnn")
+    if entry is None or getattr(entry, "quantization", None) != "int8":
+        raise DataError(f"{bundle}: holds no int8 device CNN to begin with")
+    interpreter = open_interpreter(opened.read(entry.file))
+    tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
+
+    def real(index: int) -> NDArray[np.float32]:
+        scales = tensors[index]["quantization_parameters"]["scales"]
+        stored = interpreter.get_tensor(index).astype(np.float32)
+        return np.asarray(stored * scales.reshape(-1, *[1] * (stored.ndim - 1)))
+
+    found = {}
+    for operator in interpreter._get_ops_details():  # type: ignore[attr-defined]  # noqa: SLF001  # as the runtime's own check does
+        if operator["op_name"] != "CONV_2D":
+            continue
+        _, kernel, bias = operator["inputs"]
+        # "device_cnn_1/stage0_block0_1_conv_1/convolution": Keras numbers what it traces anew
+        name = re.sub(r"(_pointwise)?(_\d+)?$", "", tensors[kernel]["name"].split("/")[1])
+        found[name] = (real(kernel).transpose(1, 2, 3, 0), real(bias))
+    return found
