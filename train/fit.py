@@ -37,6 +37,7 @@ def fit(
     settings: FitSettings,
     *,
     teachers: Sequence[Path] = (),
+    lessons: Path | None = None,
     start: Path | None = None,
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
@@ -57,6 +58,8 @@ def fit(
         See `train.run_folder`.
     teachers
         Models whose scores are ``settings.teacher_share`` of the targets.
+    lessons
+        Folder for these scores, where several runs learn the same; ``run/lessons`` otherwise.
     start
         A model whose weights the network begins with, layer by layer; see `train.transfer` and `train.from_bundle`.
     resume
@@ -87,8 +90,8 @@ def fit(
         report(f"{run} is complete")
         return load_keras(run)
     rows = trained_rows(dataset, settings)
-    lessons = teach(teachers, dataset, rows, settings, run / "lessons", report=report) if teachers else None
-    batches = Batches(dataset, settings, lessons)
+    taught = teach(teachers, dataset, rows, settings, lessons or run / "lessons", report=report) if teachers else None
+    batches = Batches(dataset, settings, taught)
     use_fused_batch_norm(model)
     with shared.scope():
         _compile(model, settings, steps=settings.epochs * len(batches))

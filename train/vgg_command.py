@@ -34,6 +34,10 @@ def vgg(
     frozen_epochs: Annotated[int, typer.Option(min=1, help="Of the new head on frozen convolutions.")] = 1,
     epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning all layers.")] = 8,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 128,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
     distribute: Annotated[
@@ -50,6 +54,7 @@ def vgg(
     For example:
 
     - `python -m train vgg`
+    - `python -m train vgg --teacher runs/cnn-device --run runs/vgg-taught`
     - `python -m train vgg --weights imagenet --batch 64`
     - `python -m train vgg --weights vgg16_notop.h5 --run runs/vgg-mine --epochs 4`
     """
@@ -63,7 +68,7 @@ def vgg(
 
         plan = VggPlan(
             weights=chosen, width=width or (0.5 if chosen == "none" else 1.0), pretrain_epochs=pretrain_epochs,
-            frozen_epochs=frozen_epochs, epochs=epochs, batch=batch, seed=seed,
+            frozen_epochs=frozen_epochs, epochs=epochs, batch=batch, seed=seed, teachers=tuple(teacher or ()),
         )  # fmt: skip
         train_vgg(dataset, run_folder, plan, resume=resume, report=_say, distribution=distribution)
 

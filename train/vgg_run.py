@@ -13,7 +13,7 @@ from edge.errors import UsageError
 from train.dataset import Dataset
 from train.distribute import Distribution
 from train.fit import fit
-from train.fit_settings import FitSettings
+from train.fit_settings import TAUGHT, FitSettings
 from train.transfer import BODY_FACES, copy_imagenet_layout, copy_weights
 from train.vgg import vgg16
 
@@ -31,6 +31,8 @@ class VggPlan:
     """of fine-tuning"""
     batch: int = 128
     seed: int = 0
+    teachers: tuple[Path, ...] = ()
+    """models whose scores are learned too, in pretraining and fine-tuning"""
 
     def __post_init__(self) -> None:
         if self.weights != "none" and self.width != 1:
@@ -38,10 +40,11 @@ class VggPlan:
 
     def pretraining(self) -> FitSettings:
         """Return settings for learning from nothing: every face that has votes, growing pictures."""
-        return FitSettings(
+        settings = FitSettings(
             epochs=self.pretrain_epochs, batch=self.batch, seed=self.seed, peak_learning_rate=0.08, vote_share=0.4,
-            other_classes=True, growing_sides=((0.5, 32), (0.75, 40)),
+            other_classes=True, growing_sides=((0.6, 32), (0.85, 40)),
         )  # fmt: skip
+        return replace(settings, **TAUGHT) if self.teachers else settings
 
     def frozen(self) -> FitSettings:
         """Return settings for the new head on top of what must not be disturbed yet."""
@@ -49,7 +52,8 @@ class VggPlan:
 
     def fine_tuning(self) -> FitSettings:
         """Return settings for all layers together, at a rate that keeps what they know."""
-        return replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.02)
+        settings = replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.02)
+        return replace(settings, **TAUGHT) if self.teachers else settings
 
 
 def train_vgg(
@@ -70,7 +74,9 @@ def train_vgg(
     UsageError, DataError
         As `train.fit.fit`; also where ``weights`` cannot be had.
     """
-    go = partial(fit, resume=resume, report=report, distribution=distribution)
+    go = partial(
+        fit, resume=resume, report=report, distribution=distribution, teachers=plan.teachers, lessons=run / "lessons"
+    )
     body: Path | None = None
     if plan.weights == "none":
         report("pretraining on every face with votes, since there are no weights to begin with")

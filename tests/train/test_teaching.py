@@ -1,5 +1,6 @@
 """A pupil learns from teachers, a result is calibrated, and weights move from one network to another."""
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,15 @@ def test_vgg_goes_through_its_three_stages_and_resumes_at_the_one_that_is_missin
     assert (tmp_path / "vgg/frozen/checkpoint.keras").stat().st_mtime_ns == stamp
 
 
+def test_vggs_teachers_are_asked_once_for_its_stages(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    plan = VggPlan(width=1 / 32, pretrain_epochs=1, frozen_epochs=1, epochs=1, batch=40, teachers=(teacher,))
+    train_vgg(dataset, tmp_path / "vgg", plan)
+    assert len([*tmp_path.rglob("view-*.npy")]) == len([*(tmp_path / "vgg/lessons").glob("view-*.npy")]) == 8
+    noted = json.loads((tmp_path / "vgg/settings.json").read_text())
+    assert [*noted["teachers"]] == [str(teacher)]
+    assert noted["settings"]["teacher_share"] == 0.5
+
+
 def test_weights_files_of_vgg16s_layout_compute_the_same_here(dataset: Dataset, tmp_path: Path) -> None:
     keras.utils.set_random_seed(2)
     theirs = keras.applications.VGG16(weights=None, include_top=False)
@@ -215,8 +225,6 @@ def test_a_settings_file_of_an_earlier_version_still_resumes(dataset: Dataset, t
     """Runs that noted no teachers had none."""
     settings = replace(SETTINGS, epochs=1, teacher_share=0.0)
     fit(tiny, dataset, tmp_path / "run", settings)
-    import json
-
     noted = json.loads((tmp_path / "run/settings.json").read_text())
     del noted["teachers"], noted["start"]
     write_json(tmp_path / "run/settings.json", noted)
