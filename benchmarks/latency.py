@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--clip", required=True)
     parser.add_argument("--frames", type=int, default=400)
     arguments = parser.parse_args()
-    pipeline = load_pipeline(Settings())
+    pipeline = load_pipeline(Settings(), live=True)
     source = open_camera(f"file:{arguments.clip}?loop=1")
     whole_ms, pipeline_ms = [], []
     with mosquitto() as url, tempfile.TemporaryDirectory(prefix="emotion-edge-latency-") as folder:

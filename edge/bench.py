@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
-from edge.cameras import open_camera, redacted
+from edge.cameras import is_camera, open_camera, redacted
 from edge.clock import SystemClock
 from edge.daemon.camera import CLIP_TIMEOUT_S, WatchedCamera
 from edge.daemon.loop import Daemon, Identity
@@ -92,7 +92,7 @@ def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
     """
     logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # events of a benchmark are nobody's news
     stages = Stages(kept=frames or 1_000_000, with_cpu=True)
-    pipeline = load_pipeline(settings, stages)
+    pipeline = load_pipeline(settings, stages, live=is_camera(settings.camera))
     with _daemon(settings, pipeline) as (daemon, camera):
         started = process_age_s(), time.process_time()
         tally = _Tally(InstructionCounter.open())

@@ -10,6 +10,7 @@ from edge.bundles.choice import load_chosen_or_previous
 from edge.faces.chip import face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.searcher import Searcher
 from edge.faces.tracker import FaceTracker
 from edge.faces.types import Box, Face
 from edge.frames import Frame
@@ -43,18 +44,20 @@ class Pipeline:
         classifier: Classifier,
         landmarks: LandmarkPredictor,
         detector: FaceDetector | None = None,
+        searcher: Searcher | None = None,
         stages: Stages | None = None,
     ) -> None:
         self.classifier = classifier
         self.stages = stages or Stages()
         self._landmarks = landmarks
         self._detector = detector or FaceDetector()
+        self._searcher = searcher
         self._settings = faces
         self.forget()
 
     def forget(self) -> None:
         """Know nobody any more: the next frame is of another source."""
-        self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages)
+        self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._searcher)
 
     def lose_sight(self) -> None:
         """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
@@ -88,8 +91,14 @@ class Pipeline:
         return [(face, row) for (face, _), row in zip(faces, scores, strict=True)]
 
 
-def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:
+def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:
     """Load the models that the settings name.
+
+    Parameters
+    ----------
+    live
+        For a source that does not wait: large searches run in a thread beside the frames. For any other the same
+        frames give the same faces every time.
 
     Raises
     ------
@@ -106,6 +115,7 @@ def load_pipeline(settings: Settings, stages: Stages | None = None) -> Pipeline:
         faces=settings.faces,
         classifier=load_chosen_or_previous(settings),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
+        searcher=Searcher() if live else None,
         stages=stages,
     )
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edge.cameras.address import Address, redacted
 from edge.cameras.quiet import quiet_opencv
-from edge.cameras.worker import Worker
 from edge.errors import CameraError
 from edge.frames import Frame
+from edge.worker import Worker
 
 OPEN_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 5.0

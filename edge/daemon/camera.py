@@ -6,13 +6,13 @@ from concurrent.futures import Future
 
 from edge.backoff import Backoff
 from edge.cameras import Capture, NoFrameYetError
-from edge.cameras.worker import Worker
 from edge.clock import Clock
 from edge.daemon.signs import Signs
 from edge.errors import CameraError
 from edge.events.payloads import CameraState
 from edge.frames import Frame, FrameSource
 from edge.settings import CameraWatchSettings
+from edge.worker import Worker
 
 CLIP_TIMEOUT_S = 5.0
 """A clip that gives nothing for this long is broken."""

@@ -43,7 +43,7 @@ def run_service(settings: Settings) -> None:
         The camera is not there, or stopped giving frames.
     """
     with ExitStack() as parts:
-        pipeline = load_pipeline(settings)
+        pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         clock = SystemClock()
         camera = parts.enter_context(_camera(settings, clock))
         privacy = PrivacyPause(Path(settings.state_dir), clock)

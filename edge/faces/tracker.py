@@ -1,6 +1,7 @@
 """Who is who from frame to frame: faces are carried by their landmarks, and the detector looks again now and then."""
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,8 @@ from edge.faces.carry import box_of, likeness
 from edge.faces.chip import face_chip
 from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, Detection, FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
-from edge.faces.searches import Searches
+from edge.faces.searcher import Searcher
+from edge.faces.searches import Area, Searches
 from edge.faces.types import Box
 from edge.frames import Frame
 from edge.settings import FaceSettings
@@ -30,6 +32,8 @@ LOST_SEARCH_S = 0.12
 """After that, and for searches of what has changed, seconds between two looks."""
 STEADY_IOU = 0.6
 """A carried box that overlaps the detector's this much stays: the detector's sizes come in steps of a fifth."""
+SEARCH_LIMIT_S = 5.0
+"""A search beside the loop that takes longer is waited for, so that the loop's own watchdog sees one that hangs."""
 SAME_CHIP = 0.6
 """Likeness to the chip that the detector last vouched for, below which it is asked again. Measured: docs/faces.md."""
 
@@ -79,10 +83,18 @@ class FaceTracker:
     seen. A frame costs the landmarks of each known face; the detector looks in a small region around it every
     ``verify_every_s``, and at once where its chip no longer looks like it did; new faces are searched for as
     `edge.faces.searches` says.
+
+    With a ``searcher`` such a search runs beside the frames that follow, and what it found joins the first frame after
+    its end: a search of the whole frame takes as long as several frames. Without one it is over when its frame is.
     """
 
     def __init__(
-        self, settings: FaceSettings, detector: FaceDetector, predictor: LandmarkPredictor, stages: Stages
+        self,
+        settings: FaceSettings,
+        detector: FaceDetector,
+        predictor: LandmarkPredictor,
+        stages: Stages,
+        searcher: Searcher | None = None,
     ) -> None:
         self._settings = settings
         self._detector = detector
@@ -93,6 +105,8 @@ class FaceTracker:
             small_every_s=settings.small_faces_every_s,
             upsample=settings.upsample,
         )
+        self._searcher = searcher
+        self._search_under_way: tuple[float, Future[list[Detection]]] | None = None
         self._known: list[_Known] = []
         self._shape: tuple[int, ...] = ()
         self._visits = 0
@@ -115,7 +129,11 @@ class FaceTracker:
     def lose_sight(self) -> None:
         """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
         self._known = []
+        self._forget_searches()
+
+    def _forget_searches(self) -> None:
         self._searches.forget()
+        self._search_under_way = None
 
     def _follow(self, known: _Known, frame: Frame) -> None:
         """Find a known face again: by its landmarks alone, or with the detector where that is due or in doubt."""
@@ -152,17 +170,34 @@ class FaceTracker:
             return landmarks, face_chip(frame.luma, landmarks)
 
     def _search(self, frame: Frame) -> None:
+        if self._search_under_way is not None:
+            began_s, search = self._search_under_way
+            if not search.done() and frame.time_s - began_s < SEARCH_LIMIT_S:
+                return
+            self._search_under_way = None
+            self._join(search.result(), frame)
+        area = self._due(frame)
+        if area is None:
+            return
+        if self._searcher is not None:
+            self._search_under_way = frame.time_s, self._searcher.start(frame.luma, area)
+            return
+        with self._stages.measure("detect"):
+            detections = self._detector.area(frame.luma, area)
+        self._join(detections, frame)
+
+    def _due(self, frame: Frame) -> Area | None:
         lost = any(known.missed and known.visit for known in self._known)
         with self._stages.measure("detect"):
-            area = self._searches.due(
+            return self._searches.due(
                 frame.luma,
                 frame.time_s,
                 every_s=LOST_SEARCH_S if lost else self._settings.search_every_s,
                 seen=[known.box for known in self._known if not known.missed],
             )
-            if area is None:
-                return
-            detections = self._detector.area(frame.luma, area)
+
+    def _join(self, detections: list[Detection], frame: Frame) -> None:
+        """Match what a search found with who is known; who is not is known from now on."""
         for detection in detections:
             known = _match(detection, self._known)
             if known is None:
@@ -178,7 +213,7 @@ class FaceTracker:
         """Give up who was not seen for too long; everybody, where the picture has another size than before."""
         if frame.luma.shape != self._shape:
             self._shape, self._known = frame.luma.shape, []
-            self._searches.forget()
+            self._forget_searches()
 
         def remembered(known: _Known) -> bool:
             if known.visit is None:
