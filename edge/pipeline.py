@@ -111,11 +111,13 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
 
     # OpenCV's pool costs more than it gives on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
+    detector = FaceDetector(Path(settings.state_dir))
     return Pipeline(
         faces=settings.faces,
         classifier=load_chosen_or_previous(settings),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
-        searcher=Searcher() if live else None,
+        detector=detector,
+        searcher=Searcher(detector.another()) if live else None,
         stages=stages,
     )
 

@@ -1,12 +1,15 @@
 """dlib's frontal HOG detector, on a whole frame or inside a region around a face that was there a moment ago."""
 
+import copy
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
-import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.faces.detector_cache import frontal_face_detector
 from edge.faces.searches import Area
 from edge.faces.types import Box
 
@@ -32,10 +35,22 @@ class Detection:
 
 
 class FaceDetector:
-    """Finds faces in luma planes. Not for use by two threads at once. dlib releases the GIL while it works."""
+    """Finds faces in luma planes. Not for use by two threads at once. dlib releases the GIL while it works.
 
-    def __init__(self) -> None:
-        self._detector = dlib.get_frontal_face_detector()
+    Parameters
+    ----------
+    kept_in
+        See `edge.faces.detector_cache.frontal_face_detector`.
+    ready
+        A ``dlib.fhog_object_detector`` to use in its place.
+    """
+
+    def __init__(self, kept_in: Path | None = None, *, ready: Any = None) -> None:
+        self._detector = ready or frontal_face_detector(kept_in)
+
+    def another(self) -> "FaceDetector":
+        """Return one for another thread; cheaper than one made from nothing."""
+        return FaceDetector(ready=copy.copy(self._detector))
 
     def whole(
         self, luma: NDArray[np.uint8], *, upsample: int = 0, threshold: float = WHOLE_THRESHOLD

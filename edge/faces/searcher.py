@@ -13,8 +13,8 @@ from edge.worker import Worker
 class Searcher:
     """Searches parts of frames in a thread of its own, with a detector of its own."""
 
-    def __init__(self, detector: FaceDetector | None = None) -> None:
-        self._detector = detector or FaceDetector()
+    def __init__(self, detector: FaceDetector) -> None:
+        self._detector = detector
         self._worker = Worker("search")
 
     def start(self, luma: NDArray[np.uint8], area: Area) -> "Future[list[Detection]]":

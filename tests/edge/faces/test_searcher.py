@@ -25,10 +25,12 @@ class SlowDetector:
         self.go.set()
         self.sees: list[Box] = []
         self.done = threading.Semaphore(0)
+        self.started = threading.Semaphore(0)
         self.asked = 0
 
     def area(self, luma: NDArray[Any], area: Area) -> list[Detection]:
         self.asked += 1
+        self.started.release()
         sees = [*self.sees]
         assert self.go.wait(20)
         self.done.release()
@@ -47,6 +49,10 @@ class SlowScene(Scene):
     def found(self) -> None:
         """Wait until a search has come to its end; the frame after that sees what it found."""
         assert self.slow.done.acquire(timeout=20)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for the search that is under way, if any."""
         pending = self.tracker._search_under_way
         if pending is not None:
             pending[1].result(20)
@@ -64,9 +70,13 @@ def scene() -> SlowScene:
 
 
 def test_known_faces_are_followed_while_a_search_takes_its_time(scene: SlowScene) -> None:
+    scene.settle()
     scene.slow.go.clear()
     scene.slow.sees = [FACE, OTHER]
+    while scene.slow.started.acquire(blocking=False):
+        pass
     seen = scene.play(10, FACE, OTHER)
+    assert scene.slow.started.acquire(timeout=20)
     asked = scene.slow.asked
     assert seen == [[1]] * 10
     assert scene.play(5, FACE, OTHER) == [[1]] * 5

@@ -1,0 +1,60 @@
+"""The detector that is kept is dlib's own, and one that was damaged is made anew."""
+
+import logging
+from pathlib import Path
+
+import dlib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.faces.detector import FaceDetector
+from edge.faces.detector_cache import frontal_face_detector
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("state")
+    frontal_face_detector(folder)
+    return folder
+
+
+@pytest.fixture
+def face() -> NDArray[np.uint8]:
+    data = pytest.importorskip("skimage.data", reason="needs the demo extra")
+    return np.ascontiguousarray(data.astronaut()[:256, 96:352].mean(axis=2).astype(np.uint8))
+
+
+def test_what_is_read_back_sees_what_dlibs_own_sees(kept: Path, face: NDArray[np.uint8]) -> None:
+    assert len([*kept.iterdir()]) == 1
+    own = dlib.get_frontal_face_detector().run(face, 1, -1.0)
+    found = frontal_face_detector(kept).run(face, 1, -1.0)
+    assert len(own[1]) > 1
+    assert [str(box) for box in found[0]] == [str(box) for box in own[0]]
+    assert [*found[1]] == [*own[1]]
+    first = FaceDetector(kept)
+    assert first.another().whole(face, upsample=1) == first.whole(face, upsample=1)
+
+
+def test_a_damaged_file_is_said_and_made_anew(kept: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (file,) = kept.iterdir()
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+    with caplog.at_level(logging.INFO):
+        frontal_face_detector(kept)
+    assert "is made anew" in caplog.text
+    (file,) = kept.iterdir()
+    assert file.read_bytes() != content
+
+
+def test_no_folder_or_one_that_cannot_be_written_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frontal_face_detector(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+    def full(_path: Path, _target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    assert frontal_face_detector(tmp_path) is not None
+    assert [*tmp_path.iterdir()] == []
