@@ -1,18 +1,17 @@
 """``python -m train knn`` and ``mlp``: the article's two models of features, landmark distances or pixels."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
 
-from edge.cli_support import INTERRUPTED
 from edge.errors import UsageError
+from train.dataset import Dataset, load_dataset
+from train.distribute import Distribution
+from train.network_command import report_run, run_training
 
 if TYPE_CHECKING:
-    from train.dataset import Dataset
     from train.picture_features import Features
 
 DATA = Path("data/fer2013.npz")
@@ -40,7 +39,7 @@ def knn(
     """Make a k-nearest-neighbours classifier.
 
     What is left open is chosen by cross-validation within the training part. Landmarks are found by the device's own
-    code, once: they are kept beside the data set.
+    code, once: they are kept beside the data set. It ends with a report on the validation part.
 
     For example:
 
@@ -48,13 +47,14 @@ def knn(
     - `python -m train knn --projection none --neighbors 3 --run runs/knn-article`
     - `python -m train knn --features pixels --projection none --neighbors 3 --run runs/knn-pixels`
     """
-    dataset, chosen = _load(data, features)
+    dataset = load_dataset(data)
+    chosen = _features(dataset, data, features)
     from train.knn import KnnSettings, train_knn
 
     run = run_folder or Path("runs/knn" if features == "landmarks" else "runs/knn-pixels")
     settings = KnnSettings(features=features, projection=projection, neighbors=neighbors, seed=seed)
     train_knn(dataset, chosen, run, settings, report=_say)
-    _say(f"{run / 'result.json'} is written; measure it with: python -m train evaluate {run}")
+    report_run(run, dataset, data, result="result.json", say=_say)
 
 
 def mlp(
@@ -76,49 +76,43 @@ def mlp(
 ) -> None:
     """Train the article's multilayer perceptron, 1024-512-5.
 
-    A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one.
+    A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one. It ends with a report on the
+    validation part.
 
     For example:
 
     - `python -m train mlp`
     - `python -m train mlp --features pixels --recipe article --run runs/mlp-article`
     """
-    from train.backend import choose_backend
-
-    dataset, chosen = _load(data, features, smooth=True)
-    choose_backend()
-    from train.mlp import train_mlp
-    from train.mlp_settings import MlpSettings, article
-
     run = run_folder or Path("runs/mlp" if features == "landmarks" else "runs/mlp-pixels")
-    if recipe == "article":
-        settings = article(features, epochs=epochs or 30, seed=seed)
-    else:
-        settings = MlpSettings(features=features, epochs=epochs or 8, seed=seed)
-    try:
+
+    def work(dataset: Dataset, _distribution: Distribution) -> None:
+        chosen = _features(dataset, data, features, smooth=True)
+        from train.mlp import train_mlp
+        from train.mlp_settings import MlpSettings, article
+
+        if recipe == "article":
+            settings = article(features, epochs=epochs or 30, seed=seed)
+        else:
+            settings = MlpSettings(features=features, epochs=epochs or 8, seed=seed)
         train_mlp(dataset, chosen, run, settings, resume=resume, report=_say)
-    except KeyboardInterrupt:
-        words = [word for word in sys.argv[1:] if word != "--resume"]
-        print(
-            f"\ninterrupted; go on with: {shlex.join(['python', '-m', 'train', *words, '--resume'])}", file=sys.stderr
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    _say(f"{run / 'model.keras'} is written; measure it with: python -m train evaluate {run}")
+
+    run_training(work, data, run, say=_say)
 
 
-def _load(data: Path, kind: Literal["landmarks", "pixels"], *, smooth: bool = False) -> "tuple[Dataset, Features]":
-    """The data set, and the features of its training and validation pictures."""
-    from train.dataset import load_dataset
+def _features(
+    dataset: Dataset, data: Path, kind: Literal["landmarks", "pixels"], *, smooth: bool = False
+) -> "Features":
+    """The features of the training and validation pictures of the data set in this file."""
     from train.picture_features import dataset_features, landmark_cache
 
-    dataset = load_dataset(data)
     rows = np.concatenate([dataset.select("train"), dataset.select("validation")])
     if not len(rows):
         raise UsageError(f"{data}: has nothing to train on")
     found = dataset_features(dataset.images, rows, kind, cache=landmark_cache(data), smooth=smooth)
     if found.landmarks is not None:
         _say("landmarks: " + ", ".join(f"{how} {n:,}" for how, n in found.landmarks.counts().items()))
-    return dataset, found
+    return found
 
 
 def _say(line: str) -> None:

@@ -94,7 +94,7 @@ def fit(
     batches = Batches(dataset, settings, taught)
     use_fused_batch_norm(model)
     with shared.scope():
-        _compile(model, settings, steps=settings.epochs * len(batches))
+        compile_network(model, settings, steps=settings.epochs * len(batches))
     done = _go_on(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
@@ -121,6 +121,23 @@ def fit(
 def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
     """Scores [n, 5] of a part, in the order of `Dataset.select`."""
     return softmax(_logits(model, dataset, part))
+
+
+def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
+    """Give a network the loss, the optimizer and the schedule of a training of so many steps."""
+    warmup = round(steps * settings.warmup_share)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.peak_learning_rate / 25,
+        warmup_target=settings.peak_learning_rate, warmup_steps=warmup, decay_steps=max(1, steps - warmup),
+    )  # fmt: skip
+    optimizer = keras.optimizers.SGD(
+        schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay,
+        use_ema=True, ema_momentum=settings.average_momentum,
+    )  # fmt: skip
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=False, weighted_metrics=["accuracy"])
 
 
 def _demand_possible(dataset: Dataset, settings: FitSettings, shared: Distribution, teachers: Sequence[Path]) -> None:
@@ -206,22 +223,6 @@ def _begin_with(start: Path, model: keras.Model, dataset: Dataset) -> None:
         copy_bundle(start, model, faces)
     else:
         copy_weights(start, model)
-
-
-def _compile(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
-    warmup = round(steps * settings.warmup_share)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.peak_learning_rate / 25,
-        warmup_target=settings.peak_learning_rate, warmup_steps=warmup, decay_steps=max(1, steps - warmup),
-    )  # fmt: skip
-    optimizer = keras.optimizers.SGD(
-        schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay,
-        use_ema=True, ema_momentum=settings.average_momentum,
-    )  # fmt: skip
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    optimizer.build(model.trainable_variables)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, jit_compile=False, weighted_metrics=["accuracy"])
 
 
 def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:

@@ -90,7 +90,7 @@ def train_knn(
     tried = _cross_validate(features, rows, labels, settings)
     best = max(tried, key=lambda line: line["balanced_accuracy"] or 0.0)
     report(f"best of {len(tried)}: {best}")
-    pipeline = _fit(features, rows, labels, settings, best)
+    pipeline = fit_pipeline(features, rows, labels, settings, best)
     validation = dataset.select("validation")
     scores = pipeline.predict_proba(features.of(validation)).astype(np.float32)
     result = summarise(scores, dataset.labels[validation])
@@ -108,6 +108,35 @@ def train_knn(
         },
     )
     return pipeline
+
+
+def fit_pipeline(
+    features: Features, rows: NDArray[np.intp], labels: NDArray[np.int8], settings: KnnSettings, best: dict[str, Any]
+) -> Pipeline:
+    """Fit on these rows of the data set, at the ``components`` and ``neighbors`` of a choice.
+
+    Parameters
+    ----------
+    labels
+        int8 [n], of ``rows``, index into ``EMOTIONS``.
+
+    Returns
+    -------
+    The pipeline from features float32 [n, k] to the five emotions.
+    """
+    scaler = StandardScaler().fit(features.of(rows))
+    plain = scaler.transform(features.of(rows))
+    if settings.projection == "none":
+        knn = KNeighborsClassifier(best["neighbors"], algorithm="brute").fit(plain, labels.astype(np.int64))
+        return Pipeline([("scale", scaler), ("neighbors", knn)])
+    samples, classes = _samples(plain, scaler.transform(features.mirrored(rows)), labels, settings)
+    axes = PCA(best["components"], svd_solver="covariance_eigh").fit(plain)
+    lda = _unrotated(LinearDiscriminantAnalysis().fit(axes.transform(samples).astype(np.float32), classes), axes)
+    # Brute force among some 30,000 points in four dimensions takes a fraction of a millisecond, and a device admits
+    # no search tree in a pickle.
+    knn = KNeighborsClassifier(best["neighbors"], algorithm="brute", metric="euclidean")
+    knn.fit(lda.transform(samples).astype(np.float32), classes)
+    return Pipeline([("scale", scaler), ("project", lda), ("neighbors", knn)])
 
 
 def _cross_validate(
@@ -169,24 +198,6 @@ def _samples(
     chosen = [rng.permutation(np.flatnonzero(doubled == label))[:size] for label in range(len(EMOTIONS))]
     order = np.sort(np.concatenate(chosen))
     return both[order], doubled[order].astype(np.int64)
-
-
-def _fit(
-    features: Features, rows: NDArray[np.intp], labels: NDArray[np.int8], settings: KnnSettings, best: dict[str, Any]
-) -> Pipeline:
-    scaler = StandardScaler().fit(features.of(rows))
-    plain = scaler.transform(features.of(rows))
-    if settings.projection == "none":
-        knn = KNeighborsClassifier(best["neighbors"], algorithm="brute").fit(plain, labels.astype(np.int64))
-        return Pipeline([("scale", scaler), ("neighbors", knn)])
-    samples, classes = _samples(plain, scaler.transform(features.mirrored(rows)), labels, settings)
-    axes = PCA(best["components"], svd_solver="covariance_eigh").fit(plain)
-    lda = _unrotated(LinearDiscriminantAnalysis().fit(axes.transform(samples).astype(np.float32), classes), axes)
-    # Brute force among some 30,000 points in four dimensions takes a fraction of a millisecond, and a device admits
-    # no search tree in a pickle.
-    knn = KNeighborsClassifier(best["neighbors"], algorithm="brute", metric="euclidean")
-    knn.fit(lda.transform(samples).astype(np.float32), classes)
-    return Pipeline([("scale", scaler), ("project", lda), ("neighbors", knn)])
 
 
 def _unrotated(lda: LinearDiscriminantAnalysis, axes: PCA) -> LinearDiscriminantAnalysis:

@@ -59,13 +59,13 @@ def train_mlp(
     if not len(rows) or not len(held):
         raise DataError("the train or the validation part of the data set is empty")
     keras.utils.set_random_seed(settings.seed)
-    x, targets, weights = _training_set(dataset, features, rows, settings)
+    x, targets, weights = training_set(dataset, features, rows, settings)
     model = build_mlp(x, settings)
     described = _describe(model, dataset, features, settings)
     open_run(run, described, resume=resume)
     held_x, held_labels = features.of(held), dataset.labels[held]
     if not (run / "model.keras").is_file():
-        _compile(model, settings, steps=settings.epochs * max(1, -(-len(x) // settings.batch)))
+        compile_mlp(model, settings, steps=settings.epochs * max(1, -(-len(x) // settings.batch)))
         model.fit(
             x, targets, sample_weight=weights, batch_size=settings.batch, epochs=settings.epochs,
             verbose=1 if sys.stdout.isatty() else 2,
@@ -107,20 +107,13 @@ def build_mlp(x: NDArray[np.float32], settings: MlpSettings) -> keras.Model:
     return keras.Model(inputs, logits, name=f"mlp_{settings.features}")
 
 
-def _whitening(standardised: NDArray[np.float64], settings: MlpSettings) -> NDArray[np.float32]:
-    """Principal axes [k, components], each divided by a power of its spread: many distances say nearly the same."""
-    covariance = standardised.astype(np.float32).T @ standardised.astype(np.float32) / len(standardised)
-    spread, axes = np.linalg.eigh(covariance.astype(np.float64))
-    kept = min(settings.whitened, standardised.shape[1])
-    axes, spread = axes[:, ::-1][:, :kept], np.maximum(spread[::-1][:kept], 1e-9)
-    scaled = axes * spread ** (-settings.whitening_power / 2)
-    size = np.sqrt((spread ** (1 - settings.whitening_power)).mean())
-    return np.asarray(scaled / size, dtype=np.float32)
-
-
-def _training_set(
+def training_set(
     dataset: Dataset, features: Features, rows: NDArray[np.intp], settings: MlpSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What the network is fitted to: float32 features [n, k], targets [n, 5] that sum to 1, weights [n].
+
+    Of these rows of the data set; where the settings mirror, of their mirror images after them.
+    """
     labels = dataset.labels[rows]
     targets = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
     if dataset.votes is not None:
@@ -138,7 +131,8 @@ def _training_set(
     return x, targets.astype(np.float32), weights
 
 
-def _compile(model: keras.Model, settings: MlpSettings, *, steps: int) -> None:
+def compile_mlp(model: keras.Model, settings: MlpSettings, *, steps: int) -> None:
+    """Give the network the loss, the optimizer and the schedule of a training of so many steps."""
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
     if settings.recipe == "article":
         optimizer = keras.optimizers.SGD(settings.learning_rate)
@@ -146,6 +140,17 @@ def _compile(model: keras.Model, settings: MlpSettings, *, steps: int) -> None:
         schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
     model.compile(optimizer, loss, jit_compile=False, weighted_metrics=["accuracy"])
+
+
+def _whitening(standardised: NDArray[np.float64], settings: MlpSettings) -> NDArray[np.float32]:
+    """Principal axes [k, components], each divided by a power of its spread: many distances say nearly the same."""
+    covariance = standardised.astype(np.float32).T @ standardised.astype(np.float32) / len(standardised)
+    spread, axes = np.linalg.eigh(covariance.astype(np.float64))
+    kept = min(settings.whitened, standardised.shape[1])
+    axes, spread = axes[:, ::-1][:, :kept], np.maximum(spread[::-1][:kept], 1e-9)
+    scaled = axes * spread ** (-settings.whitening_power / 2)
+    size = np.sqrt((spread ** (1 - settings.whitening_power)).mean())
+    return np.asarray(scaled / size, dtype=np.float32)
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped

@@ -1,4 +1,4 @@
-"""What every command that trains a network does: load, train, say how to go on, report."""
+"""What every command that trains does: load, train, say how to go on, report."""
 
 import shlex
 import sys
@@ -38,7 +38,29 @@ def run_training(
         raise typer.Exit(INTERRUPTED) from None
     if not distribution.chief:
         return
-    say(f"{run / 'model.keras'} is written; measure it with: python -m train evaluate {run}")
+    report_run(run, dataset, data, say=say)
+
+
+def report_run(
+    run: Path, dataset: Dataset, data: Path, *, result: str = "model.keras", say: Callable[[str], None]
+) -> None:
+    """Say where the result of a complete run is, and write the run's report on the validation part.
+
+    Parameters
+    ----------
+    data
+        The file of ``dataset``; landmarks of its pictures are kept beside it.
+    result
+        The file that a training of this kind leaves in ``run``.
+
+    Raises
+    ------
+    DataError
+        As `train.report.write_report`.
+    """
+    from train.picture_features import landmark_cache
     from train.report import write_report
 
-    say(f"{write_report(run, dataset, part='validation').page} shows how it went, on the validation part")
+    say(f"{run / result} is written; measure it with: python -m train evaluate {run}")
+    page = write_report(run, dataset, part="validation", cache=landmark_cache(data)).page
+    say(f"{page} shows how it went, on the validation part")

@@ -18,7 +18,7 @@ class DeviceCnnShape:
     """channels of the 5x5 stride-2 stem"""
     stages: tuple[int, ...] = (32, 64, 96)
     """channels of each stage; every stage but the first halves the resolution"""
-    blocks: tuple[int, ...] = (1, 3, 3)
+    blocks: tuple[int, ...] = (1, 2, 2)
     """residual blocks of each stage"""
     dropout: float = 0.3
 

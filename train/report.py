@@ -95,7 +95,10 @@ def write_report(run: Path, dataset: Dataset, *, part: str, flip: bool = False, 
 def _render(report: Report, dataset: Dataset, *, flip: bool, inline: list[dict[str, str]]) -> str:
     run = report.page.parent
     curves = read_curves(run)
-    settings = _read_settings(run)
+    settings = _read_json(run / "settings.json")
+    chosen = _read_json(run / "result.json").get("chosen") or {}
+    if chosen.get("balanced_accuracy") is not None:  # else there was one choice, and the settings have it
+        settings["chosen by cross-validation"] = chosen
     fingerprint = dataset.fingerprint()
     trained_on = settings.get("data_fingerprint")
     environment = Environment(loader=PackageLoader("train"), autoescape=True, undefined=StrictUndefined)
@@ -120,13 +123,14 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _read_settings(run: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
+    """An object of the run folder; an empty one where there is no such file."""
     try:
-        value = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise DataError(f"{run / 'settings.json'}: damaged: {error}") from error
+        raise DataError(f"{path}: damaged: {error}") from error
     return value if isinstance(value, dict) else {}
 
 

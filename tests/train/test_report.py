@@ -87,8 +87,11 @@ def test_a_model_without_curves_has_a_report_too(finished: Path, dataset: Datase
     write_report(finished, dataset, part="test")
     (finished / "curves.jsonl").unlink()
     (finished / "settings.json").unlink()
+    chosen = {"components": 250, "neighbors": 400, "balanced_accuracy": 0.573}
+    write_json(finished / "result.json", {"chosen": chosen})
     written = write_report(finished, dataset, part="validation")
     assert "Learning curves" not in written.page.read_text()
+    assert "chosen by cross-validation.neighbors</td><td><code>400</code>" in written.page.read_text()
     assert not (finished / "report-curves.png").exists(), "a picture of an older report must not stay"
     assert "Settings may be chosen by this page" in written.page.read_text()
 
@@ -96,6 +99,52 @@ def test_a_model_without_curves_has_a_report_too(finished: Path, dataset: Datase
 def test_other_data_than_that_of_the_training_is_told(finished: Path, dataset: Dataset) -> None:
     write_json(finished / "settings.json", {"data_fingerprint": "another"})
     assert "trained on other data" in write_report(finished, dataset, part="test").page.read_text()
+
+
+def test_a_knn_ends_with_a_report_without_curves_and_has_one_on_the_test_part_too(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, folder = tmp_path / "faces.npz", tmp_path / "knn"
+    dataset.save(data)
+    form = ["--projection", "none", "--neighbors", "3"]
+    assert run(app, ["knn", *form, "--data", str(data), "--run", str(folder)], name="train") == 0
+    assert f"{folder / 'report.html'} shows how it went" in capsys.readouterr().out
+    text = (folder / "report.html").read_text()
+    assert Page(text).open == []
+    assert "the <b>validation</b> part" in text
+    assert "Learning curves" not in text
+    assert "after" not in text.partition('class="figures"')[0].partition('class="lead"')[2], "it has no epochs"
+    assert "settings.neighbors</td><td><code>3</code>" in text
+    assert "chosen by cross-validation" not in text, "there was nothing to choose"
+    names = {path.name for path in folder.glob("report-*.png")}
+    assert names >= {f"report-{name}.png" for name in ("comparison", "confusion", "recall", "reliability")}
+    assert "report-curves.png" not in names
+    with np.load(tmp_path / "faces.landmarks.npz") as kept:
+        assert len(kept["keys"]) == 160, "training and validation part, read once"
+
+    assert run(app, ["report", str(folder), "--data", str(data), "--json"], name="train") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["part"], told["n"]) == ("test", 40)
+    assert "the <b>test</b> part" in (folder / "report.html").read_text()
+    with np.load(tmp_path / "faces.landmarks.npz") as kept:
+        assert len(kept["keys"]) == 200, "those of the test part are kept with the others"
+
+
+@pytest.mark.training
+def test_an_mlp_ends_with_a_report_with_its_curves(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, folder = tmp_path / "faces.npz", tmp_path / "mlp"
+    dataset.save(data)
+    recipe = ["--features", "pixels", "--recipe", "article", "--epochs", "2"]
+    assert run(app, ["mlp", *recipe, "--data", str(data), "--run", str(folder)], name="train") == 0
+    assert f"{folder / 'report.html'} shows how it went, on the validation part" in capsys.readouterr().out
+    text = (folder / "report.html").read_text()
+    assert "Measured on the 40 pictures of the <b>validation</b> part, after 2 epochs" in text
+    assert "Learning curves" in text
+    assert cv2.imread(str(folder / "report-curves.png")).std() > 10
+    assert run(app, ["report", str(folder), "--data", str(data)], name="train") == 0
+    assert "the <b>test</b> part" in (folder / "report.html").read_text()
 
 
 def test_a_program_reads_the_figures(

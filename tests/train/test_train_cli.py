@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge.cli_support import run
+from edge.emotions import EMOTIONS
+from edge.inference import load_network, open_bundle, shipped_bundle
 from train.cli import app
+from train.csv_rows import KAGGLE_TO_EMOTION
 from train.dataset import Dataset, load_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def line(label: int, seed: int, usage: str) -> str:
+def line(label: int, seed: int, usage: str | None = None) -> str:
     pixels = np.random.default_rng(seed).integers(1, 256, size=2304)
-    return f"{label},{' '.join(map(str, pixels))},{usage}"
+    return ",".join([str(label), " ".join(map(str, pixels)), *([] if usage is None else [usage])])
 
 
 @pytest.fixture
@@ -154,3 +158,51 @@ def test_evaluate_prints_figures_for_people_and_programs(
     shown = capsys.readouterr().out
     for words in ("accuracy", "balanced accuracy", "95 % interval", "calibration error", "recall happy", "100.0%"):
         assert words in shown
+
+
+def test_evaluate_measures_the_shipped_bundle_on_the_articles_csv(
+    write_csv: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line(n % 5, n) for n in range(150)]
+    source, data = write_csv(lines, name="ferdata.csv", header="emotion,pixels"), tmp_path / "article.npz"
+    assert train("prepare", source, "--out", data) == 0
+    capsys.readouterr()
+    assert train("evaluate", shipped_bundle(), "--data", data, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+
+    dataset = load_dataset(data)
+    images = dataset.images[dataset.select("test")]
+    written = {text.split(",")[1]: int(text[0]) for text in lines}
+    labels = np.array([written[" ".join(map(str, image.ravel()))] for image in images])
+    right = load_network(open_bundle(shipped_bundle())).scores(images).argmax(axis=1) == labels
+    assert told["n"] == 15, "a tenth of 150"
+    assert told["accuracy"] == round(float(right.mean()), 4)
+    assert told["recall"] == {
+        str(emotion): round(float(right[labels == label].mean()), 4) for label, emotion in enumerate(EMOTIONS)
+    }
+    assert set(told["support"].values()) == {3}
+    low, high = told["balanced_accuracy_interval"]
+    assert 0 <= low <= told["balanced_accuracy"] <= high <= 1
+    assert 0 <= told["expected_calibration_error"] <= 1
+    assert (told["part"], told["fingerprint"]) == ("test", dataset.fingerprint())
+
+
+def test_evaluate_knows_real_faces_of_the_articles_csv(
+    shared_faces: dict[str, NDArray[np.generic]],
+    write_csv: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Labels in another order than the article's would bring the share down to that of a guess."""
+    labels, images = KAGGLE_TO_EMOTION[shared_faces["labels"][:1000].astype(int)], shared_faces["images"][:1000]
+    five = labels >= 0
+    lines = [
+        f"{label},{' '.join(map(str, image.ravel()))}" for label, image in zip(labels[five], images[five], strict=True)
+    ]
+    source, data = write_csv(lines, name="ferdata.csv", header="emotion,pixels"), tmp_path / "article.npz"
+    assert train("prepare", source, "--out", data) == 0
+    capsys.readouterr()
+    assert train("evaluate", shipped_bundle(), "--data", data, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["n"] == pytest.approx(five.sum() / 10, abs=3), "a tenth in each class"
+    assert told["accuracy"] > 0.5

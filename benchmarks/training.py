@@ -1,0 +1,259 @@
+"""What training each model costs here: images a second, processor time, peak memory.
+
+    python benchmarks/training.py [--data data/fer2013.npz] [--seconds 20] [--models knn mlp ...] [--json FILE]
+
+Each model trains in a process of its own, one after the other, so that the peak resident set (getrusage(2), ru_maxrss)
+is that model's; libraries and data set are in it. Networks and the MLP are fitted as their commands do it (settings,
+batches, augmentation, Keras's `fit` on the backend that ``KERAS_BACKEND`` names) until so many seconds have passed. The
+step that builds the graph is not counted, and there is no validation and no checkpoint in between. VGG16 has half its
+channels and fine-tunes all layers on whole pictures; the article's CNN has 128 filters. An image is a picture that a
+step looks at: for the MLP, mirrored faces too.
+
+The KNN is fitted whole, at least once, to the training part: the last fit of `train knn`, without the
+cross-validation that chooses its numbers. Landmarks are drawn at random, 68 points a picture, and features are made of
+them as of real ones: reading the whole set takes minutes, and what the points say does not change the cost.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from train.backend import choose_backend
+from train.dataset import Dataset, load_dataset
+from train.fit_settings import FitSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from train.picture_features import Features
+
+FILTERS = 128
+"""of the article's CNN, as many as `train cnn` takes unless told otherwise"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/fer2013.npz"))
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each training, after its first step")
+    parser.add_argument("--models", nargs="+", choices=TRAININGS, default=list(TRAININGS))
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--worker", choices=TRAININGS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not arguments.data.is_file():
+        parser.error(f"{arguments.data}: no such file; write it with: python -m train prepare")
+    choose_backend()
+    if arguments.worker:
+        print(json.dumps(work(arguments.worker, arguments.data, arguments.seconds)))
+        return
+    figures: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "load": os.getloadavg()[0],
+        "backend": os.environ["KERAS_BACKEND"], "cores": len(os.sched_getaffinity(0)), "seconds": arguments.seconds,
+    }  # fmt: skip
+    figures["models"] = [measure(name, arguments.data, arguments.seconds) for name in arguments.models]
+    report(figures)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(name: str, data: Path, seconds: float) -> dict[str, Any]:
+    """Train a model in a process of its own.
+
+    A new process begins with the peak memory of the one that started it: this one never loads Keras.
+    """
+    command = [sys.executable, __file__, "--worker", name, "--data", str(data), "--seconds", str(seconds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{TITLES[name]} was not trained (exit code {done.returncode}); its reason is above")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def work(name: str, data: Path, seconds: float) -> dict[str, Any]:
+    """Train a model in this process; return its figures, memory in megabytes (10^6 bytes)."""
+    clock = TRAININGS[name](load_dataset(data), seconds)
+    return {
+        "name": name, "images": clock.images, "seconds": clock.spent_s, "images_per_s": clock.images / clock.spent_s,
+        "cpu_ms": 1000 * clock.cpu_s / clock.images,
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+    }  # fmt: skip
+
+
+class Clock:
+    """Adds up images and time, from `start` on, until there is enough of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.images = 0
+        self.spent_s = 0.0
+        self.cpu_s = 0.0
+        self._seconds = seconds
+        self._began_s: tuple[float, float] | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether time is counted."""
+        return self._began_s is not None
+
+    @property
+    def enough(self) -> bool:
+        """Whether the seconds have passed."""
+        return self.spent_s >= self._seconds
+
+    def start(self) -> None:
+        """Count from here."""
+        self._began_s = time.perf_counter(), time.process_time()
+
+    def count(self, images: int) -> None:
+        """Take in what has been done since the last time."""
+        assert self._began_s is not None
+        self.images += images
+        self.spent_s = time.perf_counter() - self._began_s[0]
+        self.cpu_s = time.process_time() - self._began_s[1]
+
+
+def watch(clock: Clock, model: "keras.Model", pictures: int, batch: int) -> "keras.callbacks.Callback":
+    """Return what counts the steps of a training on so many pictures, and ends it."""
+    import keras
+
+    def step(index: int, logs: dict[str, Any]) -> None:
+        float(logs["loss"])  # JAX works beside Python until a number is asked for
+        if clock.started:
+            clock.count(min(batch, pictures - index * batch))
+        else:
+            clock.start()
+        model.stop_training = clock.enough
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=step)
+
+
+def train_network(build: Callable[[], "keras.Model"], dataset: Dataset, settings: FitSettings, seconds: float) -> Clock:
+    """Fit a network as `train.fit.fit` does, but for what it does between epochs."""
+    import keras
+
+    from train.batches import Batches
+    from train.distribute import Distribution
+    from train.fit import compile_network
+    from train.torch_speed import use_fused_batch_norm
+
+    keras.utils.set_random_seed(settings.seed)
+    model, batches, clock = build(), Batches(dataset, settings), Clock(seconds)
+    use_fused_batch_norm(model)
+    compile_network(model, settings, steps=settings.epochs * len(batches))
+    callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _logs: batches.start_epoch(epoch)),
+        watch(clock, model, len(batches) * batches.size, batches.size),
+    ]
+    Distribution().fit(model, batches, callbacks, done=0, epochs=settings.epochs, verbose=0)
+    return clock
+
+
+def train_device(dataset: Dataset, seconds: float) -> Clock:
+    """The network of the device."""
+    from train.networks import device_cnn
+
+    return train_network(device_cnn, dataset, FitSettings(), seconds)
+
+
+def train_article(dataset: Dataset, seconds: float) -> Clock:
+    """The article's CNN."""
+    from train.article import ARTICLE_PEAK_LEARNING_RATE, article_cnn
+
+    settings = replace(FitSettings(), peak_learning_rate=ARTICLE_PEAK_LEARNING_RATE)
+    return train_network(lambda: article_cnn(FILTERS), dataset, settings, seconds)
+
+
+def train_vgg(dataset: Dataset, seconds: float) -> Clock:
+    """VGG16, all layers."""
+    from train.vgg import vgg16
+    from train.vgg_run import VggPlan
+
+    plan = VggPlan()
+    return train_network(lambda: vgg16(width=plan.width), dataset, plan.fine_tuning(), seconds)
+
+
+def train_mlp(dataset: Dataset, seconds: float) -> Clock:
+    """Our recipe of the article's MLP; a run is shorter than the seconds on a fast machine."""
+    import keras
+
+    from train.mlp import build_mlp, compile_mlp, training_set
+    from train.mlp_settings import MlpSettings
+
+    settings, clock = MlpSettings(), Clock(seconds)
+    keras.utils.set_random_seed(settings.seed)
+    x, targets, weights = training_set(dataset, made_features(dataset), dataset.select("train"), settings)
+    model = build_mlp(x, settings)
+    compile_mlp(model, settings, steps=settings.epochs * -(-len(x) // settings.batch))
+    model.fit(
+        x, targets, sample_weight=weights, batch_size=settings.batch, epochs=settings.epochs, verbose=0,
+        callbacks=[watch(clock, model, len(x), settings.batch)],
+    )  # fmt: skip
+    return clock
+
+
+def fit_knn(dataset: Dataset, seconds: float) -> Clock:
+    """The KNN on landmark distances, with as many components and neighbours as are ever tried."""
+    from train.knn import COMPONENTS, NEIGHBORS, KnnSettings, fit_pipeline
+
+    features, rows, clock = made_features(dataset), dataset.select("train"), Clock(seconds)
+    chosen = {"components": min(max(COMPONENTS), len(rows) // 2), "neighbors": max(NEIGHBORS)}
+    clock.start()
+    while not clock.enough:
+        fit_pipeline(features, rows, dataset.labels[rows], KnnSettings(), chosen)
+        clock.count(len(rows))
+    return clock
+
+
+def made_features(dataset: Dataset) -> "Features":
+    """Landmark features of the training part, from points that are drawn at random."""
+    from train.picture_features import Features
+    from train.picture_landmarks import PictureLandmarks
+
+    rows = dataset.select("train")
+    points = np.random.default_rng(0).uniform(60, 230, size=(len(rows), 68, 2)).astype(np.float32)
+    return Features(dataset.images, PictureLandmarks(points, np.zeros(len(rows), np.uint8)), rows)
+
+
+TRAININGS: dict[str, Callable[[Dataset, float], Clock]] = {
+    "knn": fit_knn,
+    "mlp": train_mlp,
+    "article": train_article,
+    "device": train_device,
+    "vgg": train_vgg,
+}
+TITLES = {
+    "knn": "KNN, landmark distances (its last fit)",
+    "mlp": "MLP, landmark distances, ours",
+    "article": f"CNN, the article's at {FILTERS} filters",
+    "device": "CNN, for the device",
+    "vgg": "VGG16 at half its channels",
+}
+
+
+def report(figures: dict[str, Any]) -> None:
+    """Print the table."""
+    table = Table(
+        title=f"training, {figures['seconds']:g} s each, {figures['date']}, load {figures['load']:.1f}, "
+        f"{figures['backend']}, {figures['cores']} cores"
+    )
+    for name in ("model", "images/s", "CPU an image", "images", "peak memory"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for row in figures["models"]:
+        table.add_row(TITLES[row["name"]], f"{row['images_per_s']:,.0f}", f"{row['cpu_ms']:.2f} ms",
+                      f"{row['images']:,}", f"{row['memory_mb']:,.0f} MB")  # fmt: skip
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
