@@ -6,7 +6,11 @@ import os
 def choose_backend() -> None:
     """Take TensorFlow where ``KERAS_BACKEND`` names no other, and keep its C++ part from talking on stderr.
 
-    Call it before the first import of keras: both are read once, on import.
+    Convolutions go through oneDNN on every processor: TensorFlow itself leaves it off on AMD's, where VGG16 then learns
+    from 31 pictures a second in place of 83 (two cores of an EPYC, 2026-11-25).
+
+    Call it before the first import of keras: all is read once, on import.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
