@@ -9,15 +9,19 @@ number, and outlives its own file; with SQLite from the standard library that is
 """
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from edge.bundles.files import Files
 from edge.clock import Clock, SystemClock
-from edge.errors import DeliveryError
-from edge.mqtt.outbox_file import LockFile, connect, is_damage, last_words, make_sound, plain
-from edge.mqtt.outbox_store import SQLITE_ERRORS, Bounds, Held, Store, StoredEvent, in_memory
+from edge.errors import EmotionEdgeError
+from edge.mqtt.outbox_file import LockFile, build, connect, examine, is_damage, last_words, plain
+from edge.mqtt.outbox_rows import SQLITE_ERRORS, Held, StoredEvent
+from edge.mqtt.outbox_store import Bounds, Store, in_memory
 
 RETRY_DISK_S = 60.0
 """How often a disk that could not be written is tried again."""
@@ -37,7 +41,8 @@ class Outbox:
     A damaged database, found at the start or later, is renamed to ``<name>.damaged-<UTC time>``; a new one takes over
     what could still be read, and what could not counts as dropped. ``seq`` goes on where it was, else at the Unix time
     in milliseconds, which is larger than any number that was counted up by one. Where the disk is full or cannot be
-    written, events wait in memory, in order with those from the disk, and go back to the disk once it takes them.
+    read or written, events wait in memory, in order with those from the disk, and go back to the disk once it takes
+    them.
 
     Parameters
     ----------
@@ -48,11 +53,17 @@ class Outbox:
     synchronous
         When an append is on the disk itself: ``full``, when it returns; ``normal``, at the next checkpoint; ``off``,
         whenever the kernel likes.
+    clock
+        What events are aged by.
+    files
+        What changes the disk where a database is replaced.
 
     Raises
     ------
     DeliveryError
-        Another process has this outbox open, or a newer version made it.
+        Another process has this outbox open.
+    ConfigError
+        A newer version made it.
     """
 
     def __init__(
@@ -64,28 +75,29 @@ class Outbox:
         max_bytes: int = 64_000_000,
         synchronous: Synchronous = "full",
         clock: Clock | None = None,
+        files: Files | None = None,
     ) -> None:
         self._path = path
         self._bounds = Bounds(max_events, max_bytes, max_age_s)
         self._synchronous = synchronous
         self._clock = clock or SystemClock()
+        self._files = files or Files()
         self._lock = threading.RLock()
         self._lock_file = LockFile(path)
         self._known = Held()
-        self._copied_to = 0
+        self._copied: frozenset[int] = frozenset()  # what waits in memory and on the disk
         self._retry_at_s = 0.0
+        self._not_on_disk = ""
         self._commits_before = 0
         self.on_disk = True
         """False while events wait in memory"""
         self.set_aside = 0
         """databases that were found damaged since the start"""
         try:
-            self._store = self._open(doubt=self._lock_file.says_memory())
-        except DeliveryError:
+            self._store = self._start()
+        except BaseException:
             self._lock_file.close()
             raise
-        except (*SQLITE_ERRORS, OSError) as error:
-            self._store = self._into_memory(error, last_words(path))
 
     @property
     def max_age_s(self) -> float:
@@ -140,11 +152,13 @@ class Outbox:
         return self._held().dropped
 
     def close(self) -> None:
-        """Close the database; what waits on the disk stays."""
+        """Close the database; what waits on the disk stays, what it does not take is lost, and the log says so."""
         with self._lock:
             if self._lock_file.is_open:
                 if not self.on_disk:
                     self._return_to_disk()
+                if not self.on_disk:
+                    self._say_what_is_lost()
                 self._store.close()
             self._lock_file.close()
 
@@ -155,7 +169,7 @@ class Outbox:
 
     def _do(self, action: Callable[[Store], T]) -> T:
         with self._lock:
-            if not self.on_disk and self._clock.monotonic() >= self._retry_at_s:
+            if not self.on_disk and self._lock_file.is_open and self._clock.monotonic() >= self._retry_at_s:
                 self._return_to_disk()
             try:
                 done = action(self._store)
@@ -169,25 +183,57 @@ class Outbox:
                     raise plain(again, self._path) from again
             return done
 
+    def _start(self) -> Store:
+        doubt = True
+        try:
+            doubt = self._lock_file.says_memory()
+            return self._open(doubt=doubt)
+        except (*SQLITE_ERRORS, OSError) as error:
+            held = self._known if self._known.seq else last_words(self._path)
+            if doubt or not held.seq or not self._lock_file.has_lock:  # unlocked, the last start could note no doubt
+                held = self._far_ahead(held)
+            return self._into_memory(error, held)
+
     def _open(self, *, doubt: bool = False, instead: Held | None = None) -> Store:
-        """Open the file, setting a damaged one aside; what could be read of it goes into the new one."""
-        repair = make_sound(self._path, self._clock.unix_s(), doubt=doubt, instead=instead)
+        """Open the file, made anew where it is damaged or old; what could be read of it goes into the new one."""
+        found = examine(self._path, self._files, instead)
+        jumps = doubt or not found.seq_known
+        held = self._far_ahead(found.held) if jumps else found.held
+        if found.state != "sound":
+            self._known = held
+            damaged = found.state == "damaged"
+            aside = build(self._path, self._files, partial(self._fill, held), keep_old=damaged)
+            if damaged:
+                self.set_aside += 1
+                _LOG.error(
+                    "outbox %s is damaged; set aside as %s, %d of %d events could be read, they go on from seq %d",
+                    self._path, aside, len(held.events), held.depth, held.seq + 1,
+                )  # fmt: skip
         # Two connections: an append must reach the disk and an acknowledgement need not.
         writer = connect(self._path, synchronous=self._synchronous)
         reader = writer
         try:
             reader = connect(self._path, synchronous="off" if self._synchronous == "off" else "normal")
             store = Store(writer, reader, self._bounds, self._clock)
-            if repair is not None:
-                self.set_aside += repair.was_damaged
-                store.take_over(repair.held)
+            if doubt and found.state == "sound":
+                store.take_over(held)
             self._known = store.held()
         except BaseException:
             writer.close()
             reader.close()
             raise
+        if jumps:
+            line = "outbox %s: which number was the last is not known; events go on from seq %d"
+            _LOG.warning(line, self._path, self._known.seq + 1)
         self._lock_file.note(in_memory=False)
         return store
+
+    def _fill(self, held: Held, database: sqlite3.Connection) -> None:
+        Store(database, database, self._bounds, self._clock).take_over(held)
+
+    def _far_ahead(self, held: Held) -> Held:
+        """Number on from the Unix time in milliseconds: larger than any number that was counted up by one."""
+        return held.numbered(int(self._clock.unix_s() * 1000))
 
     def _replace(self, error: Exception) -> Store:
         """Give up a store that has failed while it was used; return the one that goes on."""
@@ -202,33 +248,39 @@ class Outbox:
             return self._into_memory(again, held)
 
     def _into_memory(self, error: Exception, held: Held) -> Store:
-        line = str(plain(error, self._path))
-        _LOG.error("%s; until then events wait in memory, and a power cut takes them", line)
+        self._not_on_disk = str(plain(error, self._path))
+        line = "%s; until then events wait in memory, and a power cut takes them; they go on from seq %d"
+        _LOG.error(line, self._not_on_disk, held.seq + 1)
         self.on_disk = False
         self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
         self._lock_file.note(in_memory=True)
-        self._copied_to = held.seq
+        self._copied = frozenset(event.seq for event in held.events)
         database = in_memory()
-        store = Store(database, database, self._bounds, self._clock)
-        store.take_over(held)
-        return store
+        self._fill(held, database)
+        return Store(database, database, self._bounds, self._clock)
 
     def _return_to_disk(self) -> None:
         self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
+        held = self._store.last_words(self._known)
+        store = None
         try:
             if not self._lock_file.has_lock:
                 self._lock_file = LockFile(self._path)
             store = self._open()
-        except (*SQLITE_ERRORS, OSError, DeliveryError) as error:
-            _LOG.debug("%s", error)
-            return
-        try:
-            store.take_over(self._store.last_words(self._known), instead_of=self._copied_to)
-        except SQLITE_ERRORS as error:
-            _LOG.debug("%s", error)
-            store.abandon()
+            store.take_over(held, instead_of=self._copied)
+        except (*SQLITE_ERRORS, OSError, EmotionEdgeError) as error:
+            self._not_on_disk = str(plain(error, self._path))
+            _LOG.debug("%s", self._not_on_disk)
+            if store is not None:
+                store.abandon()
+            self._known = self._store.held()
             self._lock_file.note(in_memory=True)
             return
         self._store.abandon()
         self._store, self.on_disk = store, True
         _LOG.warning("outbox %s can be written again; events wait on the disk", self._path)
+
+    def _say_what_is_lost(self) -> None:
+        lost = sum(event.seq not in self._copied for event in self._store.last_words(self._known).events)
+        if lost:
+            _LOG.error("%d events are lost: they waited in memory, and %s", lost, self._not_on_disk)

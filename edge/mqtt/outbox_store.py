@@ -1,80 +1,31 @@
-"""Where events wait: two tables in SQLite, on the disk or, while there is none to write to, in memory."""
+"""Where events wait: tables in SQLite, on the disk or, while there is none to write to, in memory."""
 
 import contextlib
 import sqlite3
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import msgspec
+from edge.clock import Clock, elapsed_s
+from edge.mqtt.outbox_rows import (
+    SCHEMA,
+    SQLITE_ERRORS,
+    Held,
+    StoredEvent,
+    add,
+    as_written,
+    counters,
+    event_of,
+    note_time,
+    noted_time,
+    read_held,
+    row_of,
+)
 
-from edge.clock import Clock, Stamp, elapsed_s
+__all__ = ["Bounds", "Store", "StoredEvent", "in_memory"]
 
-FORMAT = 1
-SCHEMA = """
-    BEGIN IMMEDIATE;
-    CREATE TABLE event (
-        seq INTEGER PRIMARY KEY, stored_s REAL NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL);
-    CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE time (id INTEGER PRIMARY KEY, outbox_s REAL NOT NULL, stamp BLOB NOT NULL);
-    INSERT INTO counter VALUES ('seq', 0), ('depth', 0), ('bytes', 0), ('dropped', 0);
-    CREATE TRIGGER stored AFTER INSERT ON event BEGIN
-        UPDATE counter SET value = value + 1 WHERE name = 'depth';
-        UPDATE counter SET value = value + length(NEW.payload) WHERE name = 'bytes'; END;
-    CREATE TRIGGER gone AFTER DELETE ON event BEGIN
-        UPDATE counter SET value = value - 1 WHERE name = 'depth';
-        UPDATE counter SET value = value - length(OLD.payload) WHERE name = 'bytes'; END;
-    PRAGMA user_version = 1;
-    COMMIT;
-"""
-_NEXT_SEQ = "UPDATE counter SET value = value + 1 WHERE name = 'seq' RETURNING value"
-_OLDEST = "SELECT seq, stored_s FROM event ORDER BY seq LIMIT 1"
-_COUNTER = "SELECT value FROM counter WHERE name = ?"
-_MOST = 2**53
-"""Numbers beyond it are damage: JSON's readers could not tell them apart."""
 _KEEP_TIME_EVERY_S = 60.0
 """How often the outbox's clock is noted: what a power cut may take from an event's age."""
-
-
-SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What sqlite3 raises: the second one where the text of its own error holds a damaged name."""
-
-
-class DamagedError(sqlite3.DatabaseError):
-    """SQLite read it without complaint, but it is not what was written."""
-
-    def __init__(self) -> None:
-        super().__init__("it holds what was never written")
-        self.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event that waits."""
-
-    seq: int
-    stored_s: float
-    """when it was stored, seconds of the outbox's own clock"""
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What an outbox has, or what could still be read of one."""
-
-    events: tuple[StoredEvent, ...] = ()
-    """in order; only where they were asked for"""
-    seq: int = 0
-    """the last number that was given out"""
-    depth: int = 0
-    dropped: int = 0
-    now_s: float | None = None
-    """the clock by which the events were stored, None where that is not known: the newest then counts as new"""
-
-    def numbered(self, seq: int) -> "Held":
-        """Return the same with another last number."""
-        return replace(self, seq=seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +47,11 @@ class Store:
     ----------
     writer, reader
         Connections to the same database, which may be one: the writer's commits reach the disk, the reader's need not.
+
+    Raises
+    ------
+    DamagedError, sqlite3.Error
+        By each of its methods but `close` and `abandon`: the database is damaged, or cannot be used.
     """
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, bounds: Bounds, clock: Clock) -> None:
@@ -104,8 +60,9 @@ class Store:
         self._clock = clock
         self.commits = 0
         """transactions since the start: each is at least one write to the disk"""
-        base_s, stamp = self._noted_time()
-        self._base_s = base_s + (elapsed_s(stamp, clock.stamp()) or 0.0)
+        now = clock.stamp()
+        base_s, stamp = noted_time(reader) or (_newest_s(reader) or now.unix_s, None)
+        self._base_s = base_s + (elapsed_s(stamp or now, now) or 0.0)
         self._began_s = clock.monotonic()
         self._noted_s = float("-inf")
 
@@ -115,125 +72,106 @@ class Store:
 
     def append(self, makes: Sequence[Callable[[int], bytes]]) -> list[int]:
         """Store events, all or none, drop what goes beyond the bounds, return each one's ``seq``."""
-        seqs: list[int] = []
+        last = counters(self._writer)["seq"]
+        events = [StoredEvent(seq, self.now_s(), make(seq)) for seq, make in enumerate(makes, last + 1)]
+        rows = [row_of(event) for event in events]
         with self._transaction(self._writer) as database:
-            for make in makes:
-                (seq,) = database.execute(_NEXT_SEQ).fetchone()
-                _insert(database, StoredEvent(seq, self.now_s(), make(seq)))
-                seqs.append(int(seq))
+            database.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", rows)
+            add(database, seq=len(events), depth=len(events), bytes=sum(len(event.payload) for event in events))
             self._drop_beyond_bounds(database)
             self._note_time(database)
-        return seqs
+        return [event.seq for event in events]
 
     def batch(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events above `after_seq`, in order; those too old are dropped."""
-        oldest = _oldest(self._reader)
-        if oldest and oldest[1] < self.now_s() - self._bounds.age_s:
-            with self._transaction(self._reader) as database:
-                self._drop_beyond_bounds(database)
+        with as_written():
+            oldest = self._reader.execute("SELECT stored_s FROM event ORDER BY seq LIMIT 1").fetchone()
+            if oldest and oldest[0] < self.now_s() - self._bounds.age_s:
+                with self._transaction(self._reader) as database:
+                    self._drop_beyond_bounds(database)
         rows = self._reader.execute(
             "SELECT seq, stored_s, payload, crc FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
         )
-        return [_checked(row) for row in rows]
+        return [event_of(row) for row in rows]
 
-    def acknowledge(self, seqs: tuple[int, ...]) -> None:
+    def acknowledge(self, seqs: Iterable[int]) -> None:
         """Forget events that the broker has."""
         with self._transaction(self._reader) as database:
-            database.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq in seqs])
+            _remove(database, seqs)
 
     def held(self) -> Held:
         """Return the counts, without the events."""
-        counters = dict(self._reader.execute("SELECT name, value FROM counter"))
-        values = [counters.get(name) for name in ("seq", "depth", "dropped")]
-        if not all(isinstance(value, int) for value in values):
-            raise DamagedError
-        seq, depth, dropped = (int(value) for value in values if value is not None)
-        return Held((), seq, depth, dropped)
+        counted = counters(self._reader)
+        return Held((), counted["seq"], counted["depth"], counted["dropped"])
 
     def last_words(self, known: Held) -> Held:
         """Return all that can be read, also of a store that has failed; counts that cannot are as they were `known`."""
         return replace(read_held(self._reader, known), now_s=self.now_s())
 
-    def take_over(self, held: Held, *, instead_of: int = 0) -> None:
+    def take_over(self, held: Held, *, instead_of: Iterable[int] = ()) -> None:
         """Take in what another store held; the numbers go on from there.
 
         Parameters
         ----------
         held
-            Its events; where it says that there were more, the others count as dropped.
+            Its events; where it says that there were more, or a number is taken, the others count as dropped.
         instead_of
-            Events up to this number were copied from here before, and are replaced.
+            The numbers of events that it had copied from here, and that are replaced.
         """
         with self._transaction(self._writer) as database:
-            dropped = database.execute(_COUNTER, ("dropped",)).fetchone()[0]
-            database.execute("DELETE FROM event WHERE seq <= ?", (instead_of,))
+            _remove(database, instead_of)
+            before = counters(database)
             then_s = held.now_s if held.now_s is not None else max((e.stored_s for e in held.events), default=0.0)
+            sizes: list[int] = []
             for event in held.events:
-                age_s = max(0.0, then_s - event.stored_s)
-                _insert(database, StoredEvent(event.seq, self.now_s() - age_s, event.payload))
-            lost = max(0, held.depth - len(held.events))
-            seq = max([held.seq, *(event.seq for event in held.events[-1:])])
-            database.execute("UPDATE counter SET value = max(value, ?) WHERE name = 'seq'", (seq,))
-            given_up = (max(dropped, held.dropped) + lost,)
-            database.execute("UPDATE counter SET value = ? WHERE name = 'dropped'", given_up)
+                aged = replace(event, stored_s=self.now_s() - max(0.0, then_s - event.stored_s))
+                is_new = database.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", row_of(aged)).rowcount
+                sizes += [len(event.payload)] * is_new
+            more_seq = max(0, held.numbered(0).seq - before["seq"])
+            more_dropped = max(0, held.dropped - before["dropped"]) + max(0, held.depth - len(sizes))
+            add(database, seq=more_seq, depth=len(sizes), bytes=sum(sizes), dropped=more_dropped)
             self._drop_beyond_bounds(database)
+            self._note_time(database)
 
     def close(self) -> None:
-        """Note the time and close the connections."""
-        try:
-            self._noted_s = float("-inf")
-            with self._transaction(self._writer) as database:
-                self._note_time(database)
-        finally:
-            self._writer.close()
-            self._reader.close()
+        """Note the time, where that can be written, and close the connections."""
+        self._noted_s = float("-inf")
+        with contextlib.suppress(*SQLITE_ERRORS), self._transaction(self._writer) as database:
+            self._note_time(database)
+        self.abandon()
 
     def abandon(self) -> None:
         """Close the connections of a database that cannot be used."""
         for database in (self._writer, self._reader):
-            try:
+            with contextlib.suppress(sqlite3.Error):
                 database.close()
-            except sqlite3.Error:
-                continue
 
     def _drop_beyond_bounds(self, database: sqlite3.Connection) -> None:
         """Drop from the front while it is too old or too much waits, so that the order is never broken."""
+        counted = counters(database)
+        depth, waiting, last = counted["depth"], counted["bytes"], 0
         keep_from_s = self.now_s() - self._bounds.age_s
-        dropped = 0
-        while (oldest := _oldest(database)) is not None:
-            depth, held = (database.execute(_COUNTER, (name,)).fetchone()[0] for name in ("depth", "bytes"))
-            fits = depth <= self._bounds.events and (held <= self._bounds.payload_bytes or depth == 1)
-            if fits and oldest[1] >= keep_from_s:
+        for seq, stored_s, size in database.execute("SELECT seq, stored_s, length(payload) FROM event ORDER BY seq"):
+            fits = depth <= self._bounds.events and (waiting <= self._bounds.payload_bytes or depth == 1)
+            if fits and stored_s >= keep_from_s:
                 break
-            database.execute("DELETE FROM event WHERE seq = ?", (oldest[0],))
-            dropped += 1
-        if dropped:
-            database.execute("UPDATE counter SET value = value + ? WHERE name = 'dropped'", (dropped,))
-
-    def _noted_time(self) -> tuple[float, Stamp]:
-        now = self._clock.stamp()
-        row = self._reader.execute("SELECT outbox_s, stamp FROM time").fetchone()
-        if row is None:
-            (newest_s,) = self._reader.execute("SELECT max(stored_s) FROM event").fetchone()
-            return (now.unix_s if newest_s is None else newest_s), now
-        try:
-            return float(row[0]), msgspec.json.decode(row[1], type=Stamp)
-        except (msgspec.DecodeError, TypeError, ValueError):
-            return float(row[0]), now
+            depth, waiting, last = depth - 1, waiting - size, seq
+        if last:
+            dropped = database.execute("DELETE FROM event WHERE seq <= ?", (last,)).rowcount
+            add(database, depth=depth - counted["depth"], bytes=waiting - counted["bytes"], dropped=dropped)
 
     def _note_time(self, database: sqlite3.Connection) -> None:
         now_s = self.now_s()
-        if now_s - self._noted_s < _KEEP_TIME_EVERY_S:
-            return
-        self._noted_s = now_s
-        stamp = msgspec.json.encode(self._clock.stamp())
-        database.execute("INSERT OR REPLACE INTO time VALUES (0, ?, ?)", (now_s, stamp))
+        if now_s - self._noted_s >= _KEEP_TIME_EVERY_S:
+            self._noted_s = now_s
+            note_time(database, now_s, self._clock.stamp())
 
     @contextmanager
     def _transaction(self, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         database.execute("BEGIN IMMEDIATE")
         try:
-            yield database
+            with as_written():
+                yield database
             database.execute("COMMIT")
             self.commits += 1
         finally:
@@ -248,47 +186,12 @@ def in_memory() -> sqlite3.Connection:
     return database
 
 
-def read_held(database: sqlite3.Connection, known: Held) -> Held:
-    """Read what can be read of a database that may be damaged; what cannot is as it was ``known``."""
-    events: dict[int, StoredEvent] = {}
-    for order in ("ASC", "DESC"):  # from both ends towards the damage
-        try:
-            for row in database.execute(f"SELECT seq, stored_s, payload, crc FROM event ORDER BY seq {order}"):  # noqa: S608
-                with contextlib.suppress(DamagedError):
-                    event = _checked(row)
-                    events[event.seq] = event
-        except SQLITE_ERRORS:
-            continue
-    counted = {"seq": known.seq, "depth": known.depth, "dropped": known.dropped}
-    for name in counted:
-        try:
-            row = database.execute(_COUNTER, (name,)).fetchone()
-        except SQLITE_ERRORS:
-            continue
-        if row and isinstance(row[0], int) and 0 <= row[0] < _MOST:
-            counted[name] = row[0]
-    seq = max([counted["seq"], *events])
-    return Held(tuple(events[n] for n in sorted(events)), seq, max(counted["depth"], len(events)), counted["dropped"])
+def _remove(database: sqlite3.Connection, seqs: Iterable[int]) -> None:
+    delete = "DELETE FROM event WHERE seq = ? RETURNING length(payload)"
+    sizes = [size for seq in seqs for (size,) in database.execute(delete, (seq,)).fetchall()]
+    add(database, depth=-len(sizes), bytes=-sum(sizes))
 
 
-def _insert(database: sqlite3.Connection, event: StoredEvent) -> None:
-    values = (event.seq, event.stored_s, event.payload, zlib.crc32(event.payload))
-    database.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", values)
-
-
-def _oldest(database: sqlite3.Connection) -> tuple[int, float] | None:
-    row = database.execute(_OLDEST).fetchone()
-    if row is None:
-        return None
-    if not isinstance(row[1], float):
-        raise DamagedError
-    return int(row[0]), row[1]
-
-
-def _checked(row: tuple[object, ...]) -> StoredEvent:
-    seq, stored_s, payload, crc = row
-    if not (isinstance(seq, int) and 0 < seq < _MOST and isinstance(stored_s, float) and isinstance(payload, bytes)):
-        raise DamagedError
-    if zlib.crc32(payload) != crc:
-        raise DamagedError
-    return StoredEvent(seq, stored_s, payload)
+def _newest_s(database: sqlite3.Connection) -> float | None:
+    row = database.execute("SELECT seq, stored_s, payload, crc FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    return row and event_of(row).stored_s
