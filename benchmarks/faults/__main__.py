@@ -3,7 +3,7 @@
     python -m benchmarks.faults [broker] [link] [device] [away]
 
 Each fault runs against a real mosquitto on loopback, with persistence and a password, and ends by itself; all of them
-take some minutes. ``lost`` and ``gaps`` must be 0.
+take some minutes. ``lost`` and ``gaps`` must be 0, and a broker that is killed gets at most one event a kill twice.
 """
 
 import argparse
@@ -23,6 +23,11 @@ from tests.fakes.mosquitto import missing
 
 Run = Callable[[Path], Tally]
 DAY_S = 86_400.0
+COLUMNS = ("fault", "times", "sent", "received", "lost", "duplicates", "a time", "gaps", "dropped", "in order", "s")
+CAPTION = (
+    "saving each change: mosquitto (autosave_on_changes, autosave_interval 1) itself sends again after a kill what "
+    "it had delivered since it last saved; 24 events in 10 kills when it was measured"
+)
 RUNS: dict[str, list[Run]] = {
     "broker": [scenarios.broker_killed, lambda folder: scenarios.broker_killed(folder, autosave=True)],
     "link": [
@@ -41,22 +46,28 @@ RUNS: dict[str, list[Run]] = {
 
 
 def main() -> int:
-    """Run and print; 1 where something was lost."""
+    """Run and print; 1 where something was lost, or came twice too often."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", choices=[*RUNS, []], help="default: all")
     which = parser.parse_args().which or list(RUNS)
     if reason := missing():
         raise SystemExit(reason)
     logging.disable()  # what the publisher says of each fault would tear the table
-    table = Table(title=f"faults, {os.cpu_count()} cores")
-    for name in ("fault", "times", "sent", "received", "lost", "duplicates", "gaps", "dropped", "in order", "s"):
-        table.add_column(name, justify="left" if name == "fault" else "right")
     found = list(_results([run for name in which for run in RUNS[name]]))
+    Console(width=None if sys.stdout.isatty() else 130).print(_table(found))
+    return int(not all(one.holds for one in found))
+
+
+def _table(found: list[Tally]) -> Table:
+    table = Table(title=f"faults, {os.cpu_count()} cores", caption=CAPTION)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "fault" else "right")
     for one in found:
-        counts = (one.faults, one.sent, one.received, one.lost, one.duplicates, one.gaps, one.dropped)
-        table.add_row(one.fault, *(f"{n:,}" for n in counts), "yes" if one.in_order else "no", f"{one.took_s:.0f}")
-    Console(width=None if sys.stdout.isatty() else 130).print(table)
-    return int(any(one.lost or one.gaps or not one.in_order for one in found))
+        counts = (one.faults, one.sent, one.received, one.lost, one.duplicates)
+        a_time = f"{one.duplicates_a_fault:.1f}" + (f" (≤ {one.most_duplicates})" if one.most_duplicates else "")
+        rest = (f"{one.gaps:,}", f"{one.dropped:,}", "yes" if one.in_order else "no", f"{one.took_s:.0f}")
+        table.add_row(one.fault, *(f"{count:,}" for count in counts), a_time, *rest)
+    return table
 
 
 def _results(runs: list[Run]) -> Iterator[Tally]:

@@ -65,6 +65,7 @@ def broker_killed(
             dropped=box.dropped,
             faults=kills,
             took_s=time.monotonic() - began_s,
+            most_duplicates=None if autosave else 1,
         )
 
 

@@ -25,10 +25,30 @@ class Tally:
     faults: int = 1
     """how often it happened"""
     took_s: float = 0.0
+    most_duplicates: int | None = None
+    """duplicates a fault, at most, on average; None where the fault itself makes any number of them"""
+
+    @property
+    def duplicates_a_fault(self) -> float:
+        """On average."""
+        return self.duplicates / self.faults if self.faults else float(self.duplicates)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost, all came in order, and no more came twice than may."""
+        is_twice = self.most_duplicates is not None and self.duplicates_a_fault > self.most_duplicates
+        return not self.lost and not self.gaps and self.in_order and not is_twice
 
 
 def tally(
-    fault: str, sent: Iterable[int], received: Sequence[int], *, dropped: int = 0, faults: int = 1, took_s: float = 0.0
+    fault: str,
+    sent: Iterable[int],
+    received: Sequence[int],
+    *,
+    dropped: int = 0,
+    faults: int = 1,
+    took_s: float = 0.0,
+    most_duplicates: int | None = None,
 ) -> Tally:
     """Compare the ``seq`` that the outbox took with those that came, in the order in which they came."""
     taken, first_seen = set(sent), list(dict.fromkeys(received))
@@ -46,4 +66,5 @@ def tally(
         dropped=dropped,
         faults=faults,
         took_s=took_s,
+        most_duplicates=most_duplicates,
     )

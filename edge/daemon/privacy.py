@@ -20,6 +20,8 @@ from edge.errors import PrivacyError
 FILE_NAME = "privacy-pause"
 LONGEST_S = 366 * 86_400.0
 _MOST_BYTES = 4096
+_UNKNOWN: tuple[int, ...] = ()
+"""signature of a file of which cannot be known whether it is there: it is"""
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,14 @@ class PrivacyPause:
         self._path = folder / FILE_NAME
         self._clock = clock
         self._pause: Pause | None = None
+        self._told: Pause | None = None
         self._signature: tuple[int, ...] | None = None
         self._unwritten = False
         self._ends_s: float | None = None
 
     @property
     def pause(self) -> Pause | None:
-        """The pause that is on, None where the camera may be open; as of the last `look`."""
+        """The pause that is on, None where the camera may be open; as of the last `look` or `command`."""
         return self._pause
 
     def left_s(self) -> float | None:
@@ -68,36 +71,43 @@ class PrivacyPause:
         change
             False leaves the file of a pause that has run out to the daemon.
         """
-        before = self._pause
-        if not self._unwritten:
-            self._read_if_changed()
+        self._read_if_changed()
         if self._ends_s is not None and self._clock.monotonic() >= self._ends_s:
             if change:
                 log.info("the privacy pause has come to its end")
                 self._end()
             else:
                 self._begin(None)
-        return self._pause != before
+        told, self._told = self._told, self._pause
+        return self._pause != told
 
     def command(self, *, paused: bool, for_s: float | None) -> None:
-        """Do what a command asks for; where the folder cannot be written, until the next start only."""
+        """Do what a command asks for; where nothing can be written, until the next start or change of the file."""
         try:
             if paused:
                 pause(self._folder, for_s, self._clock)
             else:
                 resume(self._folder)
-            self._unwritten = False
         except PrivacyError as error:
             log.error("%s; it holds until the program ends", error)  # noqa: TRY400 - one line, no traceback
-            self._unwritten = True
+            self._signature, self._unwritten = _signature(self._path), True
             self._begin(Pause(for_s=for_s, since=self._clock.stamp()) if paused else None)
+        else:
+            self._read(_signature(self._path))
 
     def _read_if_changed(self) -> None:
         signature = _signature(self._path)
         if signature == self._signature:
             return
-        self._signature = signature
-        self._begin(None if signature is None else _read(self._path))
+        if self._unwritten and _UNKNOWN in {signature, self._signature}:
+            # A card that goes and comes back with the file as it was takes back nothing that was asked for meanwhile.
+            self._signature = self._signature if signature == _UNKNOWN else signature
+            return
+        self._read(signature)
+
+    def _read(self, signature: tuple[int, ...] | None) -> None:
+        self._signature, self._unwritten = signature, False
+        self._begin(None if signature is None else _pause_of(self._path))
 
     def _begin(self, pause: Pause | None) -> None:
         self._pause, self._ends_s = pause, None
@@ -169,11 +179,11 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return ()  # whether it is there cannot be known: it is
+        return _UNKNOWN
     return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-def _read(path: Path) -> Pause:
+def _pause_of(path: Path) -> Pause:
     if not path.is_file():  # opening a pipe would wait for its other end
         return Pause()
     try:

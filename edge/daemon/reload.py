@@ -10,6 +10,8 @@ from edge.daemon.machine import notify_systemd
 from edge.errors import EmotionEdgeError
 from edge.inference import Classifier
 
+_CLOSE_S = 2.0
+
 log = logging.getLogger(__name__)
 
 
@@ -39,9 +41,9 @@ class Reloader:
         self._requests.put(True)
 
     def close(self) -> None:
-        """End after what was asked for before."""
+        """End after what was asked for before, but wait for no more than 2 s: a stop has no time for a reload."""
         self._requests.put(False)
-        self._thread.join()
+        self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
         while self._requests.get():

@@ -18,7 +18,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.commands import MOST_BYTES
-from edge.mqtt.one_connection import OneConnection
+from edge.mqtt.one_connection import MOST_PACKET_BYTES, OneConnection
 from edge.mqtt.reasons import Ending, Kind, of_connack
 
 IN_FLIGHT = 20
@@ -29,8 +29,8 @@ CONNECT_TIMEOUT_S = 10.0
 ANSWER_S = {MQTTProtocolVersion.MQTTv5: 2.0, MQTTProtocolVersion.MQTTv311: 10.0}
 """Seconds to wait for the answer to a login. Some brokers that know only 3.1.1 (amqtt 0.12) misread a login of MQTT 5
 and wait for more instead of refusing it; a broker that is merely slow gets its time with 3.1.1."""
-MOST_PACKET_BYTES = 4096
-"""What a broker that speaks MQTT 5 may send us at once; one that does not needs a limit of its own."""
+SAME_NAME = "does another device have the same `device` setting?"
+_TAKEN_OVER = "session taken over"
 _QOS = 1
 _LONGEST_EXPIRY_S = 0xFFFF_FFFF
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
@@ -136,7 +136,7 @@ class Link:
         self._report = report
         self._ending: Ending | None = None
         self._connected = False
-        self._client = OneConnection(client_id, protocol, self._on_thread_end)
+        self._client = OneConnection(client_id, protocol, on_too_long=self._on_too_long, on_end=self._on_thread_end)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.max_queued_messages_set(IN_FLIGHT)
@@ -175,7 +175,18 @@ class Link:
         self._client.sever()
         return self._client.join(timeout_s)
 
+    def is_stuck(self) -> bool:
+        """Whether the thread that reads from the broker and writes to it does neither any more."""
+        return self._client.is_stuck()
+
+    def has_ended(self) -> bool:
+        """Whether that thread is gone."""
+        return self._client.has_ended()
+
     def _on_socket_open(self, _client: object, _data: object, _socket: object) -> None:
+        if self._ending is not None:  # given up long ago: a login now would throw out the connection that came after
+            self._client.sever()
+            return
         self._report(Opened(self))
 
     def _on_connect(
@@ -207,7 +218,11 @@ class Link:
         if self._ending is None:
             name = code.getName().lower()
             if self._connected:
-                self._ending = Ending(Kind.LOST, "connection lost" if name == "unspecified error" else name)
+                words = {
+                    "unspecified error": "connection lost",
+                    _TAKEN_OVER: f"{_TAKEN_OVER}: {SAME_NAME}",
+                }
+                self._ending = Ending(Kind.LOST, words.get(name, name))
             else:
                 self._ending = Ending(Kind.OTHER_VERSION, "it hung up without an answer")
 
@@ -218,6 +233,12 @@ class Link:
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self._report(Arrived(self, bytes(message.payload[: MOST_BYTES + 1]), message.retain))
+
+    def _on_too_long(self) -> None:
+        kind = Kind.LOST if self._connected else Kind.UNREACHABLE
+        self._ending = self._ending or Ending(kind, f"it sent a message of more than {MOST_PACKET_BYTES} bytes")
+        if self._connected:
+            self._report(Arrived(self, bytes(MOST_BYTES + 1), retained=False))
 
     def _on_subscribe(
         self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None

@@ -1,15 +1,23 @@
 """What the sender has to say: which message is next, which are under way, and which the broker has."""
 
 import logging
-import time
 from collections.abc import Callable
+from typing import NamedTuple
 
+from edge.clock import Clock
 from edge.errors import DeliveryError
 from edge.mqtt.client import Link, Message
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.outbox_store import StoredEvent
 
 Say = Callable[[int, str], None]
+
+
+class _Sent(NamedTuple):
+    seq: int | None
+    """None for what is not an event"""
+    at_s: float
+    """of clock.monotonic()"""
 
 
 class Outgoing:
@@ -23,27 +31,35 @@ class Outgoing:
         Where they wait.
     gather_s
         For how long acknowledgements are gathered before they are noted.
+    clock
+        Times both.
     say
         Logs a line at a level, once until something changes.
     """
 
-    def __init__(self, *, event_topic: str, outbox: Outbox, gather_s: float, say: Say) -> None:
+    def __init__(self, *, event_topic: str, outbox: Outbox, gather_s: float, clock: Clock, say: Say) -> None:
         self._event_topic = event_topic
         self._outbox = outbox
         self._gather_s = gather_s
+        self._clock = clock
         self._say = say
         self._retained: dict[str, Message] = {}
         self._unsent: dict[str, Message] = {}
-        self._sent: dict[int, int | None] = {}  # message id to seq, None for what is not an event
+        self._sent: dict[int, _Sent] = {}  # by message id, oldest first
         self._acknowledged: list[int] = []
         self._after_seq = 0
         self.note_at: float | None = None
-        """when what was acknowledged is to be noted, of time.monotonic(); None while there is nothing to note"""
+        """when what was acknowledged is to be noted, of clock.monotonic(); None while there is nothing to note"""
 
     @property
     def in_flight(self) -> int:
         """Messages sent and not yet acknowledged."""
         return len(self._sent)
+
+    def waits_s(self) -> float:
+        """Seconds for which the oldest of them has not been acknowledged, 0 where there is none."""
+        oldest = next(iter(self._sent.values()), None)
+        return 0.0 if oldest is None else self._clock.monotonic() - oldest.at_s
 
     @property
     def said_all(self) -> bool:
@@ -77,7 +93,8 @@ class Outgoing:
 
     def take_back(self, mid: int) -> int | None:
         """Return the ``seq`` of a message that the broker has answered, None if it was no event."""
-        return self._sent.pop(mid, None)
+        sent = self._sent.pop(mid, None)
+        return None if sent is None else sent.seq
 
     def acknowledged(self, seq: int) -> None:
         """Take in that the broker has an event."""
@@ -88,9 +105,9 @@ class Outgoing:
         if not self._acknowledged:
             return False
         if self.note_at is None:
-            self.note_at = time.monotonic() + self._gather_s
+            self.note_at = self._clock.monotonic() + self._gather_s
         # Nothing is under way any more: whoever waits for that waits for this.
-        if self.note_at > time.monotonic() and self._sent and not at_once:
+        if self.note_at > self._clock.monotonic() and self._sent and not at_once:
             return False
         self.note_at = None
         try:
@@ -112,9 +129,10 @@ class Outgoing:
             Whether events are sent too.
         """
         while self._unsent and len(self._sent) < window:
-            message = self._unsent.pop(next(iter(self._unsent)))
+            message = next(iter(self._unsent.values()))
             if not self._hand_over(link, message, seq=None):
                 return
+            del self._unsent[message.topic]
         if not events:
             return
         for event in self._batch(window - len(self._sent)):
@@ -136,5 +154,5 @@ class Outgoing:
     def _hand_over(self, link: Link, message: Message, *, seq: int | None) -> bool:
         mid = link.publish(message)
         if mid is not None:
-            self._sent[mid] = seq
+            self._sent[mid] = _Sent(seq, self._clock.monotonic())
         return mid is not None

@@ -1,12 +1,12 @@
 """Publishes over MQTT, at least once and in order, whatever the network does."""
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
 
 from edge.backoff import Backoff
+from edge.clock import Clock, SystemClock
 from edge.events.payloads import CameraState, EmotionEvent, Health, Privacy, State, Status, StatusName
 from edge.mqtt.address import broker_address
 from edge.mqtt.client import Message
@@ -46,6 +46,8 @@ class Publisher:
         Whether and where to publish discovery; None does not.
     backoff
         Waits between attempts to connect.
+    clock
+        Times the connection.
 
     Raises
     ------
@@ -64,11 +66,13 @@ class Publisher:
         model: str,
         home_assistant: HomeAssistantSettings | None = None,
         backoff: Backoff | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._outbox = outbox
         self._topics = Topics(device)
         self._boot, self._version, self._model = boot, version, model
         self._inbox = Inbox()
+        self._clock = clock or SystemClock()
         self._sender = Sender(
             broker_address(settings),
             client_id=f"emotion-edge-{device}",
@@ -81,6 +85,7 @@ class Publisher:
             refuse_anonymous=settings.refuse_anonymous,
             gather_s=settings.outbox_commit_s,
             backoff=backoff or Backoff(),
+            clock=self._clock,
         )
         if home_assistant is not None and home_assistant.enabled:
             self._sender.post(Retain(discovery_message(self._topics, home_assistant.prefix, version=version)))
@@ -145,7 +150,7 @@ class Publisher:
         last: CameraState = "failed" if self._camera == "failed" else "stopped"
         state = Message(self._topics.state, msgspec.json.encode(_nobody(last)), retain=True)
         last_words = (state, self._status("stopped", at=utc_time()))
-        self._sender.post(Stop(last_words, deadline=time.monotonic() + timeout_s))
+        self._sender.post(Stop(last_words, deadline=self._clock.monotonic() + timeout_s))
         self._sender.join()
         return self._sender.said_goodbye
 

@@ -3,18 +3,19 @@
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.backoff import Backoff
+from edge.backoff import Attempts, Backoff
+from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
-from edge.mqtt.client import ANSWER_S, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
+from edge.mqtt.client import SAME_NAME, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
 from edge.mqtt.mail import Greet, Mail, Retain, Stop, Stored
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.outgoing import Outgoing
+from edge.mqtt.patience import Patience
 from edge.mqtt.reasons import Ending, Kind
 
 _LOG = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ _ANYBODY = (
     "or mqtt.refuse_anonymous = false here"
 )
 _TURN_S = 5.0  # a turn of the loop at least this often, to show that it turns
+_SUSPICIOUS = 3  # connections lost early, in a row: a broker may throw a device out without saying why
+_MOST_STUCK = 3
+"""Threads of connections that were given up and do not end, at most; with more, the sender does not count as alive."""
 
 
 class Sender:
@@ -43,6 +47,8 @@ class Sender:
         Where they wait.
     backoff
         Waits between attempts.
+    clock
+        Times all of this.
     gather_s
         For how long acknowledgements are gathered before they are noted.
     refuse_anonymous
@@ -62,6 +68,7 @@ class Sender:
         event_topic: str,
         outbox: Outbox,
         backoff: Backoff,
+        clock: Clock,
         gather_s: float = 0.0,
         refuse_anonymous: bool = False,
     ) -> None:
@@ -71,18 +78,19 @@ class Sender:
         self._command_topic = command_topic
         self._on_command = on_command
         self._greeting = greeting
-        self._out = Outgoing(event_topic=event_topic, outbox=outbox, gather_s=gather_s, say=self._say)
-        self._backoff = backoff
+        self._out = Outgoing(event_topic=event_topic, outbox=outbox, gather_s=gather_s, clock=clock, say=self._say)
+        self._clock = clock
+        self._attempts = Attempts(backoff, clock)
+        self._patience = Patience(clock)
         self._probing = refuse_anonymous and address.password is not None
         self._mailbox: SimpleQueue[Mail] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
 
         self._link: Link | None = None
+        self._given_up: list[Link] = []
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._window = 0
-        self._failures = 0
         self._retry_at: float | None = None
-        self._answer_by: float | None = None
         self._said: set[str] = set()
         self._stop: Stop | None = None
 
@@ -141,17 +149,18 @@ class Sender:
             if self._link is not None:
                 self._out.send(self._link, self._window, events=self._stop is None)
             self._keep_appointments()
-            self.on_turn()
+            if len(self._given_up) <= _MOST_STUCK:
+                self.on_turn()
         self._say_goodbye()
         with self.progress:
             self.progress.notify_all()
 
     def _next(self) -> Mail:
         """Wait for mail; nothing in the mailbox when a moment has come is an empty `Stored`."""
-        moments = [at for at in (self._retry_at, self._answer_by, self._out.note_at) if at is not None]
+        moments = [at for at in (self._retry_at, self._patience.ends_at, self._out.note_at) if at is not None]
         if self._stop is not None:
             moments.append(self._stop.deadline)
-        timeout_s = min(_TURN_S, max(0.0, min(moments) - time.monotonic())) if moments else _TURN_S
+        timeout_s = min(_TURN_S, max(0.0, min(moments) - self._clock.monotonic())) if moments else _TURN_S
         try:
             return self._mailbox.get(timeout=timeout_s)
         except Empty:
@@ -167,7 +176,7 @@ class Sender:
                 self._stop = mail
                 self._out.end_with(mail.last_words)
             case Opened(link) if link is self._link:
-                self._answer_by = time.monotonic() + ANSWER_S[self._protocol]
+                self._patience.opened(link.protocol)
             case Connected(link, in_flight) if link is self._link:
                 self._on_connected(link, in_flight)
             case Acknowledged(link, mid, refusal) if link is self._link:
@@ -181,12 +190,20 @@ class Sender:
                 self._on_ended(ending)
 
     def _keep_appointments(self) -> None:
-        now = time.monotonic()
-        if self._link is not None and self._answer_by is not None and self._answer_by <= now:
-            self._link.abandon(_GOODBYE_S)
-            self._on_ended(Ending(Kind.OTHER_VERSION, "it does not answer the login"))
-        if self._retry_at is not None and self._retry_at <= time.monotonic():
+        self._given_up = [link for link in self._given_up if not link.has_ended()]
+        link, waits_s = self._link, self._out.waits_s()
+        if link is not None and (ending := self._patience.overdue(link, waits_s=waits_s)) is not None:
+            self._give_up(link)
+            self._on_ended(ending)
+        if self._retry_at is not None and self._retry_at <= self._clock.monotonic():
             self._connect()
+
+    def _give_up(self, link: Link) -> None:
+        if link.abandon(_GOODBYE_S):
+            return
+        self._given_up.append(link)
+        if len(self._given_up) > _MOST_STUCK:
+            self._say(logging.ERROR, f"more than {_MOST_STUCK} threads of connections that were given up do not end")
 
     def _connect(self) -> None:
         self._retry_at = None
@@ -199,23 +216,22 @@ class Sender:
             protocol=self._protocol,
             report=self._mailbox.put,
         )
+        self._patience.begin()
         self._link.open()
 
     def _on_connected(self, link: Link, in_flight: int) -> None:
         if self._probing:
-            link.abandon(_GOODBYE_S)
+            self._give_up(link)
             self._on_ended(Ending(Kind.REFUSED, _ANYBODY))
             return
-        self._answer_by = None
-        self._window = in_flight
-        self._failures = 0
+        self._patience.connected(link.protocol)
+        self._attempts.connected()
         self._login_refusal = None
-        if self._event_refusal is None:
-            self._said.clear()
         self.connections += 1
         _LOG.info("connected to broker %s (%s)", self._address.shown, link.version)
         if self._stop is None:
             self._out.begin(self._greeting())
+        self._window = in_flight  # last: whoever sees it sees the rest
 
     def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
         seq = self._out.take_back(mid)
@@ -231,12 +247,12 @@ class Sender:
         """React to a message that the broker does not take; only MQTT 5 brokers say so."""
         what = "events" if is_event else "a retained message"
         line = f"broker {self._address.shown} does not take {what} ({refusal}): check its access list"
-        self._say(logging.ERROR, line)
         if is_event and self._link is not None:
             # Going on would break the order: what was refused is sent again, first, after a long pause.
+            self._give_up(self._link)
+            self._retry_later(refused=True)
             self._event_refusal = refusal
-            self._link.abandon(_GOODBYE_S)
-            self._forget_link(retry_in_s=self._backoff.delay_s(1, refused=True))
+        self._say(logging.ERROR, line)
 
     def _on_ended(self, ending: Ending) -> None:
         if ending.kind is Kind.OTHER_VERSION and self._protocol is MQTTProtocolVersion.MQTTv5:
@@ -247,9 +263,8 @@ class Sender:
             self._probing = False  # as it should be: nobody is not let in, be it with a word or without
             self._forget_link(retry_in_s=0.0)
             return
-        self._failures += 1
         refused = ending.kind is Kind.REFUSED
-        self._forget_link(retry_in_s=self._backoff.delay_s(self._failures, refused=refused))
+        self._retry_later(refused=refused)
         self._login_refusal = ending.reason if refused else self._login_refusal
         if ending.reason == _ANYBODY:
             self._say(logging.ERROR, f"broker {self._address.shown} is refused: {_ANYBODY}; events are kept")
@@ -257,15 +272,23 @@ class Sender:
         what = {Kind.REFUSED: "refuses the login", Kind.LOST: "is gone"}.get(ending.kind, "is not reachable")
         line = f"broker {self._address.shown} {what} ({ending.reason}); retrying, events are kept"
         self._say(logging.ERROR if refused else logging.WARNING, line)
+        if ending.kind is Kind.LOST and self._attempts.lost_early >= _SUSPICIOUS:
+            self._say(logging.WARNING, f"{_SUSPICIOUS} connections in a row were lost within a minute: {SAME_NAME}")
+
+    def _retry_later(self, *, refused: bool) -> None:
+        """Wait as long as is due; what was said before a connection that held may be said again."""
+        if self._attempts.has_held() and self._event_refusal is None:
+            self._said.clear()
+        self._forget_link(retry_in_s=self._attempts.failed(refused=refused))
 
     def _forget_link(self, *, retry_in_s: float) -> None:
         """Forget what was under way: the next connection begins anew, with MQTT 5 and the oldest event."""
         self._link = None
-        self._answer_by = None
+        self._patience.over()
         self._window = 0
         self._out.forget_sent()
         self._protocol = MQTTProtocolVersion.MQTTv5
-        self._retry_at = time.monotonic() + retry_in_s
+        self._retry_at = self._clock.monotonic() + retry_in_s
 
     def _say(self, level: int, line: str) -> None:
         if line not in self._said:
@@ -277,7 +300,7 @@ class Sender:
             return False
         waiting = self._retry_at is not None
         said_all = self.connected and self._out.said_all
-        return waiting or said_all or self._stop.deadline <= time.monotonic()
+        return waiting or said_all or self._stop.deadline <= self._clock.monotonic()
 
     def _say_goodbye(self) -> None:
         """Disconnect, so that the broker forgets the will, and end paho's thread."""
@@ -286,10 +309,10 @@ class Sender:
             return
         self.said_goodbye = self.connected and self._out.said_all
         link.close()
-        until = max(stop.deadline, time.monotonic() + _GOODBYE_S)
+        until = max(stop.deadline, self._clock.monotonic() + _GOODBYE_S)
         with contextlib.suppress(Empty):
             while True:
-                mail = self._mailbox.get(timeout=max(0.0, until - time.monotonic()))
+                mail = self._mailbox.get(timeout=max(0.0, until - self._clock.monotonic()))
                 if isinstance(mail, Ended) and mail.link is link:
                     break
         link.abandon(_GOODBYE_S)

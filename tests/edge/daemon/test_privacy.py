@@ -1,6 +1,8 @@
 """The pause is a file: it survives everything, and doubt keeps the camera closed."""
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -8,6 +10,9 @@ import pytest
 
 from edge.daemon.privacy import FILE_NAME, PrivacyPause, pause, resume
 from edge.errors import PrivacyError
+from edge.mqtt.commands import PrivacyCommand
+from tests.edge.daemon.test_loop import HAPPY, Run, a_face, clip
+from tests.fakes.broker import FakePublisher
 from tests.fakes.clock import FakeClock
 
 YEAR_S = 365 * 86_400.0
@@ -116,11 +121,11 @@ def test_a_folder_that_cannot_be_written_pauses_until_the_end_of_the_program(
     folder.write_text("a file where a folder should be: nobody can write into it, not even root")
     privacy = PrivacyPause(folder, clock)
     privacy.command(paused=True, for_s=60)
-    privacy.look()
+    assert privacy.look()
     assert privacy.pause is not None
     assert "cannot be written" in caplog.text
     clock.pass_time(61)
-    privacy.look()
+    assert privacy.look()
     assert privacy.pause is None
     with pytest.raises(PrivacyError, match="cannot be written"):
         pause(folder, None, clock)
@@ -134,3 +139,125 @@ def test_what_is_written_can_be_read_by_the_service_and_holds_the_limit(tmp_path
     assert path.stat().st_mode & 0o777 == 0o644
     assert msgspec.json.decode(path.read_bytes())["for_s"] == 60
     assert [found.name for found in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@pytest.fixture
+def read_only() -> Iterator[pytest.MonkeyPatch]:
+    """A state folder in which the pause can be neither written nor removed, until it is undone."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.MonkeyPatch.context() as card:
+        card.setattr("edge.daemon.privacy.tempfile.NamedTemporaryFile", refuse)
+        card.setattr(Path, "unlink", refuse)
+        yield card
+
+
+def test_where_nothing_can_be_written_the_loop_obeys_commands_and_tells(read_only: pytest.MonkeyPatch) -> None:
+    clips = iter([clip(50), clip(50)])
+    run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
+    capture = run.camera._capture
+    run.camera._open_source = lambda: next(clips)
+    run.daemon._step()
+    run.publisher.commands.append(PrivacyCommand(paused=True))
+    run.daemon._step()
+    assert capture is not None
+    assert capture.get(0) is None, "the camera is closed"
+    assert [told.paused for told in run.publisher.privacies] == [True]
+    assert run.publisher.states[-1].camera == "paused"
+    run.publisher.commands.append(PrivacyCommand(paused=False))
+    run.daemon._step()
+    assert [told.paused for told in run.publisher.privacies] == [True, False]
+    while run.camera.state != "ok":
+        run.daemon._step()
+    run.camera.close()
+
+
+def test_a_pause_that_cannot_be_removed_is_ended_by_a_command(
+    tmp_path: Path, clock: FakeClock, read_only: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE_NAME).touch()
+    privacy = PrivacyPause(tmp_path, clock)
+    assert privacy.look()
+    privacy.command(paused=False, for_s=None)
+    assert privacy.look()
+    assert privacy.pause is None
+    assert not privacy.look()
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_after_a_command_that_could_not_be_written_a_file_that_changes_is_obeyed(
+    tmp_path: Path, clock: FakeClock, read_only: pytest.MonkeyPatch, paused: bool
+) -> None:
+    privacy = PrivacyPause(tmp_path, clock)
+    privacy.command(paused=paused, for_s=None)
+    privacy.look()
+    read_only.undo()
+    (tmp_path / FILE_NAME).touch()
+    privacy.look()
+    assert privacy.pause is not None
+    (tmp_path / FILE_NAME).unlink()
+    assert privacy.look()
+    assert privacy.pause is None
+
+
+def test_a_limit_that_ends_where_nothing_can_be_removed_leaves_the_file_obeyed(
+    tmp_path: Path, clock: FakeClock, read_only: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode({"for_s": 60.0, "since": clock.stamp()}))
+    privacy = PrivacyPause(tmp_path, clock)
+    privacy.look()
+    clock.pass_time(60)
+    assert privacy.look()
+    assert privacy.pause is None
+    read_only.undo()
+    pause(tmp_path, None, clock)
+    assert privacy.look()
+    assert privacy.pause is not None
+
+
+def test_a_command_that_can_be_written_again_ends_what_could_not(
+    tmp_path: Path, clock: FakeClock, read_only: pytest.MonkeyPatch
+) -> None:
+    privacy = PrivacyPause(tmp_path, clock)
+    privacy.command(paused=True, for_s=None)
+    read_only.undo()
+    assert privacy.look()
+    privacy.command(paused=False, for_s=None)
+    assert privacy.look()
+    assert privacy.pause is None
+
+
+@pytest.mark.parametrize("gone_first", [True, False])
+def test_a_card_that_goes_and_comes_back_takes_no_pause_with_it(
+    tmp_path: Path, clock: FakeClock, gone_first: bool
+) -> None:
+    folder, kept = tmp_path / "state", tmp_path / "kept"
+    folder.mkdir()
+    privacy = PrivacyPause(folder, clock)
+
+    def go() -> None:
+        folder.rename(kept)
+        folder.touch()  # a file where a folder should be: what is in it cannot be known
+
+    def come_back() -> None:
+        folder.unlink()
+        kept.rename(folder)
+
+    if gone_first:
+        go()
+        privacy.command(paused=True, for_s=None)
+    else:
+        with pytest.MonkeyPatch.context() as card:
+            card.setattr("edge.daemon.privacy.pause", _cannot)
+            privacy.command(paused=True, for_s=None)
+        go()
+    privacy.look()
+    come_back()
+    assert not privacy.look()
+    assert privacy.pause is not None
+
+
+def _cannot(*_: object) -> None:
+    raise PrivacyError("privacy: it cannot be written")

@@ -56,6 +56,28 @@ def test_what_fails_changes_nothing_and_is_said(error: Exception, caplog: pytest
     assert str(error) in caplog.text
 
 
+def test_an_end_does_not_wait_for_a_reload_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.daemon.reload._CLOSE_S", 0.01)
+    loads, let_go = threading.Event(), threading.Event()
+
+    def hang() -> Any:
+        loads.set()
+        let_go.wait(60)
+        return Stub("late@1")
+
+    reloader = Reloader(hang, lambda _: None)
+    reloader.start()
+    reloader.request()
+    assert loads.wait(30)
+    closing = threading.Thread(target=reloader.close)
+    closing.start()
+    closing.join(30)
+    still_closing = closing.is_alive()
+    let_go.set()
+    closing.join(30)
+    assert not still_closing
+
+
 def test_a_reload_in_the_middle_of_a_visit_goes_on_with_it() -> None:
     script = {index: [a_face(HAPPY if index < 30 else SAD)] for index in range(60)}
     run = Run(clip(60), script, FakePublisher())

@@ -169,7 +169,7 @@ def test_a_broker_that_is_down_at_the_start_gets_everything_later_and_one_line_i
             publisher.publish_events([event])
         publisher.publish_health(health(1))
         publisher.publish_health(health(2))
-        wait_for(lambda: publisher._sender._failures >= 3)
+        wait_for(lambda: publisher._sender._attempts.failures >= 3)
         assert not publisher.drain(0)
         mosquitto.start()
         with listening(mosquitto) as subscriber:
@@ -248,7 +248,7 @@ def test_a_refused_password_is_said_once_and_told_to_the_caller(
     wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
     with publishing(wrong, outbox) as publisher:
         publisher.publish_events([event])
-        wait_for(lambda: publisher._sender._failures >= 3)
+        wait_for(lambda: publisher._sender._attempts.failures >= 3)
         stats = publisher.stats()
         assert not publisher.stop(10)
     assert stats.last_refusal is not None
@@ -348,7 +348,7 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
         tls_broker.start()
     with publishing(tls_broker.settings(**changes), outbox) as publisher:
         publisher.publish_events([event])
-        wait_for(lambda: publisher._sender._failures >= 2)
+        wait_for(lambda: publisher._sender._attempts.failures >= 2)
         assert publisher.stats().depth == 1
     said = {
         "wrong authority": r"its certificate is not accepted: .*; set mqtt.ca_file to the authority that signed it",
@@ -373,7 +373,7 @@ def test_what_is_no_broker_is_said_and_tried_again(
         try:
             url = f"mqtt://127.0.0.1:{web.server_address[1]}"
             with publishing(MqttSettings(url=url), outbox) as publisher:
-                wait_for(lambda: publisher._sender._failures >= 3)
+                wait_for(lambda: publisher._sender._attempts.failures >= 3)
         finally:
             web.shutdown()
             thread.join()
@@ -468,7 +468,7 @@ def test_a_broker_that_lets_anybody_in_is_refused_where_a_password_was_set(
         with listening(broker) as subscriber:
             with publishing(broker.settings(), outbox) as publisher:
                 publisher.publish_events([event])
-                wait_for(lambda: publisher._sender._failures >= 2)
+                wait_for(lambda: publisher._sender._attempts.failures >= 2)
                 stats = publisher.stats()
             assert subscriber.messages == []
         assert (stats.connected, stats.depth) == (False, 1)
@@ -489,7 +489,7 @@ def test_a_client_certificate_is_shown_where_the_broker_asks_for_one(
         own = {"cert_file": str(broker.folder / "server.pem"), "key_file": str(key)}
         with publishing(broker.settings(), outbox) as publisher:
             publisher.publish_events([event])
-            wait_for(lambda: publisher._sender._failures >= 2)
+            wait_for(lambda: publisher._sender._attempts.failures >= 2)
             assert publisher.stats().depth == 1
         with publishing(broker.settings(**own), outbox) as publisher:
             assert publisher.drain(30)

@@ -1,0 +1,224 @@
+"""A network that is stuck, rather than broken, is given up and tried again."""
+
+import logging
+import socket
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+
+from edge.clock import SystemClock
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.patience import Patience
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.reasons import Kind
+from edge.settings import MqttSettings
+from tests.edge.mqtt.test_publisher import Build, WaitFor, listening, publishing, seqs
+from tests.fakes.clock import FakeClock
+from tests.fakes.mosquitto import Mosquitto
+
+V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+
+
+class SkippingClock(SystemClock):
+    """Runs as the machine's does, and is moved on by a test."""
+
+    def __init__(self) -> None:
+        self._skipped_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._skipped_s
+
+    def skip(self, seconds: float) -> None:
+        self._skipped_s += seconds
+
+
+class FakeLink:
+    """The part of a `Link` that is asked whether it works."""
+
+    def __init__(self, *, stuck: bool = False) -> None:
+        self.stuck = stuck
+        self.ended = False
+        self.asked = 0
+
+    def is_stuck(self) -> bool:
+        return self.stuck
+
+    def has_ended(self) -> bool:
+        self.asked += 1
+        return self.ended
+
+
+@pytest.fixture
+def clock() -> SkippingClock:
+    return SkippingClock()
+
+
+def trusting(broker: Mosquitto) -> MqttSettings:
+    """Log in at once, without a visit as nobody."""
+    return msgspec.structs.replace(broker.settings(), refuse_anonymous=False)
+
+
+def logins(broker: Mosquitto) -> int:
+    return broker.log.read_text().count("as emotion-edge-dev-1 ")
+
+
+@pytest.mark.broker
+def test_a_name_that_is_never_resolved_is_asked_for_again_and_comes_too_late(
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    event: Build,
+    clock: SkippingClock,
+    wait_for: WaitFor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mosquitto.start()
+    resolve, asked, answered = socket.getaddrinfo, threading.Event(), threading.Event()
+    late: list[threading.Thread] = []
+
+    def hang_once(*arguments: Any, **more: Any) -> Any:
+        if not late:
+            late.append(threading.current_thread())
+            asked.set()
+            answered.wait(60)
+        return resolve(*arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang_once)
+    with publishing(trusting(mosquitto), outbox, clock=clock) as publisher:
+        assert asked.wait(30)
+        clock.skip(31)
+        publisher.publish_events([event])
+        assert publisher.drain(30)
+        assert "is not reachable (no answer)" in caplog.text
+        answered.set()
+        late[0].join(30)
+        publisher.publish_events([event])
+        assert publisher.drain(30)
+        assert publisher.stats().reconnects == 0
+    assert logins(mosquitto) == 1, "a second one would have thrown out the first"
+
+
+@pytest.mark.broker
+def test_a_broker_that_acknowledges_nothing_is_left_and_gets_time_to_come_back_with_mqtt_5(
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    event: Build,
+    clock: SkippingClock,
+    wait_for: WaitFor,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    mosquitto.start()
+    with (
+        listening(mosquitto) as subscriber,
+        publishing(trusting(mosquitto), outbox, clock=clock) as publisher,
+    ):
+        sender = publisher._sender
+        wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
+        mosquitto.pause()
+        try:
+            publisher.publish_events([event] * 30)
+            wait_for(lambda: publisher.stats().in_flight == 20)
+            clock.skip(59)
+            publisher.publish_events([event])
+            assert publisher.stats().connected
+            clock.skip(2)
+            publisher.publish_events([event])
+            wait_for(lambda: not publisher.stats().connected)
+            wait_for(lambda: sender._link is not None and sender._patience._unless.kind is Kind.OTHER_VERSION)
+            clock.skip(5)
+            publisher.publish_events([event])
+            assert sender._protocol is V5
+        finally:
+            mosquitto.resume()
+        assert publisher.drain(30)
+        messages = subscriber.wait(lambda messages: 33 in seqs(messages))
+    assert list(dict.fromkeys(seqs(messages))) == list(range(1, 34))
+    assert "is gone (no acknowledgement for 60 s)" in caplog.text
+    assert caplog.text.count("(MQTT 5)") == 2
+    assert "3.1.1" not in caplog.text
+
+
+@pytest.mark.broker
+def test_a_connection_whose_thread_is_stuck_is_replaced(
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    event: Build,
+    wait_for: WaitFor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mosquitto.start()
+    look, hang, hangs, let_go = paho.Client.loop_misc, threading.Event(), threading.Event(), threading.Event()
+
+    def hang_once(client: paho.Client) -> MQTTErrorCode:
+        if hang.is_set() and not hangs.is_set():
+            hangs.set()
+            let_go.wait(60)
+        return look(client)
+
+    monkeypatch.setattr(paho.Client, "loop_misc", hang_once)
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        wait_for(lambda: publisher.stats().connected)
+        link = publisher._sender._link
+        assert link is not None
+        hang.set()
+        assert hangs.wait(30)
+        assert not link.is_stuck(), "for a moment only"
+        link._client._turned_s = float("-inf")
+        publisher.publish_events([event])
+        try:
+            assert publisher.drain(30)
+        finally:
+            let_go.set()
+        wait_for(link.has_ended)
+    assert "is gone (the thread that talks to it is stuck)" in caplog.text
+
+
+def test_a_sender_that_leaves_stuck_threads_behind_does_not_count_as_alive(
+    outbox: Outbox, mosquitto: Mosquitto, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)
+    beats: list[float] = []
+    publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b", version="1", model="m")
+    left = [FakeLink() for _ in range(4)]
+    publisher._sender._given_up = list(left)  # type: ignore[arg-type]  # the part of it that is asked
+    publisher.watch(lambda: beats.append(1.0))
+    publisher.start()
+    wait_for(lambda: left[0].asked > 20)
+    assert beats == []
+    left[0].ended = True
+    wait_for(lambda: beats)
+    publisher.stop(0)
+
+
+def test_each_answer_is_waited_for_as_long_as_is_due() -> None:
+    clock, link = FakeClock(), FakeLink()
+    patience = Patience(clock)
+
+    def kind_after(seconds: float) -> Kind | None:
+        clock.pass_time(seconds)
+        ending = patience.overdue(link, waits_s=0.0)  # type: ignore[arg-type]  # the part of it that is asked
+        return None if ending is None else ending.kind
+
+    patience.begin()
+    assert (kind_after(29), kind_after(1)) == (None, Kind.UNREACHABLE)
+    patience.opened(V5)
+    assert (kind_after(1.5), kind_after(0.5)) == (None, Kind.OTHER_VERSION)
+    patience.opened(V311)
+    assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
+    patience.connected(V311)
+    assert kind_after(1000) is None
+    patience.opened(V5)
+    assert kind_after(2) is Kind.OTHER_VERSION, "it has not spoken MQTT 5"
+    patience.connected(V5)
+    patience.opened(V5)
+    assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
+    patience.over()
+    assert kind_after(1000) is None
+    link.stuck = True
+    assert kind_after(0) is Kind.LOST

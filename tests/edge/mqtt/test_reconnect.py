@@ -1,0 +1,154 @@
+"""What follows the end of a connection: how soon the next one comes, and what is said on it again."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from edge.backoff import Backoff
+from edge.events.payloads import Privacy
+from edge.mqtt.client import Ended
+from edge.mqtt.identifiers import utc_time
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Publisher
+from tests.edge.mqtt.test_patience import SkippingClock, trusting
+from tests.edge.mqtt.test_publisher import Build, WaitFor, health, listening, publishing, state
+from tests.edge.mqtt.test_too_long import CONNACK, broker_that_says, notices_of
+from tests.fakes.mosquitto import Mosquitto
+
+pytestmark = pytest.mark.broker
+
+
+@dataclass(frozen=True)
+class NotedBackoff(Backoff):
+    """Notes which waits were asked for, failures and whether refused, and makes them short."""
+
+    asked: list[tuple[int, bool]] = field(default_factory=list)
+
+    def delay_s(self, failures: int, *, refused: bool = False) -> float:
+        self.asked.append((failures, refused))
+        return 0.01
+
+
+@pytest.fixture
+def noted() -> NotedBackoff:
+    return NotedBackoff()
+
+
+def test_what_is_retained_is_published_again_after_a_broker_that_forgot(
+    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
+) -> None:
+    mosquitto.start()
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        publisher.publish_state(state("black"))
+        publisher.publish_health(health(7))
+        publisher.publish_privacy(Privacy(paused=True, for_s=60, until=None, time=utc_time()))
+        wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
+        mosquitto.kill()
+        (mosquitto.folder / "mosquitto.db").unlink(missing_ok=True)
+        mosquitto.start()
+        wait_for(lambda: publisher.stats().reconnects == 1 and publisher.stats().in_flight == 0)
+        with listening(mosquitto) as late:
+            told = {"status", "state", "health", "privacy/state"}
+            late.wait(lambda messages: told <= {message.channel for message in messages})
+            assert [status["state"] for status in late.of("status")] == ["online"]
+            assert [kept["camera"] for kept in late.of("state")] == ["black"]
+            assert [kept["frames"] for kept in late.of("health")] == [7]
+            assert [kept["for_s"] for kept in late.of("privacy/state")] == [60]
+
+
+def test_two_devices_of_one_name_give_way_and_say_why_once(
+    mosquitto: Mosquitto, outbox: Outbox, tmp_path: Path, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosquitto.start()
+    other_box = Outbox(tmp_path / "other.sqlite", max_events=10, max_age_s=100)
+    devices = [
+        Publisher(trusting(mosquitto), "dev-1", box, boot="b", version="1", model="m", backoff=NotedBackoff())
+        for box in (outbox, other_box)
+    ]
+    for device in devices:
+        device.start()
+    wait_for(lambda: min(device._sender._attempts.failures for device in devices) >= 5)
+    for device in devices:
+        device.stop(0)
+    other_box.close()
+    for line in ("is gone (connection lost)", "does another device have the same `device` setting?"):
+        assert len([record for record in caplog.records if line in record.message]) == 2, "one of each device"
+
+
+def test_a_broker_that_says_that_a_session_was_taken_over_is_quoted_with_a_hint() -> None:
+    taken_over = b"\xe0\x02\x8e\x00"  # MQTT 5.0, 3.14: DISCONNECT with its reason and no properties
+    with broker_that_says(CONNACK[MQTTProtocolVersion.MQTTv5], taken_over) as address:
+        *_, ended = notices_of(address, MQTTProtocolVersion.MQTTv5)
+    assert isinstance(ended, Ended)
+    assert ended.ending.reason == "session taken over: does another device have the same `device` setting?"
+
+
+def test_after_a_connection_that_held_the_waits_begin_anew_and_all_is_said_again(
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    noted: NotedBackoff,
+    wait_for: WaitFor,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = SkippingClock()
+    mosquitto.start()
+    with publishing(trusting(mosquitto), outbox, backoff=noted, clock=clock) as publisher:
+
+        def lose() -> list[int]:
+            """Failures in a row as they were counted for the first wait after a loss, and before."""
+            wait_for(lambda: publisher.stats().connected)
+            counted = len(noted.asked)
+            mosquitto.kill()
+            wait_for(lambda: len(noted.asked) > counted)
+            mosquitto.start()
+            return [failures for failures, _ in noted.asked[: counted + 1]]
+
+        assert lose() == [1]
+        first = lose()
+        assert first == list(range(1, len(first) + 1)), "none of these held"
+        said = caplog.text.count("is gone (connection lost)")
+        assert said == 1
+        wait_for(lambda: publisher.stats().connected and publisher._sender._out.said_all)
+        clock.skip(60)
+        assert lose()[-1] == 1
+        assert caplog.text.count("is gone (connection lost)") == 2
+
+
+def test_a_refused_login_is_tried_again_slowly_and_a_broker_that_is_away_is_not(
+    mosquitto: Mosquitto, outbox: Outbox, noted: NotedBackoff, wait_for: WaitFor
+) -> None:
+    wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
+    with publishing(wrong, outbox, backoff=noted) as publisher:
+        wait_for(lambda: len(noted.asked) >= 2)
+        assert {refused for _, refused in noted.asked} == {False}
+        mosquitto.start()
+        wait_for(lambda: publisher.stats().last_refusal is not None)
+        asked = len(noted.asked)
+        wait_for(lambda: len(noted.asked) >= asked + 2)
+    assert {refused for _, refused in noted.asked[asked:]} == {True}
+
+
+def test_no_more_is_under_way_than_the_broker_wants(
+    mosquitto: Mosquitto, outbox: Outbox, event: Build, wait_for: WaitFor
+) -> None:
+    with (mosquitto.folder / "mosquitto.conf").open("a") as conf:
+        conf.write("max_inflight_messages 3\n")
+    mosquitto.start()
+    turns: list[int] = []
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        publisher.watch(lambda: turns.append(publisher.stats().in_flight))
+        wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
+        mosquitto.pause()
+        try:
+            publisher.publish_events([event] * 30)
+            wait_for(lambda: publisher.stats().in_flight >= 3)
+            seen = len(turns)
+            publisher.publish_events([event])
+            wait_for(lambda: len(turns) > seen)
+            assert publisher.stats().in_flight == 3
+        finally:
+            mosquitto.resume()
+        assert publisher.drain(30)
+    assert max(turns) == 3
