@@ -12,8 +12,11 @@ from typing import Protocol
 
 import msgspec
 
+from edge import time_service
+
 _TIMESYNCD_MARK = Path("/run/systemd/timesync/synchronized")
 _KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STATUS = Path("/proc/self/status")
 _TIMEX_BYTES = 1024
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 
@@ -89,13 +92,29 @@ def elapsed_s(since: Stamp, now: Stamp) -> float | None:
     return None
 
 
-def time_synced() -> bool:
+def time_synced(*, as_service: bool = False) -> bool:
     """Return whether the clock is known to be synchronised; False where nothing can be known.
 
-    systemd-timesyncd, which Pi OS uses, leaves a mark; any other time service tells the kernel, which is what
-    ``timedatectl`` asks as well.
+    systemd-timesyncd, which Pi OS uses, leaves a mark. Any other time service tells the kernel, which is what
+    ``timedatectl`` asks as well; where the unit's filter keeps the kernel from being asked, chronyd and ntpd are.
+
+    Parameters
+    ----------
+    as_service
+        As the service knows it, which may not ask the kernel.
     """
-    return _TIMESYNCD_MARK.exists() or (not _system_calls_filtered() and _kernel_says_synced())
+    if _is_marked():
+        return True
+    if as_service or _system_calls_filtered():
+        return time_service.synced()
+    return _kernel_says_synced()
+
+
+def _is_marked() -> bool:
+    try:
+        return _TIMESYNCD_MARK.exists()
+    except OSError:  # a folder that may not be entered, up to Python 3.13
+        return False
 
 
 def _kernel_boot() -> str:
@@ -108,7 +127,7 @@ def _kernel_boot() -> str:
 def _system_calls_filtered() -> bool:
     """Return whether a seccomp filter is on: one without adjtimex may kill a process that calls it."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        status = _STATUS.read_text(encoding="ascii", errors="replace")
     except OSError:
         return True
     return "\nSeccomp:\t0\n" not in status

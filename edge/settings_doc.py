@@ -22,16 +22,19 @@ goes before the file, a flag before both. Everything is checked before anything 
 an impossible value ends the program with exit code 78 and a line that names the key, what was found and what is
 allowed. `emotion-edge config show` prints what is in force, and where each setting comes from.
 
-A password is never a setting, a variable or a flag. It is read from the file that `mqtt.password_file` names, which
-nobody but its owner may read (`chmod 600`), or from systemd's credential `mqtt-password`.
+A password is never a setting, a variable or a flag. The service that `systemd/install.sh` sets up takes it from
+`/etc/emotion-edge/mqtt-password` by itself, as a systemd credential: **leave `mqtt.password_file` out there**, because
+that file is root's, and the service, which runs as the user `emotion-edge`, cannot read it. Started by hand, the
+program reads the file that `mqtt.password_file` names, which nobody but its owner may read (`chmod 600`). Any other
+file that is named here, a key or an authority, must be readable for the user that runs the program
+([systemd/README.md](../systemd/README.md#files-of-your-own)); `sudo emotion-edge doctor` tries it as that user.
 
 ```toml
 device = "hallway"
 camera = "picamera2:0"
 
 [mqtt]
-url = "mqtts://hallway@broker.lan"
-password_file = "/etc/emotion-edge/mqtt-password"
+url = "mqtts://hallway@broker.lan"   # the password: /etc/emotion-edge/mqtt-password
 
 [homeassistant]
 enabled = true

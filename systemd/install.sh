@@ -5,13 +5,15 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: sudo systemd/install.sh [--wheels DIR] [--python PATH] [--dry-run] [--no-start]
+Usage: sudo systemd/install.sh [--with EXTRAS] [--wheels DIR] [--python PATH] [--dry-run] [--no-start]
        sudo systemd/install.sh --uninstall [--purge] [--dry-run]
 
+  --with EXTRAS  knn (scikit-learn, for classifier = "knn" or "ensemble"), signed (cryptography, for bundle_key) or
+                 knn,signed; upgrades keep them, --with none takes them out
   --wheels DIR   install from this folder and nothing else, for a device without a network. Made on a machine with the
-                 same Python and processor:  pip wheel -c constraints/python3.11.txt -w DIR .
+                 same Python and processor:  pip wheel -c constraints/python3.11.txt -w DIR ".[knn,signed]"
   --python PATH  the Python to use (3.11 or newer); default: /usr/bin/python3, the one that picamera2 belongs to
-  --no-start     do not start the service
+  --no-start     do not start the service, or go on with the old version if it runs
   --uninstall    remove the service and the program; settings, password and outbox stay
   --purge        with --uninstall: remove these too, and the user
   --dry-run      print what would be done, change nothing
@@ -30,13 +32,15 @@ unit=/etc/systemd/system/emotion-edge.service
 sysusers=/etc/sysusers.d/emotion-edge.conf
 command=/usr/local/bin/emotion-edge
 python=/usr/bin/python3
-wheels='' dry='' start=yes remove='' purge=''
+remembered=$prefix/extras
+restart_due=/run/emotion-edge-restart-due  # gone after a reboot, as the old version is
+wheels='' extras='' dry='' start=yes remove='' purge='' changed=''
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --wheels | --python)
-            [ $# -ge 2 ] || fail "$1 needs a value" 2
-            if [ "$1" = --wheels ]; then wheels=$2; else python=$2; fi
+        --wheels | --python | --with)
+            [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value" 2
+            case $1 in --wheels) wheels=$2 ;; --python) python=$2 ;; --with) extras=$2 ;; esac
             shift
             ;;
         --dry-run) dry=yes ;;
@@ -48,6 +52,11 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+case $extras in
+    '' | none | knn | signed | knn,signed) ;;
+    signed,knn) extras=knn,signed ;;
+    *) fail "--with takes knn, signed, knn,signed or none" 2 ;;
+esac
 [ -z "$purge" ] || [ -n "$remove" ] || fail "--purge goes with --uninstall" 2
 
 # Print a command and, unless this is a dry run, run it.
@@ -91,47 +100,78 @@ check_python() {
     [ -f "$constraints" ] || fail "there is no tested set of versions for Python $version in $source/constraints" 69
 }
 
+# The extras that were asked for, now or before.
+check_extras() {
+    [ -n "$extras" ] || extras=$(cat "$remembered" 2>/dev/null || echo none)
+    suffix=''
+    if [ "$extras" != none ]; then suffix="[$extras]"; fi
+}
+
 # What is to be installed: a folder of wheels, or this checkout.
 check_source() {
     if [ -n "$wheels" ]; then
         [ -d "$wheels" ] || fail "there is no folder $wheels"
         wheels=$(cd "$wheels" && pwd)
         compgen -G "$wheels/emotion_edge-*.whl" >/dev/null || fail "there is no wheel emotion_edge-*.whl in $wheels"
-        what=("$wheels"/emotion_edge-*.whl)
-        [ ${#what[@]} = 1 ] || fail "there are ${#what[@]} versions of emotion_edge in $wheels; leave one"
+        local wheel=("$wheels"/emotion_edge-*.whl)
+        [ ${#wheel[@]} = 1 ] || fail "there are ${#wheel[@]} versions of emotion_edge in $wheels; leave one"
+        what=${wheel[0]}$suffix
         from=(--no-index --find-links "$wheels")
         content=("$wheels"/*.whl)
     else
         [ -f "$source/pyproject.toml" ] || fail "$source is no checkout of emotion-edge; name a folder: --wheels DIR"
-        what=("$source")
         from=()
         mapfile -d '' content < <(find "$source"/edge "$source"/train "$source"/export "$source"/models \
             "$source"/pyproject.toml -name __pycache__ -prune -o -type f -print0 | sort -z)
     fi
     # The same content gives the same folder: nothing to do the second time.
-    release=venv-$(cat "$constraints" "${content[@]}" | sha256sum | cut -c1-12)-python$version
+    release=venv-$({ echo "$extras"; cat "$constraints" "${content[@]}"; } | sha256sum | cut -c1-12)-python$version
+    # The build writes into its sources: not into the checkout, where root's files would be in its owner's way.
+    copy=$prefix/$release/source
+    [ -n "$wheels" ] || what=$copy$suffix
+}
+
+# Something is new that only a restart takes in.
+note_change() {
+    if [ -z "$changed" ]; then run touch "$restart_due"; fi
+    changed=yes
 }
 
 # Each release has a folder of its own, and .venv is a link that moves when all is there: a power cut halfway leaves the
 # old one running.
 install_program() {
-    if [ -e "$prefix/$release/.complete" ] && [ "$(readlink "$prefix/.venv")" = "$release" ]; then
+    if [ -e "$prefix/$release/.complete" ]; then
         say "$prefix/$release is there already"
-        changed=''
-        return
+    else
+        build_release
     fi
-    changed=yes
+    [ "$(readlink "$prefix/.venv")" != "$release" ] || return 0
+    note_change
+    run ln -sfn "$release" "$prefix/.venv.new"
+    if [ -d "$prefix/.venv" ] && [ ! -L "$prefix/.venv" ]; then run rm -rf "$prefix/.venv"; fi  # of an install by hand
+    run mv -fT "$prefix/.venv.new" "$prefix/.venv"
+}
+
+build_release() {
     run mkdir -p "$prefix"
     run rm -rf "${prefix:?}/$release"
     # System site packages: picamera2 comes from apt, matched to the system's libcamera.
     run "$python" -m venv --system-site-packages "$prefix/$release"
+    if [ -z "$wheels" ]; then
+        run mkdir "$copy"
+        run cp -r "$source"/{edge,train,export,models,pyproject.toml,README.md} "$copy"
+    fi
     run "$prefix/$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-        -c "$constraints" "${from[@]}" "${what[@]}"
+        -c "$constraints" "${from[@]}" "$what"
+    run rm -rf "$copy"
     run "$prefix/$release/bin/python" -m compileall -q "$prefix/$release/lib"
     run touch "$prefix/$release/.complete"
-    run ln -sfn "$release" "$prefix/.venv.new"
-    if [ -d "$prefix/.venv" ] && [ ! -L "$prefix/.venv" ]; then run rm -rf "$prefix/.venv"; fi  # of an install by hand
-    run mv -fT "$prefix/.venv.new" "$prefix/.venv"
+}
+
+remember_extras() {
+    [ "$(cat "$remembered" 2>/dev/null || echo none)" != "$extras" ] || return 0
+    say "+ echo $extras > $remembered"
+    [ -n "$dry" ] || echo "$extras" >"$remembered"
 }
 
 link_command() {
@@ -143,8 +183,8 @@ link_command() {
 install_file() {
     local mode=$1 owner=$2 from_file=$3 to=$4
     if ! cmp -s "$from_file" "$to"; then
+        [ "$to" = "$settings/config.example.toml" ] || note_change  # that one is for people alone
         run install -D -m "$mode" -o root -g "$owner" "$from_file" "$to"
-        changed=yes
     fi
 }
 
@@ -168,7 +208,7 @@ install_service() {
     run systemctl enable --quiet emotion-edge
 }
 
-# Old releases are of no use once the new one runs.
+# Old releases are of no use once nothing runs from them.
 remove_old_releases() {
     local folder
     for folder in "$prefix"/venv-*; do
@@ -176,26 +216,41 @@ remove_old_releases() {
     done
 }
 
+forget_old() {
+    remove_old_releases
+    if [ -n "$changed" ] || [ -e "$restart_due" ]; then run rm -f "$restart_due"; fi
+}
+
 install_all() {
     check_python
+    check_extras
     check_source
     install_program
+    remember_extras
     link_command
     install_service
     if is_service_active; then
-        if [ -n "$changed" ] && [ -n "$start" ]; then run systemctl restart emotion-edge; fi
-        remove_old_releases
+        [ -z "$changed" ] && [ ! -e "$restart_due" ] || restart_service
         run "$command" doctor || say "the doctor found something to mend: see above"
     elif run "$command" doctor; then
-        remove_old_releases
         if [ -n "$start" ]; then run systemctl start emotion-edge; fi
+        forget_old
     else
-        remove_old_releases
+        forget_old
         say "installed, not started. Mend what the doctor found (settings: $settings/config.toml), then:"
         say "    sudo emotion-edge doctor && sudo systemctl start emotion-edge"
         return
     fi
     say "installed: journalctl -fu emotion-edge shows what it says"
+}
+
+restart_service() {
+    if [ -z "$start" ]; then
+        say "the old version goes on until: sudo systemctl restart emotion-edge"
+        return
+    fi
+    run systemctl restart emotion-edge || say "it does not start: journalctl -u emotion-edge -n 50"
+    forget_old
 }
 
 check_machine

@@ -48,8 +48,8 @@ def collect_wheels(folder: Path) -> None:
     if version != "{}.{}".format(*sys.version_info[:2]):
         sys.exit(f"the container has Python {version}, this is another: collect wheels with that one, see --wheels")
     constraints = ROOT / f"constraints/python{version}.txt"
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "-c", str(constraints), "-w", str(folder), str(ROOT)]
-    subprocess.run(pip, check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "-c", str(constraints), "-w", str(folder)]
+    subprocess.run([*pip, f"{ROOT}[signed]"], check=True)
 
 
 def make_clip(path: Path) -> None:

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the system's own Python runs this, from the checkout
+from benchmarks.faults.service_starts import BROKER, clock, own_files, start_broker, waiting_events
 from benchmarks.faults.service_tools import (
     CONFIG,
     DROP_IN,
@@ -47,7 +48,8 @@ _EVERY_TIME = (
 def main() -> None:
     """Go through a device's life."""
     try:
-        for step in (install, inspect, start, secrets, sandbox, reload, watchdog, stop, limits, upgrade, uninstall):
+        steps = (install, inspect, start, clock, secrets, sandbox, reload, watchdog, stop)
+        for step in (*steps, own_files, waiting_events, limits, upgrade, uninstall):
             step()
     except Exception:  # noqa: BLE001 - said in the table
         record("script", "goes through", traceback.format_exc()[-800:], ok=False)
@@ -59,10 +61,11 @@ def install() -> None:
     """The installer: a dry run, then the real one."""
     Path("/etc/hosts").write_text("127.0.0.1 localhost\n")  # the container's /etc is bare
     before = snapshot()
-    dry = call(INSTALL, *WHEELS, "--dry-run")
+    extras = ("--with", "signed")  # remembered: `upgrade` does not say it again
+    dry = call(INSTALL, *WHEELS, *extras, "--dry-run")
     ok = dry.returncode == 0 and snapshot() == before
     record("install.sh --dry-run", "exit 0, changes nothing", f"exit {dry.returncode}", ok=ok)
-    real = call(INSTALL, *WHEELS)
+    real = call(INSTALL, *WHEELS, *extras)
     (OUT / "install.log").write_text(real.stdout + real.stderr)
     told = [line for line in _commands(dry.stdout) if "systemctl start" not in line]  # the doctor stops that one here
     did = _commands(real.stdout)
@@ -102,7 +105,8 @@ def start() -> None:
     call("mosquitto_passwd", "-U", str(test / "users"))
     (test / "conf").write_text(f"listener 1883 127.0.0.1\nallow_anonymous false\npassword_file {test}/users\n")
     (test / "mosquitto_sub").write_text(f"-u hall\n-P {SECRET}\n")  # a file, as arguments are for all to see
-    shell(f"chmod 644 {test}/users; systemd-run --unit=test-broker mosquitto -v -c {test}/conf")
+    (test / "users").chmod(0o644)
+    start_broker()
     PASSWORD_FILE.write_text(SECRET + "\n")
     configure()
     doctor = call("emotion-edge", "doctor", "--json")
@@ -115,7 +119,7 @@ def start() -> None:
     took_s = time.monotonic() - began_s
     found_text = f"exit {done.returncode}, Type={state('Type')}, {state('ActiveState')} after {took_s:.1f} s"
     record("systemctl start", "active once READY=1 came", found_text, ok=state("ActiveState") == "active")
-    said = wait_for(lambda: journal("test-broker"), lambda text: "as emotion-edge-hall" in text or "u'hall'" in text)
+    said = wait_for(lambda: journal(BROKER), lambda text: "as emotion-edge-hall" in text or "u'hall'" in text)
     record("LoadCredential", "logs in with its password", line_with(said, "u'hall'"), ok="u'hall'" in said)
     said = wait_for(lambda: listen("emotion/1/hall/#", seconds=3), lambda text: '"online"' in text and "health" in text)
     topics = sorted({line.split()[0].rpartition("/")[2] for line in said.splitlines() if line.startswith("emotion/")})
@@ -294,12 +298,18 @@ def upgrade() -> None:
     newer = "/opt/newer"  # other contents are another release
     shell(f"mkdir {newer}; cp -r /checkout/systemd /checkout/constraints {newer}")
     shell(f"for file in {newer}/constraints/*; do echo '# newer' >>$file; done")
+    call(f"{newer}/systemd/install.sh", *WHEELS, "--no-start")
+    waits = len(list(Path("/opt/emotion-edge").glob("venv-*"))), state("MainPID") == pid
+    ok = waits == (2, True) and state("ActiveState") == "active"
+    record("upgrade --no-start", "the old one goes on, both are there", f"{waits[0]} releases", ok=ok)
     done = call(f"{newer}/systemd/install.sh", *WHEELS)
     (OUT / "upgrade.log").write_text(done.stdout + done.stderr)
     releases = len(list(Path("/opt/emotion-edge").glob("venv-*")))
     kept = "kept" if _kept() == before else "changed"
     found = f"exit {done.returncode}, {kept}, {releases} release, {state('ActiveState')}"
-    ok = found == "exit 0, kept, 1 release, active" and state("MainPID") != pid
+    signed = call("/opt/emotion-edge/.venv/bin/python", "-c", "import cryptography").returncode
+    found += ", with its extra" if signed == 0 else ", without its extra"
+    ok = found == "exit 0, kept, 1 release, active, with its extra" and state("MainPID") != pid
     record("upgrade", "settings, password, outbox kept; the new one runs", found, ok=ok)
 
 

@@ -46,11 +46,11 @@ def listen(topic: str, *, seconds: int) -> str:
     return shell(f"XDG_CONFIG_HOME=/etc/test mosquitto_sub -v -W {seconds} -t '{topic}'")
 
 
-def configure(*, camera: str = CLIP, extra: str = "") -> None:
+def configure(*, camera: str = CLIP, extra: str = "", mqtt: str = "", url: str = "mqtt://localhost:1883") -> None:
     """Write the settings as a user would: the file keeps its owner and mode."""
     CONFIG.write_text(
         f'{extra}device = "hall"\ncamera = "{camera}"\nstate_dir = "/var/lib/emotion-edge"\n'
-        '[mqtt]\nurl = "mqtt://localhost:1883"\nusername = "hall"\nhealth_interval_s = 2\n'
+        f'[mqtt]\nurl = "{url}"\nusername = "hall"\nhealth_interval_s = 2\n{mqtt}'
         "[camera_watch]\nattempts = 1\n"
     )
 

@@ -2,26 +2,24 @@
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 
 from edge.backoff import Backoff
 from edge.cameras import Capture, NoFrameYetError
 from edge.clock import Clock
+from edge.daemon.opener import Opener
 from edge.daemon.signs import Signs
 from edge.errors import CameraError
 from edge.events.payloads import CameraState
 from edge.frames import Frame, FrameSource
 from edge.settings import CameraWatchSettings
-from edge.worker import Worker
 
 CLIP_TIMEOUT_S = 5.0
 """A clip that gives nothing for this long is broken."""
-OPEN_TIMEOUT_S = 30.0
-"""Every adapter has its own, shorter limit; whatever takes longer hangs in the driver."""
 STEADY_S = 10.0
 """A camera that has worked for this long has recovered: the next failure is a first one again."""
 LEFT_BEHIND = 3
-"""Threads that may hang in a driver before only a new process helps."""
+"""Threads that hang in a driver are too many: only a new process gets rid of them."""
+_STAYS_OPEN = "the camera hangs and does not close; the program ends so that it is let go of"
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +27,9 @@ log = logging.getLogger(__name__)
 class WatchedCamera:
     """Gives frames for as long as there are any; used by one thread.
 
-    A camera that is silent, frozen or gone is closed and, in the background, opened again with growing pauses; so is
-    one that is black, for which they grow longer. A clip is neither watched nor opened again: its end is its end.
+    A camera that is silent, frozen or gone is closed and opened again, both in the background, with growing pauses; so
+    is one that is black, for which they grow longer. One that does not let go of its device is opened again once: if
+    that fails too, a new process is needed. A clip is neither watched nor opened again: its end is its end.
 
     Parameters
     ----------
@@ -67,14 +66,13 @@ class WatchedCamera:
         # Night looks like a broken camera, and no new start makes it day.
         self._night_backoff = Backoff(first_s=0.5, most_s=300.0)
         self._capture: Capture | None = None
-        self._opening: Future[Capture] | None = None
-        self._opening_by_s = 0.0
+        self._opener = Opener(self._open, clock)
         self._signs = Signs(settings, clock.monotonic())
-        self._paused = self._seen = self._black = False
+        self._paused = self._seen = self._black = self._works = False
         self._attempts = self._nights = 0
         self._retry_at_s = self._night_retry_at_s = clock.monotonic()
         self._failed_s = clock.monotonic()
-        self._dropped = self._left_behind = 0
+        self._dropped = 0
 
     @property
     def is_open(self) -> bool:
@@ -107,7 +105,11 @@ class WatchedCamera:
         CameraError, ConfigError
             It is not there. At the start nobody is helped by a program that tries in silence.
         """
-        self._begin(Capture(self._open_source()))
+        try:
+            self._begin(self._open())
+        except CameraError as error:
+            self.fault = str(error)
+            raise
 
     def next(self, wait_s: float) -> Frame | None:
         """Return a frame that has not been returned before, None where none came within ``wait_s``.
@@ -117,10 +119,11 @@ class WatchedCamera:
         CameraError
             It has failed too often in a row, or hangs so that only the end of the process frees it; or a clip failed.
         """
-        if self._paused or self.ended:
+        if self.ended:
             return None
         if self._capture is None:
-            self._go_on_opening()
+            if self._has_let_go() and not self._paused:
+                self._go_on_opening()
             return None
         read = self._next_of_camera if self._endless else self._next_of_clip
         return read(self._capture, wait_s)
@@ -134,11 +137,12 @@ class WatchedCamera:
             It hangs and cannot be closed: only the end of the process does that.
         """
         self._paused, self.fault, self._black = True, None, False
-        if self._opening is not None:
-            self._opening.add_done_callback(_close_when_open)
-            self._opening = None
-        if not self._close():
-            raise CameraError("the camera hangs and does not close; the program ends so that it is let go of")
+        is_opening = self._opener.is_opening
+        self._opener.cancel()
+        self._close()
+        if not is_opening:  # else `next` says whether it closes, once it is open
+            self._opener.wait()
+        self._has_let_go()
 
     def resume(self) -> None:
         """Open the camera again, at once, in the background."""
@@ -150,9 +154,9 @@ class WatchedCamera:
     def close(self) -> None:
         """Let go of the camera for good."""
         self._paused = True
-        if self._opening is not None:
-            self._opening.add_done_callback(_close_when_open)
+        self._opener.cancel()
         self._close()
+        self._opener.wait()
 
     def _next_of_camera(self, capture: Capture, wait_s: float) -> Frame | None:
         try:
@@ -166,7 +170,7 @@ class WatchedCamera:
         if frame is None:
             self._fail("it has ended")
             return None
-        self._seen = True
+        self._seen = self._works = True
         self._signs.saw(frame.luma, self._clock.monotonic())
         self._judge()
         return frame if self.fault is None else None
@@ -203,13 +207,14 @@ class WatchedCamera:
         self.failures += 1
         self._attempts += 1
         self.fault, self._failed_s, self._black = fault, now_s, False
+        stays_away = self._opener.left_behind > 0 and not self._works
         self._close()
         if not self._endless:
             raise CameraError(fault)
         if self._attempts >= self._settings.attempts:
             raise CameraError(f"the camera failed {self._attempts} times in a row; the last time: {fault}")
-        if self._left_behind > LEFT_BEHIND:
-            raise CameraError(f"{self._left_behind} threads hang in the camera's driver; the last fault: {fault}")
+        if stays_away:
+            raise CameraError(f"what hangs in the camera's driver keeps it from being opened again: {fault}")
         pause_s = self._backoff.delay_s(self._attempts)
         self._retry_at_s = now_s + pause_s
         log.warning("the camera has failed (%s); it is opened again in %.1f s", fault, pause_s)
@@ -229,41 +234,38 @@ class WatchedCamera:
             self._retry_at_s = now_s
 
     def _go_on_opening(self) -> None:
-        now_s = self._clock.monotonic()
-        if self._opening is None:
-            if now_s >= self._retry_at_s:
-                self._opening_by_s = now_s + OPEN_TIMEOUT_S
-                worker = Worker("camera opening")
-                self._opening = worker.submit(lambda: Capture(self._open_source()))
-                worker.leave()
-        elif self._opening.done():
-            opening, self._opening = self._opening, None
-            try:
-                self._begin(opening.result())
-            except Exception as error:  # noqa: BLE001  # as above
-                self._fail(str(error))
-        elif now_s >= self._opening_by_s:
-            self._opening.add_done_callback(_close_when_open)
-            self._opening = None
-            self._left_behind += 1
-            self._fail(f"it does not open within {OPEN_TIMEOUT_S:g} s")
+        if not self._opener.is_opening:
+            if self._clock.monotonic() >= self._retry_at_s:
+                self._opener.open()
+            return
+        try:
+            capture = self._opener.opened()
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(str(error))
+            return
+        if capture is not None:
+            self._begin(capture)
+
+    def _open(self) -> Capture:
+        return Capture(self._open_source())
+
+    def _has_let_go(self) -> bool:
+        """Whether what was closed is closed, so that it can be opened again."""
+        has_let_go = self._opener.has_let_go()
+        hanging = self._opener.left_behind
+        if self._paused and hanging:
+            raise CameraError(_STAYS_OPEN)
+        if hanging >= LEFT_BEHIND:
+            raise CameraError(f"{hanging} threads hang in the camera's driver; the last fault: {self.fault}")
+        return has_let_go
 
     def _begin(self, capture: Capture) -> None:
         self._capture = capture
         self._failed_s = self._clock.monotonic()
         self._signs = Signs(self._settings, self._failed_s)
 
-    def _close(self) -> bool:
-        capture, self._capture = self._capture, None
-        if capture is None:
-            return True
-        self._dropped += capture.dropped
-        closed = capture.close()
-        self._left_behind += not closed
-        return closed
-
-
-def _close_when_open(opening: "Future[Capture]") -> None:
-    """Close what was opened too late for anybody to want it; runs in the thread that opened it."""
-    if opening.exception() is None:
-        opening.result().close()
+    def _close(self) -> None:
+        capture, self._capture, self._works = self._capture, None, False
+        if capture is not None:
+            self._dropped += capture.dropped
+            self._opener.close(capture)

@@ -4,8 +4,9 @@ import errno
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -14,20 +15,26 @@ from edge.bundles.choice import load_chosen
 from edge.cameras import is_camera, open_camera, redacted
 from edge.clock import Clock, SystemClock
 from edge.daemon.camera import WatchedCamera
+from edge.daemon.governor import Governor
+from edge.daemon.health import HealthReporter
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
-from edge.errors import ConfigError
-from edge.mqtt.identifiers import new_boot_id
+from edge.errors import CameraError, ConfigError, DeliveryError
+from edge.events.payloads import State
+from edge.mqtt.identifiers import new_boot_id, utc_time
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
-from edge.pipeline import load_pipeline
+from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
 
 STOP_TIMEOUT_S = 3.0
 """How long a stop waits for the broker to take the last words; the unit allows 10 s."""
+LAST_CHANCE_S = 5.0
+"""For how long a start without a camera sends what waits: every start that systemd makes ends at the same point."""
+_LOOK_UP_S = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +53,6 @@ def run_service(settings: Settings) -> None:
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         clock = SystemClock()
         camera = parts.enter_context(_camera(settings, clock))
-        privacy = PrivacyPause(Path(settings.state_dir), clock)
-        privacy.look()
-        if privacy.pause is None:
-            camera.open()
         outbox = parts.enter_context(_open_outbox(settings))
         identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
         publisher = Publisher(
@@ -58,6 +61,17 @@ def run_service(settings: Settings) -> None:
         )  # fmt: skip
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
+        publisher.start()
+        parts.callback(publisher.stop, STOP_TIMEOUT_S)
+        privacy = PrivacyPause(Path(settings.state_dir), clock)
+        privacy.look()
+        if privacy.pause is None:
+            try:
+                camera.open()
+            except CameraError:
+                with suppress(DeliveryError):
+                    _tell_of_failure(settings, identity, clock, camera=camera, pipeline=pipeline, publisher=publisher)
+                raise
         daemon = Daemon(
             settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,
             watchdog=watchdog, clock=clock,
@@ -69,8 +83,6 @@ def run_service(settings: Settings) -> None:
             identity.model,
             settings.mqtt.url,
         )
-        publisher.start()
-        parts.callback(publisher.stop, STOP_TIMEOUT_S)
         parts.callback(notify_systemd, "STOPPING=1")
         watchdog.start()
         parts.callback(watchdog.stop)
@@ -93,11 +105,38 @@ def _camera(settings: Settings, clock: Clock) -> Iterator[WatchedCamera]:
         camera.close()
 
 
+def _tell_of_failure(
+    settings: Settings,
+    identity: Identity,
+    clock: Clock,
+    *,
+    camera: WatchedCamera,
+    pipeline: Pipeline,
+    publisher: Publisher,
+) -> None:
+    """Say that there is no camera, and have sent what waits in the outbox as long as the time allows."""
+    publisher.publish_state(State(faces=[], emotion=None, time=utc_time(clock.unix_s()), camera="failed"))
+    health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s, bundle=identity.model)
+    publisher.publish_health(
+        health.make(
+            frames=0, camera=camera, governor=Governor(settings.power, clock), stages=pipeline.stages,
+            delivery=publisher.stats(),
+        )
+    )  # fmt: skip
+    until_s = clock.monotonic() + (LAST_CHANCE_S if is_camera(settings.camera) else 0.0)
+    while clock.monotonic() < until_s:
+        stats = publisher.stats()
+        if stats.last_refusal or (stats.connected and publisher.drain(_LOOK_UP_S)):
+            return
+        if not stats.connected:
+            time.sleep(_LOOK_UP_S)
+
+
 @contextmanager
 def _open_outbox(settings: Settings) -> Iterator[Outbox]:
     folder = Path(settings.state_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:  # the outbox goes on without a disk
             raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error

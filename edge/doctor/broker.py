@@ -19,17 +19,26 @@ _GOODBYE_S = 2.0
 
 
 def check_broker(settings: Settings) -> Finding:
-    """Log in as the daemon would, under a client id of its own, and say nothing more."""
+    """Log in as the daemon would, as nobody first, under a client id of its own, and say nothing more."""
     try:
         address = broker_address(settings.mqtt)
     except ConfigError as error:
         return Finding(_NAME, "problem", str(error))
-    version, ending = _log_in(address, MQTTProtocolVersion.MQTTv5)
-    if ending is not None and ending.kind is Kind.OTHER_VERSION:
-        version, ending = _log_in(address, MQTTProtocolVersion.MQTTv311)
+    if settings.mqtt.refuse_anonymous and address.password is not None and _visit(address.without_login())[1] is None:
+        advice = "set allow_anonymous false in the broker, or mqtt.refuse_anonymous = false here"
+        return Finding(_NAME, "problem", f"{address.shown}: is refused: it lets anybody in without a password", advice)
+    version, ending = _visit(address)
     if ending is None:
         return _welcome(address, version)
     return Finding(_NAME, "problem", f"{address.shown}: {ending.reason}", _advice(ending, address))
+
+
+def _visit(address: BrokerAddress) -> tuple[str, Ending | None]:
+    """Log in with the newest version of MQTT that the broker speaks; None for the ending: it let us in."""
+    version, ending = _log_in(address, MQTTProtocolVersion.MQTTv5)
+    if ending is not None and ending.kind is Kind.OTHER_VERSION:
+        return _log_in(address, MQTTProtocolVersion.MQTTv311)
+    return version, ending
 
 
 def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str, Ending | None]:

@@ -1,9 +1,10 @@
 """All checks, one after another; none of them can end the others."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge.doctor import machine, service
+from edge.doctor import machine, service, user
 from edge.doctor.finding import Finding
 from edge.errors import ConfigError
 from edge.settings import Settings, load_settings, settings_file
@@ -13,6 +14,8 @@ _NEED_SETTINGS = ("disk", "models", "camera rights", "camera", "broker")
 
 def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lambda _name: None) -> Iterator[Finding]:
     """Check this device and yield what is found, most basic first.
+
+    Called by root where the service is installed, it goes on as the user of the service, and stays that user.
 
     Parameters
     ----------
@@ -29,17 +32,26 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
         except Exception as error:  # noqa: BLE001 - the other checks still have something to say
             return Finding(name, "problem", f"the check broke: {type(error).__name__}: {error}", "please report this")
 
+    now = service.look_at_service()
+    password = service.PASSWORD
+    if now.installed and os.getuid() == 0:
+        password = user.handed_password()
+        me = attempt(user.NAME, user.become_service_user)
+        yield me
+        if me.status != "ok":  # root loads nothing that the service may have written
+            return
     python = attempt("python", machine.check_python)
     yield python
-    now = service.look_at_service()
-    yield attempt("clock", machine.check_clock)
+    yield attempt("clock", lambda: machine.check_clock(now))
     yield attempt("heat and power", machine.check_heat)
     yield attempt("service", lambda: service.check_service(now))
     on_begin("settings")
     try:
         settings = load_settings(config)
     except ConfigError as error:
-        yield Finding("settings", "problem", str(error), "docs/settings.md lists all settings")
+        advice = f"sudo chown root:{service.NAME} {settings_file(config)}; sudo chmod 640 {settings_file(config)}"
+        denied = isinstance(error.__cause__, PermissionError)
+        yield Finding("settings", "problem", str(error), advice if denied else "docs/settings.md lists all settings")
         yield from (Finding(name, "skipped", "needs settings that are right") for name in _NEED_SETTINGS)
         return
     where = settings_file(config)
@@ -47,13 +59,16 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
-        yield from _look(settings, now, attempt)
+        yield from _look(settings, now, password, attempt)
     else:
         yield from (Finding(name, "skipped", "needs the packages") for name in ("models", "camera", "broker"))
 
 
 def _look(
-    settings: Settings, now: service.Service, attempt: Callable[[str, Callable[[], Finding]], Finding]
+    settings: Settings,
+    now: service.Service,
+    password: Path,
+    attempt: Callable[[str, Callable[[], Finding]], Finding],
 ) -> Iterator[Finding]:
     from edge.doctor import broker, seeing
 
@@ -66,4 +81,4 @@ def _look(
 
     yield attempt("models", models)
     yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline))
-    yield attempt("broker", lambda: broker.check_broker(service.with_service_password(settings)))
+    yield attempt("broker", lambda: broker.check_broker(service.with_service_password(settings, password)))

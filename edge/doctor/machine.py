@@ -11,7 +11,7 @@ from pathlib import Path
 from edge.clock import time_synced
 from edge.daemon.machine import temperature_c
 from edge.doctor.finding import Finding
-from edge.doctor.service import NAME, Service
+from edge.doctor.service import NAME, STATE, Service
 from edge.inference.runtime import available_runtimes
 from edge.settings import Settings
 
@@ -46,7 +46,7 @@ def check_python() -> Finding:
 def check_disk(settings: Settings, service: Service) -> Finding:
     """Whether the outbox can be written, and has room."""
     folder = Path(settings.state_dir)
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if there == folder and service.installed and (stranger := _stranger(folder)):
         advice = f"sudo chown -R {NAME}: {folder}"
         return Finding("disk", "problem", f"{stranger} does not belong to the user {NAME}", advice)
@@ -54,11 +54,11 @@ def check_disk(settings: Settings, service: Service) -> Finding:
         if there == folder:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
                 pass
-        elif not os.access(there, os.W_OK):
+        elif not os.access(there, os.W_OK) and not (service.installed and folder == STATE):
             raise PermissionError(13, os.strerror(13))
         free = shutil.disk_usage(there).free
     except OSError as error:
-        advice = "give state_dir a folder that this user may write, or run the doctor with sudo"
+        advice = "give state_dir a folder that this user may write"
         return Finding("disk", "problem", f"{folder} cannot be written: {error.strerror}", advice)
     found = f"{free / 1e9:.1f} GB free in {folder}"
     if free < NO_SPACE_BYTES:
@@ -68,12 +68,18 @@ def check_disk(settings: Settings, service: Service) -> Finding:
     return Finding("disk", "ok", found)
 
 
-def check_clock() -> Finding:
-    """Whether the time is known."""
-    if time_synced():
-        return Finding("clock", "ok", "synchronised")
-    advice = "events say time_synced: false; sudo timedatectl set-ntp true, and check the network"
-    return Finding("clock", "warning", "not known to be synchronised", advice)
+def check_clock(service: Service) -> Finding:
+    """Whether the time is known, to the service too."""
+    if not time_synced():
+        advice = "events say time_synced: false; sudo timedatectl set-ntp true, and check the network"
+        return Finding("clock", "warning", "not known to be synchronised", advice)
+    if service.installed and not time_synced(as_service=True):
+        advice = (
+            "events say time_synced: false; use systemd-timesyncd, or let chronyd (UDP 323) or ntpd (UDP 123) answer "
+            "on 127.0.0.1"
+        )
+        return Finding("clock", "warning", "synchronised, but the service cannot know it", advice)
+    return Finding("clock", "ok", "synchronised")
 
 
 def check_heat() -> Finding:

@@ -17,6 +17,8 @@ NAME = "emotion-edge"
 UNIT = Path("/etc/systemd/system/emotion-edge.service")
 PASSWORD = Path("/etc/emotion-edge/mqtt-password")
 """where the unit's credential comes from"""
+STATE = Path("/var/lib/emotion-edge")
+"""the unit's StateDirectory, which systemd makes at the first start"""
 _LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 _TIMEOUT_S = 10
 
@@ -59,19 +61,25 @@ def look_at_service() -> Service:
     )
 
 
-def with_service_password(settings: Settings) -> Settings:
+def with_service_password(settings: Settings, password: Path | None = None) -> Settings:
     """Return settings that log in as the service does, where this user may read its password (root may).
 
     systemd hands the password to the service alone; without this the doctor would try to log in without one.
+
+    Parameters
+    ----------
+    password
+        Where it is, if not where the unit's credential comes from.
     """
+    path = password or PASSWORD
     if settings.mqtt.password_file or os.environ.get("CREDENTIALS_DIRECTORY"):
         return settings
     try:
-        if not PASSWORD.read_text(encoding="utf-8").strip("\r\n"):
+        if not path.read_text(encoding="utf-8").strip("\r\n"):
             return settings
     except (OSError, UnicodeDecodeError):
         return settings
-    return msgspec.structs.replace(settings, mqtt=msgspec.structs.replace(settings.mqtt, password_file=str(PASSWORD)))
+    return msgspec.structs.replace(settings, mqtt=msgspec.structs.replace(settings.mqtt, password_file=str(path)))
 
 
 def check_service(service: Service) -> Finding:

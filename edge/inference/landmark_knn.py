@@ -138,7 +138,10 @@ def check_library(written_by: str) -> None:
     try:
         found = version("scikit-learn")
     except PackageNotFoundError:
-        raise ModelLibraryError("needs scikit-learn; install it with: pip install 'emotion-edge[knn]'") from None
+        raise ModelLibraryError(
+            "needs scikit-learn; install it with: pip install 'emotion-edge[knn]' "
+            "(for the service: sudo systemd/install.sh --with knn)"
+        ) from None
     if found.split(".")[:2] != written_by.split(".")[:2]:
         raise ModelLibraryError(
             f"was written by scikit-learn {written_by}, which {found} cannot be trusted to read; "

@@ -1,7 +1,13 @@
 """What lasts is timed by what does not jump."""
 
+import ctypes
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from edge import clock as module
+from edge import time_service
 from edge.clock import SystemClock, elapsed_s, time_synced
 from tests.fakes.clock import FakeClock
 
@@ -42,6 +48,81 @@ def test_the_machines_own_clock_fits_the_seam() -> None:
     first, second = clock.stamp(), clock.stamp()
     assert first.kernel_boot == second.kernel_boot
     assert 0 <= (elapsed_s(first, second) or 0.0) < 60
-    assert clock.synced() == time_synced()
     assert clock.unix_s() >= first.unix_s
     assert clock.monotonic() <= clock.monotonic()
+
+
+class Machine:
+    """What `time_synced` looks at, as a test wants it: no mark, no filter, a kernel that says no, no other service."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.mark = folder / "synchronized"
+        self.status = folder / "status"
+        self.kernel = -1
+        self.asked_kernel = 0
+        self.other_service = False
+        self.filter_calls(0)
+        monkeypatch.setattr(module, "_TIMESYNCD_MARK", self.mark)
+        monkeypatch.setattr(module, "_STATUS", self.status)
+        monkeypatch.setattr(ctypes, "CDLL", lambda _name: SimpleNamespace(adjtimex=self._adjtimex))
+        monkeypatch.setattr(time_service, "synced", lambda: self.other_service)
+
+    def filter_calls(self, mode: int) -> None:
+        self.status.write_text(f"Name:\tpython3\nNoNewPrivs:\t1\nSeccomp:\t{mode}\nSeccomp_filters:\t0\n")
+
+    def _adjtimex(self, buffer: "ctypes.Array[ctypes.c_char]") -> int:
+        assert not any(buffer.raw), "modes is 0: it asks, and sets nothing"
+        self.asked_kernel += 1
+        return self.kernel
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path)
+
+
+def test_the_mark_of_timesyncd_is_enough(machine: Machine) -> None:
+    assert not time_synced()
+    machine.filter_calls(2)
+    machine.mark.touch()
+    assert time_synced()
+    assert SystemClock().synced()
+    assert SystemClock().stamp().synced
+
+
+def test_a_mark_that_may_not_be_looked_at_is_none(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert not time_synced()
+
+
+@pytest.mark.parametrize(("state", "synced"), [(0, True), (1, True), (5, False), (-1, False)])
+def test_the_kernel_is_asked_where_nothing_filters_system_calls(machine: Machine, state: int, synced: bool) -> None:
+    machine.kernel = state
+    assert time_synced() is synced
+    assert machine.asked_kernel == 1
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_under_a_filter_the_other_services_are_asked_and_the_kernel_is_not(machine: Machine, answer: bool) -> None:
+    machine.filter_calls(2)
+    machine.kernel, machine.other_service = 0, answer
+    assert time_synced() is answer
+    assert machine.asked_kernel == 0
+
+
+def test_where_the_filter_cannot_be_known_there_may_be_one(machine: Machine) -> None:
+    machine.status.unlink()
+    machine.kernel = 0
+    assert not time_synced()
+    assert machine.asked_kernel == 0
+
+
+def test_what_the_service_can_know_can_be_asked_from_outside(machine: Machine) -> None:
+    machine.kernel = 0
+    assert time_synced()
+    assert not time_synced(as_service=True)
+    machine.other_service = True
+    assert time_synced(as_service=True)

@@ -132,6 +132,12 @@ def test_a_dry_run_names_every_step_and_takes_none(wheels: Path) -> None:
     assert not Path("/opt/emotion-edge").exists() or "is there already" in done.stdout
 
 
+def test_a_dry_run_shows_the_extras(wheels: Path) -> None:
+    said = dry_run("--wheels", wheels, "--with", "knn").stdout
+    assert f"{wheels}/emotion_edge-0.1.0-py3-none-any.whl\\[knn\\]" in said
+    assert "+ echo knn > /opt/emotion-edge/extras" in said or Path("/opt/emotion-edge/extras").exists()
+
+
 def test_another_content_is_another_release(wheels: Path) -> None:
     def release() -> str:
         found = re.search(r"/opt/emotion-edge/(venv-\w+-python[\d.]+)", dry_run("--wheels", wheels).stdout)
@@ -149,6 +155,7 @@ def test_another_content_is_another_release(wheels: Path) -> None:
     [
         (["--purge"], 2, "--purge goes with --uninstall"),
         (["--wheels"], 2, "--wheels needs a value"),
+        (["--with", "demo"], 2, "--with takes knn, signed, knn,signed or none"),
         (["--frobnicate"], 2, "there is no option --frobnicate"),
         (["--dry-run", "--wheels", "/nonexistent"], 1, "there is no folder /nonexistent"),
         (["--dry-run", "--wheels", str(ROOT / "docs")], 1, "there is no wheel emotion_edge-*.whl"),

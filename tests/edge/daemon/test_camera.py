@@ -85,6 +85,14 @@ class _Opened:
             os.close(self._file)
 
 
+def settle(camera: WatchedCamera) -> None:
+    """Let the threads that open and close end: the clock stands still while this machine works."""
+    opener = camera._opener
+    opener.wait(20)
+    if opener._opening is not None:
+        opener._opening.exception(timeout=20)
+
+
 class Site:
     """The device, watched, on a clock of the test's own; `step` is what the loop does every quarter of a second."""
 
@@ -107,8 +115,7 @@ class Site:
             frame = self.camera.next(20)
         else:
             frame = self.camera.next(0)
-            if (opening := self.camera._opening) is not None:
-                opening.exception(timeout=20)  # the clock stands still while a thread of this machine works
+            settle(self.camera)
         self._note()
         return frame
 
@@ -272,16 +279,15 @@ def test_a_pause_that_comes_while_the_camera_is_being_opened_closes_it_all_the_s
     site.device.fault = "vanish"
     site.device.give()
     site.camera.next(20)
+    settle(site.camera)
     site.clock.pass_time(1)
     site.camera.next(0)
-    opening = site.camera._opening
-    assert opening is not None
+    assert site.camera._opener.is_opening
     site.camera.pause()
+    assert site.camera.next(0) is None
     may_open.set()
-    opening.result(20)
-    for thread in threading.enumerate():
-        if thread.name in {"camera opening", "capture"}:
-            thread.join(20)
+    settle(site.camera)
+    assert site.camera.next(0) is None
     assert opened_anew
     assert site.device.closed == site.device.opened == 2
 

@@ -5,6 +5,7 @@ import os
 import socket
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -111,6 +112,20 @@ def test_a_refused_login_is_said_and_the_running_daemon_stays_connected(mosquitt
     assert "emotion-edge-doctor-" in mosquitto.log.read_text()
 
 
+def test_a_broker_that_the_daemon_refuses_is_a_problem(tmp_path: Path) -> None:
+    from tests.fakes.mosquitto import missing
+
+    if reason := missing():
+        pytest.skip(reason)
+    with Mosquitto(tmp_path / "open", anonymous=True) as anybody:
+        found = broker.check_broker(Settings(mqtt=anybody.settings()))
+        assert found.status == "problem"
+        assert "it lets anybody in without a password" in found.found
+        assert "allow_anonymous false" in found.advice
+        willing = msgspec.structs.replace(anybody.settings(), refuse_anonymous=False)
+        assert broker.check_broker(Settings(mqtt=willing)).found.startswith(f"{anybody.url}: logged in")
+
+
 # paho leaves its socket to the garbage collector where a certificate is refused.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_certificate_that_nobody_known_signed_is_said(tmp_path: Path) -> None:
@@ -208,6 +223,16 @@ def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "file"], "nothing is left behind"
 
 
+def test_the_folder_that_systemd_makes_at_the_first_start_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "STATE", tmp_path / "state")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path == tmp_path)
+    assert machine.check_disk(Settings(state_dir=str(tmp_path / "state")), RUNNING).status == "ok"
+    assert machine.check_disk(Settings(state_dir=str(tmp_path / "other")), RUNNING).status == "problem"
+    assert machine.check_disk(Settings(state_dir=str(tmp_path / "state")), NO_SERVICE).status == "problem"
+
+
 @pytest.mark.parametrize(("free", "status"), [(1_000_000, "problem"), (100_000_000, "warning"), (10**9, "ok")])
 def test_a_disk_that_is_nearly_full_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, status: str
@@ -250,11 +275,22 @@ def test_heat_and_power_are_read_as_the_firmware_means_them(
     assert words in found.found
 
 
-def test_a_clock_that_is_not_set_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "time_synced", lambda: False)
-    assert machine.check_clock().status == "warning"
-    monkeypatch.setattr(machine, "time_synced", lambda: True)
-    assert machine.check_clock().status == "ok"
+@pytest.mark.parametrize(
+    ("now", "known", "known_to_service", "status"),
+    [
+        (RUNNING, False, False, "warning"),
+        (RUNNING, True, False, "warning"),
+        (RUNNING, True, True, "ok"),
+        (NO_SERVICE, True, False, "ok"),
+    ],
+)
+def test_a_clock_that_is_not_set_or_not_known_to_the_service_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, now: Service, known: bool, known_to_service: bool, status: str
+) -> None:
+    monkeypatch.setattr(machine, "time_synced", lambda *, as_service=False: known_to_service if as_service else known)
+    found = machine.check_clock(now)
+    assert found.status == status
+    assert ("cannot know it" in found.found) is (known and status == "warning")
 
 
 def test_a_package_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

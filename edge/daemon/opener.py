@@ -1,0 +1,109 @@
+"""Opens and closes a camera in threads of their own, so that one that hangs in its driver holds nobody up."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edge.cameras import Capture
+from edge.clock import Clock
+from edge.errors import CameraError
+from edge.worker import Worker
+
+OPEN_TIMEOUT_S = 30.0
+"""Every adapter has its own, shorter limit; whatever takes longer hangs in the driver."""
+CLOSE_TIMEOUT_S = 9.0
+"""The same for closing: picamera2 is given 5 s, the thread that reads 2."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    closed: "Future[bool]"
+    by_s: float
+
+
+class Opener:
+    """Opens one camera after another; used by one thread, which opens none before `has_let_go` of the one before.
+
+    Parameters
+    ----------
+    open_camera
+        May block.
+    """
+
+    def __init__(self, open_camera: Callable[[], Capture], clock: Clock) -> None:
+        self.left_behind = 0
+        """times that the camera was not let go of: it may be open still"""
+        self._open_camera = open_camera
+        self._clock = clock
+        self._opening: Future[Capture] | None = None
+        self._open_by_s = 0.0
+        self._closings: list[_Closing] = []
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether `opened` is to be asked."""
+        return self._opening is not None
+
+    def open(self) -> None:
+        """Begin to open the camera."""
+        self._open_by_s = self._clock.monotonic() + OPEN_TIMEOUT_S
+        self._opening = _in_background("camera opening", self._open_camera)
+
+    def opened(self) -> Capture | None:
+        """Return what `open` has opened, None while that takes its time.
+
+        Raises
+        ------
+        CameraError
+            It takes too long, and is left behind. And whatever the opening raised.
+        """
+        opening = self._opening
+        if opening is None:
+            return None
+        if opening.done():
+            self._opening = None
+            return opening.result()
+        if self._clock.monotonic() < self._open_by_s:
+            return None
+        self.cancel()
+        self.left_behind += 1
+        raise CameraError(f"it does not open within {OPEN_TIMEOUT_S:g} s")
+
+    def cancel(self) -> None:
+        """Have what is being opened closed as soon as it is open."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._close(lambda: opening.exception() is not None or opening.result().close(), self._open_by_s)
+
+    def close(self, capture: Capture) -> None:
+        """Begin to close the camera."""
+        self._close(capture.close, self._clock.monotonic())
+
+    def has_let_go(self) -> bool:
+        """Whether nothing is being closed any more; what fails to close, or takes too long, counts as left behind."""
+        now_s = self._clock.monotonic()
+        waiting = []
+        for one in self._closings:
+            if not one.closed.done() and now_s < one.by_s:
+                waiting.append(one)
+            elif not one.closed.done() or one.closed.exception() is not None or not one.closed.result():
+                self.left_behind += 1
+        self._closings = waiting
+        return not waiting
+
+    def wait(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Wait until all that is being closed is closed, or the time is up."""
+        wait([one.closed for one in self._closings], timeout_s)
+
+    def _close(self, call: Callable[[], bool], may_begin_by_s: float) -> None:
+        self._closings.append(_Closing(_in_background("camera closing", call), may_begin_by_s + CLOSE_TIMEOUT_S))
+
+
+def _in_background(name: str, call: Callable[[], T]) -> "Future[T]":
+    worker = Worker(name)
+    future = worker.submit(call)
+    worker.leave()
+    return future

@@ -1,0 +1,84 @@
+"""Asks the time services of this machine other than systemd-timesyncd, as whoever may not ask the kernel must.
+
+Both answer to anybody on the machine itself: chronyd its own protocol (chrony, ``candm.h``, version 6; as does
+``chronyc tracking``), ntpd and ntpsec a client of NTP (RFC 5905).
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+CHRONY_PORT = 323
+NTP_PORT = 123
+_ANSWER_S = 0.2
+"""A service on the same machine answers in less than a millisecond; where there is none the kernel says so at once."""
+_ASK_EVERY_S = 10.0
+_NOT_SYNCHRONISED = 3
+"""The leap indicator of a clock that is not, in both protocols."""
+
+_CHRONY_REQUEST = struct.pack("!BBxxHHI8x", 6, 1, 33, 0, 1).ljust(104, b"\0")
+"""A request (1) of version 6 for tracking (33), as long as its answer: chronyd answers no shorter one."""
+_CHRONY_ANSWER = struct.Struct("!BBxxHHH6xI8x4x20xHH")
+"""Version, type, command, kind of answer, status, number; reference and address; stratum, leap indicator."""
+_NTP_REQUEST = bytes([4 << 3 | 3]).ljust(48, b"\0")
+"""Version 4, from a client."""
+
+
+class _Memory:
+    """The last answer; it is asked for with every event, and no event may wait for it twice."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._answer = False
+        self._due_s = 0.0
+
+    def get(self) -> bool:
+        with self._lock:
+            if time.monotonic() >= self._due_s:
+                self._answer = self._ask()
+                self._due_s = time.monotonic() + _ASK_EVERY_S
+            return self._answer
+
+
+def ask(*, chrony_port: int = CHRONY_PORT, ntp_port: int = NTP_PORT) -> bool:
+    """Return whether one of them says that the clock is synchronised."""
+    return _chrony_says_synced(_exchange(_CHRONY_REQUEST, chrony_port)) or _ntp_says_synced(
+        _exchange(_NTP_REQUEST, ntp_port)
+    )
+
+
+_MEMORY = _Memory(ask)
+
+
+def synced() -> bool:
+    """As `ask`, asked every 10 s at most."""
+    return _MEMORY.get()
+
+
+def _exchange(request: bytes, port: int) -> bytes:
+    """Return the answer of this machine, empty where none comes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_ANSWER_S)
+        try:
+            sock.connect(("127.0.0.1", port))
+            sock.send(request)
+            return sock.recv(1024)
+        except OSError:
+            return b""
+
+
+def _chrony_says_synced(answer: bytes) -> bool:
+    if len(answer) < _CHRONY_ANSWER.size:
+        return False
+    version, kind, command, _, status, _, stratum, leap = _CHRONY_ANSWER.unpack_from(answer)
+    return (version, kind, command, status) == (6, 2, 33, 0) and stratum > 0 and leap != _NOT_SYNCHRONISED
+
+
+def _ntp_says_synced(answer: bytes) -> bool:
+    if len(answer) < len(_NTP_REQUEST):
+        return False
+    leap, mode, stratum = answer[0] >> 6, answer[0] & 7, answer[1]
+    return mode == 4 and 0 < stratum < 16 and leap != _NOT_SYNCHRONISED

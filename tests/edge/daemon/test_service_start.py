@@ -1,0 +1,85 @@
+"""A start whose camera is not there: what waits is sent all the same, then the program ends for systemd to retry."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.daemon import service
+from edge.errors import CameraError, ConfigError
+from edge.frames import FrameSource
+from edge.settings import MqttSettings, Settings
+from tests.edge.daemon.test_service_parts import NamedPipeline
+from tests.fakes.broker import FakePublisher
+from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.subscriber import Subscriber
+
+
+@pytest.fixture(autouse=True)
+def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: NamedPipeline())
+
+
+def put_into_outbox(settings: Settings, count: int) -> None:
+    with service._open_outbox(settings) as outbox:
+        outbox.append([lambda seq: f'{{"seq": {seq}}}'.encode()] * count)
+
+
+def left_in_outbox(settings: Settings) -> int:
+    with service._open_outbox(settings) as outbox:
+        return outbox.depth()
+
+
+@pytest.mark.broker
+def test_events_of_before_are_sent_though_the_camera_is_missing(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    camera = "v4l2:/dev/no-such"
+    settings = Settings(device="hallway", camera=camera, state_dir=str(tmp_path), mqtt=mosquitto.settings())
+    put_into_outbox(settings, 3)
+    with Subscriber(mosquitto.port, username=mosquitto.username, password=mosquitto.password) as subscriber:
+        with pytest.raises(CameraError, match="no such device") as told:
+            service.run_service(settings)
+        assert told.value.exit_code == 69
+        subscriber.wait(lambda _: [status["state"] for status in subscriber.of("status")] == ["online", "stopped"])
+        assert [event["seq"] for event in subscriber.of("event")] == [1, 2, 3]
+        assert subscriber.of("state")[-1]["camera"] == "failed"
+        health = subscriber.of("health")[-1]
+        assert health["camera"] == "failed"
+        assert "no such device" in health["camera_fault"]
+    assert left_in_outbox(settings) == 0
+
+
+def test_a_broker_that_is_missing_too_is_waited_for_only_so_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(service, "LAST_CHANCE_S", 0.3)
+    mqtt = MqttSettings(url=f"mqtt://127.0.0.1:{free_port()}")
+    settings = Settings(device="hallway", camera="v4l2:/dev/no-such", state_dir=str(tmp_path), mqtt=mqtt)
+    put_into_outbox(settings, 2)
+    with pytest.raises(CameraError, match="no such device"):
+        service.run_service(settings)
+    assert left_in_outbox(settings) == 2
+
+
+@pytest.mark.parametrize(("camera", "error"), [("file:/nonexistent.mp4", CameraError), ("tape:/dev/st0", ConfigError)])
+def test_nobody_who_types_a_wrong_address_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, camera: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waited"))
+    mqtt = MqttSettings(url=f"mqtt://127.0.0.1:{free_port()}")
+    with pytest.raises(error):
+        service.run_service(Settings(device="hallway", camera=camera, state_dir=str(tmp_path), mqtt=mqtt))
+
+
+def test_sending_begins_before_the_camera_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    publisher = FakePublisher()
+
+    def opens(_uri: str) -> FrameSource:
+        assert publisher.started
+        raise CameraError("gone")
+
+    monkeypatch.setattr(service, "Publisher", lambda *_, **__: publisher)
+    monkeypatch.setattr(service, "open_camera", opens)
+    with pytest.raises(CameraError, match="gone"):
+        service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
+    assert publisher.stopped
+    assert [state.camera for state in publisher.states] == ["failed"]
