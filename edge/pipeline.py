@@ -1,6 +1,7 @@
 """A frame in, faces with scores out: the work that the daemon, the benchmark and ``classify`` share."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge.faces.tracker import FaceTracker
 from edge.faces.types import Box, Face
 from edge.frames import Frame
 from edge.inference import Classifier
+from edge.inference.recent import RecentScores
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
@@ -57,6 +59,7 @@ class Pipeline:
 
     def forget(self) -> None:
         """Know nobody any more: the next frame is of another source."""
+        self._recent = RecentScores(self._settings.classify_every_s)
         self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._searcher)
 
     def lose_sight(self) -> None:
@@ -67,9 +70,13 @@ class Pipeline:
         """Faces of the next frame of a source, with visits that last from frame to frame, the largest first."""
         with self.stages.measure("total"):
             sightings = self._tracker.update(frame)
-            scored = self._classify([(Face(seen.visit, seen.box, seen.landmarks), seen.chip) for seen in sightings])
+            faces = [Face(seen.visit, seen.box, seen.landmarks) for seen in sightings]
+            scores: Iterable[NDArray[np.float32]] = ()
+            if sightings:
+                with self.stages.measure("classify"):
+                    scores = self._recent.of(sightings, frame.time_s, self.classifier)
         self.stages.end_frame()
-        return scored
+        return list(zip(faces, scores, strict=True))
 
     def look(self, luma: NDArray[np.uint8]) -> list[ScoredFace]:
         """Faces of one still picture, uint8 [height, width], the largest first."""
@@ -79,16 +86,12 @@ class Pipeline:
         """Faces of one still picture, uint8 [height, width], whose boxes are known."""
         luma = np.ascontiguousarray(luma)
         faces = [Face(visit, box, self._landmarks.points(luma, box)) for visit, box in enumerate(boxes, start=1)]
-        return self._classify([(face, face_chip(luma, face.landmarks)) for face in faces])
-
-    def _classify(self, faces: list[tuple[Face, NDArray[np.uint8]]]) -> list[ScoredFace]:
         if not faces:
             return []
+        chips = np.stack([face_chip(luma, face.landmarks) for face in faces])
         with self.stages.measure("classify"):
-            chips = np.stack([chip for _, chip in faces])
-            points = np.stack([face.landmarks for face, _ in faces])
-            scores = self.classifier.scores(chips, points)
-        return [(face, row) for (face, _), row in zip(faces, scores, strict=True)]
+            scores = self.classifier.scores(chips, np.stack([face.landmarks for face in faces]))
+        return list(zip(faces, scores, strict=True))
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:

@@ -109,6 +109,8 @@ class FaceSettings(_Section, frozen=True, kw_only=True):
     """the same for faces of 37 to 75 pixels (in 640x480), at four times the cost; 0 is never"""
     verify_every_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.4
     """seconds for which a face is carried by its landmarks until the detector looks at it again; 0 is in every frame"""
+    classify_every_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.06
+    """seconds for which the scores of a face that looks as it did are used again; 0 classifies it in every frame"""
     upsample: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
     """doublings of the picture for every search: 0 finds faces from 75 pixels, 1 from 38 at four times the cost"""
     forget_after_s: Seconds = 2.0

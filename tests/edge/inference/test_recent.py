@@ -1,0 +1,78 @@
+"""Scores that are used again: for how long, for whom, and what ends it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.faces.tracker import Sighting
+from edge.faces.types import Box
+from edge.inference.recent import RecentScores
+
+SMILE = np.random.default_rng(1).integers(0, 256, (48, 48)).astype(np.uint8)
+FROWN = np.random.default_rng(2).integers(0, 256, (48, 48)).astype(np.uint8)
+
+
+class Counting:
+    """A classifier that is as sure as often as it was asked."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.asked.append(len(chips))
+        return np.full((len(chips), 5), len(self.asked), dtype=np.float32)
+
+
+def seen(visit: int, chip: NDArray[np.uint8] = SMILE) -> Sighting:
+    return Sighting(visit, Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip)
+
+
+@pytest.fixture
+def classifier() -> Any:
+    return Counting()
+
+
+def test_a_face_that_looks_as_it_did_is_classified_a_few_times_a_second(classifier: Any) -> None:
+    recent = RecentScores(0.06)
+    told = [float(recent.of([seen(1)], frame / 25, classifier)[0, 0]) for frame in range(6)]
+    assert told == [1, 1, 2, 2, 3, 3]
+
+
+def test_another_look_is_classified_at_once(classifier: Any) -> None:
+    recent = RecentScores(10)
+    recent.of([seen(1)], 0.0, classifier)
+    assert recent.of([seen(1, FROWN)], 0.01, classifier)[0, 0] == 2
+    assert recent.of([seen(1, (FROWN // 2 + 20).astype(np.uint8))], 0.02, classifier)[0, 0] == 2  # less light
+
+
+def test_each_face_has_scores_of_its_own_and_only_those_due_are_classified(classifier: Any) -> None:
+    recent = RecentScores(10)
+    recent.of([seen(1)], 0.0, classifier)
+    assert recent.of([seen(2), seen(1)], 0.01, classifier)[:, 0].tolist() == [2, 1]
+    assert classifier.asked == [1, 1]
+    recent.of([seen(2)], 0.02, classifier)
+    recent.of([seen(1), seen(2)], 0.03, classifier)  # who was away is looked at anew
+    assert classifier.asked == [1, 1, 1]
+
+
+def test_another_classifier_is_asked_at_once(classifier: Any) -> None:
+    recent = RecentScores(10)
+    recent.of([seen(1)], 0.0, classifier)
+    other = Counting()
+    recent.of([seen(1)], 0.01, other)
+    assert other.asked == [1]
+
+
+def test_every_frame_where_that_is_asked_for_and_where_time_goes_back(classifier: Any) -> None:
+    every = RecentScores(0)
+    for _ in range(3):
+        every.of([seen(1)], 0.0, classifier)
+    assert classifier.asked == [1, 1, 1]
+    recent = RecentScores(10)
+    recent.of([seen(1)], 5.0, classifier)
+    recent.of([seen(1)], 1.0, classifier)
+    assert classifier.asked == [1] * 5
