@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -92,6 +92,8 @@ def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
     """
     logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # events of a benchmark are nobody's news
     stages = Stages(kept=frames or 1_000_000, with_cpu=True)
+    with suppress(OSError):  # for the detector, which a daemon keeps ready there too
+        Path(settings.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     pipeline = load_pipeline(settings, stages, live=is_camera(settings.camera))
     with _daemon(settings, pipeline) as (daemon, camera):
         started = process_age_s(), time.process_time()

@@ -50,10 +50,10 @@ def run_service(settings: Settings) -> None:
         The camera is not there, or stopped giving frames.
     """
     with ExitStack() as parts:
+        outbox = parts.enter_context(_open_outbox(settings))  # makes the state folder, where the detector is kept ready
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         clock = SystemClock()
         camera = parts.enter_context(_camera(settings, clock))
-        outbox = parts.enter_context(_open_outbox(settings))
         identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__, model=identity.model,
