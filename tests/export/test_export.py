@@ -14,10 +14,7 @@ from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
 from train.dataset import load_dataset
 
-pytestmark = [
-    pytest.mark.training,
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of Keras, with numpy 2
-]
+pytestmark = pytest.mark.training
 
 
 def export(trained: Trained, out: Path, *more: str) -> int:

@@ -16,10 +16,7 @@ from export.ensemble import choose_weights, mean_scores
 from tests.export.conftest import Trained
 from train.evaluation import summarise
 
-pytestmark = [
-    pytest.mark.training,
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of Keras, with numpy 2
-]
+pytestmark = pytest.mark.training
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     from train.networks import DeviceCnnShape, count_macs, device_cnn
     from train.vgg import vgg16
 
-pytestmark = [
-    pytest.mark.training,
-    # Keras turns TensorFlow's tensors into arrays in a way that numpy 2 deprecates.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.training
 
 GENTLE = Augmentation(
     shift=0.0, rotation_deg=5.0, scale=0.0, shear=0.0, brightness=0.05, contrast=0.1, erase_probability=0.1

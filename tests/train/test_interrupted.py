@@ -27,8 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
     pytest.mark.training,
     pytest.mark.timeout(900),  # half a minute where nothing else runs, minutes where much does
-    # Keras turns TensorFlow's tensors into arrays in a way that numpy 2 deprecates.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
 
 

@@ -32,11 +32,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     from train.vgg import vgg16
     from train.vgg_run import VggPlan, train_vgg
 
-pytestmark = [
-    pytest.mark.training,
-    # Keras turns TensorFlow's tensors into arrays in a way that numpy 2 deprecates.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.training
 
 GENTLE = Augmentation(0.02, 2.0, 0.02, 0.0, 0.05, 0.1, erase_probability=0.0)
 SETTINGS = FitSettings(

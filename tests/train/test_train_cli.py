@@ -139,7 +139,6 @@ def test_ctrl_c_tells_how_to_go_on(
 
 
 @pytest.mark.training
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, with numpy 2
 def test_evaluate_prints_figures_for_people_and_programs(
     stored: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
