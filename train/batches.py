@@ -22,10 +22,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     def __init__(self, dataset: Dataset, settings: FitSettings, lessons: Lessons | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self._settings = settings
-        self._lessons = lessons
         self._rows = trained_rows(dataset, settings)
         labels = dataset.labels[self._rows]
-        self._taught = np.stack([match_shares(s, labels) for s in lessons.scores]) if lessons else None
+        self._lessons = lessons
+        if lessons is not None:
+            self._lessons = Lessons(lessons.images, np.stack([match_shares(view, labels) for view in lessons.scores]))
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
         self._weights = class_weights(labels, settings.balance)
@@ -66,13 +67,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Each picture in one of its views, another one each epoch, mirrored or not: a smile has no side."""
         assert self._lessons is not None
-        assert self._taught is not None
         view = (epoch + batch) % len(self._lessons.images)
         images = self._lessons.images[view, batch]
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
         share = self._settings.teacher_share
-        targets = (1 - share) * self._targets[batch] + share * self._taught[view, batch]
+        targets = (1 - share) * self._targets[batch] + share * self._lessons.scores[view, batch]
         return disturb(images, rng, self._settings.augmentation), np.asarray(targets, dtype=np.float32)
 
 

@@ -7,6 +7,8 @@ import pytest
 from edge.events.payloads import EmotionEvent
 from edge.mqtt.identifiers import utc_time, uuid7
 from edge.mqtt.outbox import Outbox
+from tests.fakes.clock import FakeClock
+from tests.fakes.outbox import Opens, opens
 
 
 @pytest.fixture
@@ -14,6 +16,23 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     box = Outbox(tmp_path / "outbox.sqlite", max_events=10_000, max_age_s=3600)
     yield box
     box.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of an outbox that is not there yet, nor is its folder."""
+    return tmp_path / "state" / "outbox.sqlite"
+
+
+@pytest.fixture
+def reopen(path: Path, clock: FakeClock) -> Opens:
+    """Opens the outbox of ``path``."""
+    return opens(path, clock)
 
 
 @pytest.fixture

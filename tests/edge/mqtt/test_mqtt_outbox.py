@@ -13,24 +13,9 @@ from hypothesis import strategies as st
 from edge.errors import DeliveryError
 from edge.mqtt.outbox import Outbox
 from tests.fakes.clock import FakeClock
-from tests.fakes.outbox import Opens, opens, payload, stored
+from tests.fakes.outbox import Opens, payload, stored
 
 YEAR_S = 365 * 86_400.0
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "outbox.sqlite"
-
-
-@pytest.fixture
-def reopen(path: Path, clock: FakeClock) -> Opens:
-    return opens(path, clock)
 
 
 def test_events_wait_in_order_and_leave_when_acknowledged(reopen: Opens) -> None:

@@ -12,25 +12,10 @@ import pytest
 from edge.errors import ConfigError
 from edge.mqtt.outbox import Outbox
 from tests.fakes.clock import FakeClock
-from tests.fakes.outbox import Opens, opens, payload, stored
+from tests.fakes.outbox import Opens, payload, stored
 
 SEED = 20_261_122
 WHEN = ["between two starts", "while it is used"]
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "outbox.sqlite"
-
-
-@pytest.fixture
-def reopen(path: Path, clock: FakeClock) -> Opens:
-    return opens(path, clock)
 
 
 def test_what_is_no_database_is_set_aside_and_seq_jumps_ahead(

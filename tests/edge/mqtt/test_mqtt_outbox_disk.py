@@ -16,22 +16,7 @@ from edge.daemon.service import _open_outbox
 from edge.mqtt.outbox import Outbox
 from edge.settings import Settings
 from tests.fakes.clock import FakeClock
-from tests.fakes.outbox import Opens, opens, payload, stored
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "outbox.sqlite"
-
-
-@pytest.fixture
-def reopen(path: Path, clock: FakeClock) -> Opens:
-    return opens(path, clock)
+from tests.fakes.outbox import Opens, payload, stored
 
 
 def kill(box: Outbox) -> None:

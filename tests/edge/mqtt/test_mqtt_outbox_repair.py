@@ -34,21 +34,6 @@ FORMAT_1 = """
 """
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "outbox.sqlite"
-
-
-@pytest.fixture
-def reopen(path: Path, clock: FakeClock) -> Opens:
-    return opens(path, clock)
-
-
 def of_format_1(path: Path) -> None:
     """What the first version leaves when it is killed: events 3 to 20 of 20, its log beside it, 5 were dropped."""
     path.parent.mkdir()
