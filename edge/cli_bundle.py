@@ -36,15 +36,13 @@ def verify(source: Source, config: Config = None, bundle_key: Key = None, *, as_
     from edge.bundles.self_test import load_tested, self_test
     from edge.bundles.source import bring
     from edge.emotions import EMOTIONS
-    from edge.inference import open_bundle
     from edge.inference.signature import load_trusted_keys
 
     settings = _settings(config, bundle_key=bundle_key)
     keys = load_trusted_keys(settings.bundle_key)
     with tempfile.TemporaryDirectory(prefix="emotion-edge-bundle-") as scratch:
-        folder = bring(source, Path(scratch))
-        bundle = open_bundle(folder, keys)
-        scores = self_test(load_tested(folder, settings.classifier, keys), folder)
+        bundle = bring(source, Path(scratch), keys)
+        scores = self_test(load_tested(bundle.folder, settings.classifier, keys), bundle.folder)
     signed = _signature_in_words(bundle.signature, checked=keys is not None)
     _print(
         {
@@ -81,7 +79,7 @@ def install(
     store = _store(settings)
     _tell_choice(
         settings,
-        store.install(lambda scratch: bring(source, scratch, store.files), _check(settings), keys),
+        store.install(lambda scratch: bring(source, scratch, keys, store.files), _check(settings)),
         as_json=as_json,
     )
 

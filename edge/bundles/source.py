@@ -6,18 +6,32 @@ from edge.bundles.archive import MAX_ARCHIVE_BYTES, unpack
 from edge.bundles.files import Files
 from edge.download import download_secure
 from edge.errors import BundleError
+from edge.inference import Bundle, open_bundle
+from edge.inference.signature import TrustedKeys
 
 
-def bring(source: str, scratch: Path, files: Files | None = None) -> Path:
-    """Return the folder of a bundle that somebody names; what is not a folder yet becomes one in ``scratch``.
+def bring(source: str, scratch: Path, keys: TrustedKeys | None, files: Files | None = None) -> Bundle:
+    """Open the bundle that somebody names; what is not a folder yet becomes one in ``scratch``.
 
-    Nothing in the folder has been verified: `edge.inference.open_bundle` does that.
+    Parameters
+    ----------
+    keys
+        As for `edge.inference.open_bundle`.
 
     Raises
     ------
     BundleError
-        There is nothing there, the address cannot be fetched, or the archive is refused.
+        There is nothing there, the address cannot be fetched, or archive or bundle are refused. The message
+        names the source, not the folder that it was unpacked to.
     """
+    folder = _folder(source, scratch, files)
+    try:
+        return open_bundle(folder, keys)
+    except BundleError as error:
+        raise BundleError(str(error).replace(str(folder), source, 1)) from None
+
+
+def _folder(source: str, scratch: Path, files: Files | None) -> Path:
     if "://" in source:
         archive = download_secure(source, scratch / "download", MAX_ARCHIVE_BYTES)
         try:

@@ -26,7 +26,7 @@ from edge.bundles.files import Files, locked, write_folder
 from edge.errors import BundleError
 from edge.inference import Bundle, open_bundle
 from edge.inference.manifest import MANIFEST_NAME
-from edge.inference.signature import SIGNATURE_NAME, TrustedKeys
+from edge.inference.signature import SIGNATURE_NAME
 
 KEPT = 4
 """bundles that stay: the current one, the previous one, and the newest of the others"""
@@ -94,17 +94,15 @@ class BundleStore:
             return []
         return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))][::-1]
 
-    def install(self, bring: Callable[[Path], Path], check: Check, keys: TrustedKeys | None) -> str:
+    def install(self, bring: Callable[[Path], Bundle], check: Check) -> str:
         """Bring a bundle in, check it where it will lie, and make it the current one; return its name.
 
         Parameters
         ----------
         bring
-            Gets a folder to work in and returns the folder of the bundle, see `edge.bundles.source.bring`.
+            Gets a folder to work in and opens the bundle, see `edge.bundles.source.bring`.
         check
             Run on the copy that is kept, before anything is switched.
-        keys
-            As for `edge.inference.open_bundle`.
 
         Raises
         ------
@@ -112,7 +110,7 @@ class BundleStore:
             The bundle is refused, or another install is at work; nothing has changed.
         """
         with self._changing() as scratch:
-            bundle = open_bundle(bring(scratch), keys)
+            bundle = bring(scratch)
             name = bundle.identity
             fresh = self.folder / f"{_INCOMING}-{name}"
             # Written from what was verified, not copied: a source that changes meanwhile changes nothing here.

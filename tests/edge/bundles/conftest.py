@@ -77,7 +77,7 @@ class Device:
     def install(self, source: Path, files: Files | None = None) -> str:
         store = BundleStore.of(self.settings.state_dir, files)
         keys = load_trusted_keys(self.settings.bundle_key)
-        return store.install(lambda scratch: bring(str(source), scratch, store.files), self.check, keys)
+        return store.install(lambda scratch: bring(str(source), scratch, keys, store.files), self.check)
 
     def check(self, folder: Path | None) -> None:
         load_tested(folder, self.settings.classifier, load_trusted_keys(self.settings.bundle_key))

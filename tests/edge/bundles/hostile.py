@@ -58,7 +58,10 @@ class Hostile:
     make: Callable[[Path], Path]
     """Writes it into a folder and returns what to install."""
     names: str
-    """must be in the message"""
+    """must be in the message: the file that is at fault"""
+
+    def __post_init__(self) -> None:
+        assert self.names, f"{self.what}: say which file its refusal must name"
 
 
 def folder_of(files: dict[str, bytes]) -> Callable[[Path], Path]:
@@ -100,14 +103,15 @@ def _manifests(sound: Sound) -> Iterator[Hostile]:
     yield case(
         "names that differ in case",
         lambda m: m["files"].update({"CNN.tflite": m["files"]["cnn.tflite"]}),
-        "differs in case",
+        "manifest.json: 'cnn.tflite'",
     )
     yield case("bundle's name leads out", lambda m: m.update(name="../../outside"))
     yield case("a field with a line end", lambda m: m.update({"a\nb\x1b[31m": 1}))
     yield case("a value with a line end", lambda m: m["models"]["cnn"].update(quantization="a\nerror: b"))
     yield case("labels with a line end", lambda m: m.update(labels=["a\nb", "c", "d", "e", "f"]))
     for size in (0, -1, 1, 2**40, 2**63, "6000", None, 1.5):
-        yield case(f"{size!r} bytes", lambda m, size=size: m["files"]["cnn.tflite"].update(bytes=size), "")
+        names = "cnn.tflite: has" if size == 1 else "manifest.json"
+        yield case(f"{size!r} bytes", lambda m, size=size: m["files"]["cnn.tflite"].update(bytes=size), names)
     for key in ("schema", "name", "labels", "files", "models", "input", "versions", "landmark_features_version"):
         yield case(f"no {key}", lambda m, key=key: m.pop(key))
         yield case(f"{key} is null", lambda m, key=key: m.update({key: None}))
@@ -248,7 +252,7 @@ def _tars(sound: Sound) -> Iterator[Hostile]:
         lambda a: (add(a, "evil", b"", type=tarfile.SYMTYPE, linkname=str(sound.outside)), add(a, "evil/x")),
         "evil",
     )
-    yield from tar("a file twice", lambda a: (add_sound(a), add_sound(a)), "is there twice")
+    yield from tar("a file twice", lambda a: (add_sound(a), add_sound(a)), "'manifest.json': is there twice")
     yield from tar(
         "names that differ in case", lambda a: (add_sound(a), add(a, "CNN.tflite")), "'CNN.tflite': is there twice"
     )
@@ -366,15 +370,16 @@ def _zips(sound: Sound) -> Iterator[Hostile]:
         yield zipped(
             f"method {method}",
             add_sound,
-            "",
-            lambda raw, method=method: _zip_patch(raw, 10, 8, struct.pack("<H", method)),
+            after=lambda raw, method=method: _zip_patch(raw, 10, 8, struct.pack("<H", method)),
         )
-    yield zipped("encrypted", add_sound, "", lambda raw: _zip_patch(raw, 8, 6, b"\x01\x00"))
-    yield zipped("wrong checksum", add_sound, "", lambda raw: _zip_patch(raw, 16, 14, b"\0\0\0\0"))
-    yield zipped("promises 4 GB", add_sound, "", lambda raw: _zip_patch(raw, 24, 22, b"\xff\xff\xff\x7f"))
-    yield zipped("promises one byte", add_sound, "", lambda raw: _zip_patch(raw, 24, 22, b"\x01\0\0\0"))
+    yield zipped("encrypted", add_sound, after=lambda raw: _zip_patch(raw, 8, 6, b"\x01\x00"))
+    yield zipped("wrong checksum", add_sound, after=lambda raw: _zip_patch(raw, 16, 14, b"\0\0\0\0"))
+    yield zipped("promises 4 GB", add_sound, after=lambda raw: _zip_patch(raw, 24, 22, b"\xff\xff\xff\x7f"))
+    yield zipped("promises one byte", add_sound, after=lambda raw: _zip_patch(raw, 24, 22, b"\x01\0\0\0"))
     yield zipped(
-        "leads beyond its end", add_sound, "", lambda raw: _zip_patch(raw, 42, 42, b"\xff\xff\xff\x7f", local=False)
+        "leads beyond its end",
+        add_sound,
+        after=lambda raw: _zip_patch(raw, 42, 42, b"\xff\xff\xff\x7f", local=False),
     )
 
 

@@ -63,7 +63,7 @@ class Trap:
             self.loaded.append(folder)
 
         try:
-            store.install(lambda scratch: bring(str(source), scratch), load, keys)
+            store.install(lambda scratch: bring(str(source), scratch, keys), load)
         except BundleError as refusal:
             return str(refusal)
         return None
@@ -94,11 +94,11 @@ def trap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trap]:
 
 
 def test_the_sound_one_is_taken_and_would_be_loaded(trap: Trap) -> None:
-    assert trap.install(Hostile("sound", folder_of(trap.sound.files), "")) is None
+    assert trap.install(Hostile("sound", folder_of(trap.sound.files), "nothing")) is None
     assert len(trap.loaded) == 1
     for form in ("tar", "gztar", "zip"):
         packed = Path(shutil.make_archive(str(trap.folder / f"sound-{form}"), form, trap.folder / "source"))
-        assert trap.install(Hostile(form, lambda place, packed=packed: packed, "")) is None  # type: ignore[misc]
+        assert trap.install(Hostile(form, lambda place, packed=packed: packed, "nothing")) is None  # type: ignore[misc]
         folder_of(trap.sound.files)(trap.folder / "source")
     assert len(trap.loaded) == 4
     trap.loaded.clear()
@@ -158,7 +158,7 @@ def test_a_broken_archive_is_refused_or_harmless(trap: Trap, data: st.DataObject
         (place / f"hostile.{form}").write_bytes(raw)
         return place / f"hostile.{form}"
 
-    hostile = Hostile(what, make, "")
+    hostile = Hostile(what, make, f"hostile.{form}")
     if trap.install(hostile) is not None:
         trap.assert_refused(hostile)
         return
@@ -184,7 +184,7 @@ def test_a_member_of_any_other_name_is_refused(trap: Trap, name: str, form: str)
         path.write_bytes(_packed(trap, form, extra=name))
         return path
 
-    trap.assert_refused(Hostile(f"{form} with {name!a}", make, ""))
+    trap.assert_refused(Hostile(f"{form} with {name!a}", make, f"hostile.{form}"))
 
 
 def _packed(trap: Trap, form: str, extra: str | None = None) -> bytes:
