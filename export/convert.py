@@ -13,6 +13,8 @@ from edge.errors import EmotionEdgeError
 from edge.inference.manifest import Quantization
 from edge.inference.runtime import quiet_stderr
 from export.graph import deployable
+from export.ranges import Range, activation_ranges
+from export.rounding import round_weights
 
 
 def convert(network: keras.Model, quantization: Quantization, representative: NDArray[np.uint8]) -> bytes:
@@ -40,7 +42,11 @@ def convert(network: keras.Model, quantization: Quantization, representative: ND
     EmotionEdgeError
         TensorFlow cannot convert it.
     """
-    body, scale, offset = deployable(network, fold_scaling=quantization == "int8")
+    ranges: dict[str, Range] = {}
+    if quantization == "int8":
+        ranges = activation_ranges(network, representative)
+        network = round_weights(network, representative)
+    body, scale, offset = deployable(network, fold_scaling=quantization == "int8", ranges=ranges)
 
     def serve(chip: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(body(tf.cast(chip, tf.float32), training=False))

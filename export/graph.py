@@ -3,42 +3,70 @@
 Importing this module loads TensorFlow and Keras.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from edge.errors import UsageError
+from export.ranges import Range
 
 
-class PointwiseDense(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
-    """A Dense layer as a 1x1 convolution.
+class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
+    """A Dense layer, and the mean over the picture before it if there is one, as one convolution.
 
-    With int8 weights and float activations a Dense layer becomes FULLY_CONNECTED version 12, which tflite-runtime 2.14
-    lacks; it has the convolution in all variants.
+    The mean would be rounded to 8 bits before the Dense layer takes it up; the convolution adds up the whole picture
+    in 32 bits. And with int8 weights and float activations a Dense layer becomes FULLY_CONNECTED version 12, which
+    tflite-runtime 2.14 lacks; it has the convolution in all variants.
 
     Parameters
     ----------
     dense
         A built Dense layer.
+    pooled
+        (height, width) of the pictures whose mean it takes; (1, 1) where it takes none.
     """
 
-    def __init__(self, dense: keras.layers.Dense) -> None:
-        super().__init__(name=f"{dense.name}_pointwise")
+    def __init__(self, dense: keras.layers.Dense, pooled: tuple[int, int] = (1, 1)) -> None:
+        super().__init__(name=f"{dense.name}_convolution")
         kernel = np.asarray(dense.kernel.value.numpy(), dtype=np.float32)
         bias = np.zeros(dense.units, dtype=np.float32)
         if dense.use_bias:
             bias = np.asarray(dense.bias.value.numpy(), dtype=np.float32)
-        self._kernel, self._bias, self._activation = kernel, bias, dense.activation
+        self._kernel = np.tile(kernel / (pooled[0] * pooled[1]), (*pooled, 1, 1))
+        self._bias, self._activation = bias, dense.activation
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Turn [batch, n] into [batch, units]."""
-        n, units = self._kernel.shape
-        picture = tf.reshape(inputs, [-1, 1, 1, n])
-        out = tf.nn.conv2d(picture, tf.constant(self._kernel[None, None]), 1, "VALID")
+        """Turn [batch, height, width, n] or [batch, n] into [batch, units]."""
+        height, width, n, units = self._kernel.shape
+        picture = tf.reshape(inputs, [-1, height, width, n])
+        out = tf.nn.conv2d(picture, tf.constant(self._kernel), 1, "VALID")
         return self._activation(tf.reshape(tf.nn.bias_add(out, tf.constant(self._bias)), [-1, units]))
 
 
-def deployable(network: keras.Model, *, fold_scaling: bool) -> tuple[keras.Model, float, float]:
+class Within(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
+    """Another layer whose output has a range that is given, not the one that calibration finds.
+
+    Parameters
+    ----------
+    layer
+        Built; its weights stay its own.
+    """
+
+    def __init__(self, layer: keras.layers.Layer, low: float, high: float) -> None:
+        super().__init__(name=f"{layer.name}_within")
+        self._layer, self._low, self._high = layer, low, high
+
+    def call(self, *inputs: tf.Tensor, **more: object) -> tf.Tensor:
+        """As the layer; TensorFlow's converter takes the range out of the operator behind it."""
+        return tf.quantization.fake_quant_with_min_max_args(self._layer(*inputs, **more), self._low, self._high)
+
+
+def deployable(
+    network: keras.Model, *, fold_scaling: bool, ranges: Mapping[str, Range] | None = None
+) -> tuple[keras.Model, float, float]:
     """Rebuild a network for conversion; the weights are its own.
 
     Parameters
@@ -47,6 +75,8 @@ def deployable(network: keras.Model, *, fold_scaling: bool) -> tuple[keras.Model
         Functional, [batch, 48, 48, 1] in 0..255 to logits [batch, 5].
     fold_scaling
         Leave out a Rescaling that the pixels go through first: the caller does it in the input's quantization.
+    ranges
+        (lowest, highest) output of layers by name, see `export.ranges`.
 
     Returns
     -------
@@ -62,13 +92,22 @@ def deployable(network: keras.Model, *, fold_scaling: bool) -> tuple[keras.Model
         raise UsageError(f"the network must turn [48, 48, 1] into [5], this one turns {shapes[0]} into {shapes[1]}")
     first = network.layers[1]
     folded = fold_scaling and isinstance(first, keras.layers.Rescaling) and isinstance(first.scale, float)
+    mean = _mean_before_the_last(network)
 
     def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.Dense):
-            return PointwiseDense(layer)
-        if folded and layer is first:
+            averages = mean is not None and layer is network.layers[-1]
+            return DenseAsConvolution(layer, mean.input.shape[1:3] if averages else (1, 1))
+        if (folded and layer is first) or layer is mean:
             return keras.layers.Identity(name=layer.name)
-        return layer
+        return Within(layer, *ranges[layer.name]) if ranges and layer.name in ranges else layer
 
     clone = keras.models.clone_model(network, clone_function=rebuilt)
     return (clone, float(first.scale), float(first.offset)) if folded else (clone, 1.0, 0.0)
+
+
+def _mean_before_the_last(network: keras.Model) -> Any:
+    """Return the layer that averages the picture for the last one, a Dense layer; None where there is none."""
+    *_, before, last = (layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout))
+    fits = isinstance(last, keras.layers.Dense) and isinstance(before, keras.layers.GlobalAveragePooling2D)
+    return before if fits else None

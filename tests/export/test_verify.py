@@ -16,7 +16,7 @@ def test_figures_within_the_bounds_miss_nothing() -> None:
 @pytest.mark.parametrize(
     ("figures", "float_tensors", "expected"),
     [
-        (replace(SOUND, agreement=0.9799), 0, "ai_edge_litert: agrees with the float network on 97.99%"),
+        (replace(SOUND, agreement=0.9899), 0, "ai_edge_litert: agrees with the float network on 98.99%"),
         (replace(SOUND, balanced_accuracy=0.7449), 0, "ai_edge_litert: loses 0.51 points of balanced accuracy"),
         (replace(SOUND, same=0.98), 0, "ai_edge_litert: has ai_edge_litert's top emotion on 98.00%, due are 99%"),
         (replace(SOUND, difference=0.11), 0, "ai_edge_litert: a score differs by 0.1100"),

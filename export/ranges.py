@@ -1,0 +1,75 @@
+"""Which range each tensor of an int8 graph gets. Importing this module loads Keras."""
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT_PERCENT = 99.999
+"""Percentile of a tensor's values up to which its range reaches. Step and clipping weigh against each other: on 757
+validation pictures whose first two emotions are less than one logit apart, int8 disturbs the distance of these two by
+0.069 logits with the whole range, by 0.059 with 99.999 %, and by more than with the whole range below 99.99 %
+(simulated on the device CNN, 2026-11-26)."""
+
+Range = tuple[float, float]
+
+
+def activation_ranges(network: keras.Model, chips: NDArray[np.uint8]) -> dict[str, Range]:
+    """Find the range of every tensor that int8 rounds, but for the logits and those that take over their input's.
+
+    These are the outputs of ReLU layers, and of what is added up before one. Of such a summand no more is needed than
+    what ReLU leaves: where the other summand is at most h, all that is below -h gives 0.
+
+    Parameters
+    ----------
+    network
+        Functional, from pixels [batch, 48, 48, 1].
+    chips
+        uint8 [n, 48, 48].
+
+    Returns
+    -------
+    (lowest, highest) by the layer's name; 0 is within each.
+    """
+    summands = {layer.name: _sources(layer) for layer in network.layers if isinstance(layer, keras.layers.Add)}
+    names = [layer.name for layer in network.layers if isinstance(layer, keras.layers.ReLU)]
+    names += [name for both in summands.values() for name in both if _is_rounded(network.get_layer(name))]
+    if not names:
+        return {}
+    probe = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
+    values = probe.predict(chips[..., None], batch_size=64, verbose=0)
+    ranges = {name: _range(np.asarray(tensor)) for name, tensor in zip(names, _as_list(values), strict=True)}
+    for layer, both in summands.items():
+        if _goes_to_relu_alone(network.get_layer(layer)) and len(both) == 2:
+            _cut_what_relu_drops(ranges, *both)
+    return ranges
+
+
+def _cut_what_relu_drops(ranges: dict[str, Range], one: str, other: str) -> None:
+    highest = {name: ranges[name][1] for name in (one, other) if name in ranges}
+    for name, beside in ((one, other), (other, one)):
+        if name in ranges and beside in highest:
+            low, high = ranges[name]
+            ranges[name] = max(low, -highest[beside]), high
+
+
+def _range(values: NDArray[np.float32]) -> Range:
+    low, high = np.percentile(values, [100 - KEPT_PERCENT, KEPT_PERCENT])
+    return min(0.0, float(low)), max(1e-6, float(high))
+
+
+def _is_rounded(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization | keras.layers.Conv2D)
+
+
+def _goes_to_relu_alone(layer: keras.layers.Layer) -> bool:
+    # Keras has no public way from a layer to those that take its output.
+    takers = [node.operation for node in layer._outbound_nodes]  # noqa: SLF001
+    return bool(takers) and all(isinstance(taker, keras.layers.ReLU) for taker in takers)
+
+
+def _sources(layer: keras.layers.Layer) -> list[str]:
+    return [tensor._keras_history.operation.name for tensor in _as_list(layer.input)]  # noqa: SLF001
+
+
+def _as_list(values: object) -> list:  # type: ignore[type-arg]
+    return list(values) if isinstance(values, list | tuple) else [values]
