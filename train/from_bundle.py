@@ -13,6 +13,9 @@ from edge.inference import open_bundle
 from edge.inference.runtime import open_interpreter
 from train.transfer import begins_as_nothing, unfold
 
+DENSE_SUFFIX = "_convolution"
+"""What `export.graph` appends to the name of a dense layer."""
+
 
 def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> None:
     """Give a device CNN the weights of one that was exported to int8: what the bundle computes, up to rounding.
@@ -43,17 +46,19 @@ def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> N
         if begins_as_nothing(layer, known) or isinstance(layer, layers.BatchNormalization):
             continue
         found = folded[layer.name][0].shape if layer.name in folded else "nothing"
-        due = layer.kernel.shape if isinstance(layer, layers.Conv2D) else (1, 1, *layer.kernel.shape)
-        if found != tuple(due):
-            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {tuple(due)}, found {found}")
+        due = tuple(layer.kernel.shape)
+        if found != due:
+            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {due}, found {found}")
     last = model.layers[-1]
-    kernel, bias = folded.pop(last.name)
-    last.set_weights([kernel[0, 0], bias])
+    last.set_weights(folded.pop(last.name))
     unfold(folded, model, faces)
 
 
 def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernel [height, width, in, out] and bias [out] of each convolution, by the name that it had in Keras."""
+    """Kernel [height, width, in, out] and bias [out] of each convolution, by the name that it had in Keras.
+
+    The dense layer's kernel is [in, out]; it was exported as a convolution over the picture whose mean it takes.
+    """
     opened = open_bundle(bundle)
     entry = opened.manifest.models.get("cnn")
     if entry is None or getattr(entry, "quantization", None) != "int8":
@@ -72,6 +77,9 @@ def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.fl
             continue
         _, kernel, bias = operator["inputs"]
         # "device_cnn_1/stage0_block0_1_conv_1/convolution": Keras numbers what it traces anew
-        name = re.sub(r"(_pointwise)?(_\d+)?$", "", tensors[kernel]["name"].split("/")[1])
-        found[name] = (real(kernel).transpose(1, 2, 3, 0), real(bias))
+        name = re.sub(r"(_\d+)?$", "", tensors[kernel]["name"].split("/")[1])
+        weights = real(kernel).transpose(1, 2, 3, 0)
+        if name.endswith(DENSE_SUFFIX):
+            name, weights = name.removesuffix(DENSE_SUFFIX), weights.sum(axis=(0, 1))
+        found[name] = (weights, real(bias))
     return found

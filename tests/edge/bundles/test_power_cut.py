@@ -149,7 +149,7 @@ def test_what_the_choice_names_is_on_the_disk_before_the_choice_is(sources: dict
     disk.lose("nothing")
     order = [step for step in disk.steps if step[0] in ("sync", "rename")]
     assert order == [
-        ("sync", "cnn.tflite"),
+        *(("sync", file) for file in open_bundle(sources["b"]).manifest.files),
         ("sync", "manifest.json"),
         ("sync", f".incoming-{name}"),
         ("rename", name),
