@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from edge.errors import UsageError
 from export.ranges import Range
+from train.from_bundle import DENSE_SUFFIX
 
 
 class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
@@ -30,7 +31,7 @@ class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is 
     """
 
     def __init__(self, dense: keras.layers.Dense, pooled: tuple[int, int] = (1, 1)) -> None:
-        super().__init__(name=f"{dense.name}_convolution")
+        super().__init__(name=f"{dense.name}{DENSE_SUFFIX}")
         kernel = np.asarray(dense.kernel.value.numpy(), dtype=np.float32)
         bias = np.zeros(dense.units, dtype=np.float32)
         if dense.use_bias:

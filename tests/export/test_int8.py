@@ -43,12 +43,17 @@ def test_a_range_leaves_out_what_relu_drops_and_outliers() -> None:
     assert branch.min() < -2 * stem.max()
     assert ranges["branch"][0] == pytest.approx(-ranges["stem"][1])
     assert stem.max() >= ranges["stem"][1] >= 0.9 * stem.max()
+    convert(network, "none", CHIPS)  # goes over the same layers
+    assert activation_ranges(network, CHIPS) == ranges
 
 
-def test_a_summand_that_goes_elsewhere_too_keeps_its_low_end() -> None:
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_summand_whose_low_end_something_needs_keeps_it(*, relu: bool) -> None:
+    """No ReLU after the sum, or another layer that takes the summand too."""
     inputs = keras.Input((48, 48, 1))
     x = layers.Conv2D(2, 3, name="one")(inputs)
-    total = layers.Add()([x, layers.ReLU(name="other")(x)])
+    total = layers.Add()([x, layers.ReLU(name="other")(x if relu else layers.Conv2D(2, 1)(inputs[:, 2:, 2:]))])
+    total = layers.ReLU(name="sum")(total) if relu else total
     network = keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(total)))
     low, _ = activation_ranges(network, CHIPS)["one"]
     assert low < -10
