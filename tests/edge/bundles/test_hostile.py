@@ -19,7 +19,8 @@ from edge.inference import open_bundle, shipped_bundle
 from edge.inference.signature import load_trusted_keys
 from edge.settings import Settings
 from tests.edge.bundles.conftest import Device, make_key_pair
-from tests.edge.bundles.hostile import FILES, Hostile, Sound, all_hostile, folder_of
+from tests.edge.bundles.hostile import FILES, Hostile, Sound, folder_of, hostile_folders
+from tests.edge.bundles.hostile_archives import hostile_archives
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
 REFUSED: list[str] = []
@@ -107,7 +108,7 @@ def test_the_sound_one_is_taken_and_would_be_loaded(trap: Trap) -> None:
 
 def test_every_known_trick_is_refused(trap: Trap) -> None:
     failures = []
-    for hostile in all_hostile(trap.sound):
+    for hostile in (*hostile_folders(trap.sound), *hostile_archives(trap.sound)):
         try:
             trap.assert_refused(hostile)
         except AssertionError as failure:
