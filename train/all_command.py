@@ -80,9 +80,8 @@ def _complete(step: Step, data: Path, run: Path) -> None:
 
 
 def _measure(data: Path, run: Path) -> dict[str, Any]:
-    from train.dataset import load_dataset
+    from train.dataset import landmark_cache, load_dataset
     from train.evaluation import summarise
-    from train.picture_features import landmark_cache
     from train.scoring import score
 
     dataset = load_dataset(data)

@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+STRIP_PICTURES = 256
+"""Pictures that OpenCV moves in one call, one below the other: it takes no more than 32,767 rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
@@ -31,6 +34,9 @@ class Augmentation:
 def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
     """Return a changed copy of each picture: `warp`, then `disturb`.
 
+    All pictures are changed in a few calls that leave Python's lock to other threads, so that several batches can be
+    made at once.
+
     Parameters
     ----------
     images
@@ -44,54 +50,68 @@ def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augme
 
 
 def warp(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return a moved, turned, scaled, sheared and perhaps mirrored copy of each picture, uint8 [n, side, side]."""
-    return np.stack([_warp(image, rng, settings) for image in images])
+    """Return a moved, turned, scaled, sheared and perhaps mirrored copy of each picture, uint8 [n, side, side].
+
+    What lies beyond a picture's edge is its nearest pixel.
+    """
+    side = images.shape[1]
+    linear, offset = _draw_affine(len(images), side, rng, settings)
+    rows, columns = np.indices((side, side), dtype=np.float32).reshape(2, -1)
+    out = np.empty_like(images)
+    for begin in range(0, len(images), STRIP_PICTURES):
+        part = slice(begin, begin + STRIP_PICTURES)
+        a, b = linear[part].astype(np.float32), offset[part].astype(np.float32)
+        x = a[:, 0, :1] * columns + a[:, 0, 1:] * rows + b[:, :1]
+        y = a[:, 1, :1] * columns + a[:, 1, 1:] * rows + b[:, 1:]
+        last = np.float32(side - 1)
+        np.clip(x, 0, last, out=x)
+        np.clip(y, 0, last, out=y)
+        y += side * np.arange(len(y), dtype=np.float32)[:, None]
+        strip = images[part].reshape(-1, side)
+        moved = cv2.remap(strip, x.reshape(-1, side), y.reshape(-1, side), cv2.INTER_LINEAR)
+        out[part] = moved.reshape(-1, side, side)
+    return out
 
 
 def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
     """Return a copy of each picture in another light and partly covered, uint8 [n, side, side]."""
-    out = np.empty_like(images)
-    for index, image in enumerate(images):
-        out[index] = _tone(image, rng, settings)
-        if rng.random() < settings.erase_probability:
-            _erase(out[index], rng, settings)
+    n = len(images)
+    gain = (1 + rng.uniform(-settings.contrast, settings.contrast, n)).astype(np.float32)[:, None, None]
+    lift = (255 * rng.uniform(-settings.brightness, settings.brightness, n)).astype(np.float32)[:, None, None]
+    mean = images.mean(axis=(1, 2), dtype=np.float32, keepdims=True)
+    lit = images * gain
+    lit += mean + lift - mean * gain
+    np.rint(np.clip(lit, 0, 255, out=lit), out=lit)
+    out = lit.astype(np.uint8)
+    _erase(out, rng, settings)
     return out
 
 
-def _warp(image: NDArray[np.uint8], rng: np.random.Generator, s: Augmentation) -> NDArray[np.uint8]:
-    side = image.shape[0]
-    centre = (side - 1) / 2
-    angle = np.deg2rad(rng.uniform(-s.rotation_deg, s.rotation_deg))
-    zoom = 1 + rng.uniform(-s.scale, s.scale)
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    rotate = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    shear = np.array([[1.0, rng.uniform(-s.shear, s.shear)], [0.0, 1.0]])
-    linear = zoom * rotate @ shear @ np.diag([flip, 1.0])
-    shift = rng.uniform(-s.shift, s.shift, size=2) * side
-    offset = centre + shift - linear @ np.array([centre, centre])
-    warped = cv2.warpAffine(
-        image,
-        np.column_stack([linear, offset]),
-        (side, side),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(warped, dtype=np.uint8)
+def _draw_affine(
+    n: int, side: int, rng: np.random.Generator, s: Augmentation
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Matrices [n, 2, 2] and offsets [n, 2] that tell from where, as (x, y) in pixels, each pixel is taken."""
+    angle = np.deg2rad(rng.uniform(-s.rotation_deg, s.rotation_deg, n))
+    zoom = 1 + rng.uniform(-s.scale, s.scale, n)
+    flip = np.where(rng.random(n) < 0.5, -1.0, 1.0)
+    shear = rng.uniform(-s.shear, s.shear, n)
+    shift = rng.uniform(-s.shift, s.shift, (n, 2)) * side
+    turned = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(n, 2, 2)
+    sheared = np.stack([flip, shear, np.zeros(n), np.ones(n)], axis=1).reshape(n, 2, 2)
+    linear = np.linalg.inv(zoom[:, None, None] * turned @ sheared)
+    centre = np.full(2, (side - 1) / 2)
+    return linear, centre - (linear @ (centre + shift)[:, :, None])[:, :, 0]
 
 
-def _tone(image: NDArray[np.uint8], rng: np.random.Generator, s: Augmentation) -> NDArray[np.uint8]:
-    gain = 1 + rng.uniform(-s.contrast, s.contrast)
-    lift = 255 * rng.uniform(-s.brightness, s.brightness)
-    mean = float(image.mean())
-    table = np.rint(np.clip((np.arange(256) - mean) * gain + mean + lift, 0, 255)).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table), dtype=np.uint8)
-
-
-def _erase(image: NDArray[np.uint8], rng: np.random.Generator, s: Augmentation) -> None:
-    side = image.shape[0]
-    area = rng.uniform(*s.erase_share) * side * side
-    aspect = np.exp(rng.uniform(np.log(0.4), np.log(2.5)))
-    height = min(side, max(1, round(np.sqrt(area * aspect))))
-    width = min(side, max(1, round(np.sqrt(area / aspect))))
+def _erase(images: NDArray[np.uint8], rng: np.random.Generator, s: Augmentation) -> None:
+    """Cover a rectangle of some of the pictures with one gray each, in place."""
+    n, side = images.shape[:2]
+    chosen = rng.random(n) < s.erase_probability
+    area = rng.uniform(*s.erase_share, n) * side * side
+    aspect = np.exp(rng.uniform(np.log(0.4), np.log(2.5), n))
+    height = np.clip(np.rint(np.sqrt(area * aspect)), 1, side).astype(int)
+    width = np.clip(np.rint(np.sqrt(area / aspect)), 1, side).astype(int)
     top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
-    image[top : top + height, left : left + width] = rng.integers(0, 256)
+    gray = rng.integers(0, 256, n)
+    for k in np.flatnonzero(chosen):
+        images[k, top[k] : top[k] + height[k], left[k] : left[k] + width[k]] = gray[k]

@@ -1,5 +1,7 @@
 """What a network sees in a step of training: augmented pictures, soft targets, a weight a picture."""
 
+import os
+
 import cv2
 import keras
 import numpy as np
@@ -11,6 +13,9 @@ from train.fit_settings import FitSettings
 from train.targets import class_weights, match_shares, soft_targets
 from train.teacher import Lessons
 
+MOST_THREADS = 8
+"""that make batches ahead, so that an accelerator has not to wait"""
+
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     """Augmented batches of the training part; each is drawn from (seed, epoch, its place in the epoch) alone.
@@ -20,7 +25,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     """
 
     def __init__(self, dataset: Dataset, settings: FitSettings, lessons: Lessons | None = None) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
+        threads = min(MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))  # the others are the backend's
+        super().__init__(workers=threads, use_multiprocessing=False, max_queue_size=4 * threads)
         self._settings = settings
         self._rows = trained_rows(dataset, settings)
         labels = dataset.labels[self._rows]

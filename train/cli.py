@@ -128,10 +128,10 @@ def report(
     """
     import json
 
-    from train.dataset import load_dataset
+    from train.dataset import landmark_cache, load_dataset
     from train.report import write_report
 
-    cache = data.with_name(f"{data.stem}.landmarks.npz")
+    cache = landmark_cache(data)
     written = write_report(run_folder, load_dataset(data), part=part, flip=flip, cache=cache)
     if as_json:
         pictures = [str(path) for path in written.pictures]

@@ -127,5 +127,10 @@ def load_dataset(path: Path) -> Dataset:
     return dataset
 
 
+def landmark_cache(data: Path) -> Path:
+    """Where the landmarks of a data set are kept: beside it."""
+    return data.with_name(f"{data.stem}.landmarks.npz")
+
+
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise for a file that is none of theirs, cut short or altered; documented nowhere."""

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
-from train.dataset import load_dataset
+from train.dataset import landmark_cache, load_dataset
 from train.evaluation import Summary, summarise
 from train.scoring import score
 
@@ -20,7 +20,7 @@ def evaluate_and_report(model: Path, data: Path, *, part: str, flip: bool, as_js
     if not len(rows):
         raise DataError(f"{data}: its {part} part holds no picture of the five emotions")
     summary = summarise(
-        score(model, dataset.images[rows], flip=flip, cache=data.with_name(f"{data.stem}.landmarks.npz")),
+        score(model, dataset.images[rows], flip=flip, cache=landmark_cache(data)),
         dataset.labels[rows],
     )
     if as_json:

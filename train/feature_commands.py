@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from edge.errors import UsageError
-from train.dataset import Dataset, load_dataset
+from train.dataset import Dataset, landmark_cache, load_dataset
 from train.distribute import Distribution
 from train.network_command import report_run, run_training
 
@@ -104,7 +104,7 @@ def _features(
     dataset: Dataset, data: Path, kind: Literal["landmarks", "pixels"], *, smooth: bool = False
 ) -> "Features":
     """The features of the training and validation pictures of the data set in this file."""
-    from train.picture_features import dataset_features, landmark_cache
+    from train.picture_features import dataset_features
 
     rows = np.concatenate([dataset.select("train"), dataset.select("validation")])
     if not len(rows):

@@ -137,7 +137,8 @@ def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) ->
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(model.trainable_variables)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, jit_compile=False, weighted_metrics=["accuracy"])
+    compiled = keras.backend.backend() == "jax"  # which runs one operation after the other without
+    model.compile(optimizer, loss, jit_compile=compiled, weighted_metrics=["accuracy"])
 
 
 def _demand_possible(dataset: Dataset, settings: FitSettings, shared: Distribution, teachers: Sequence[Path]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from edge.cli_support import INTERRUPTED
 from train.backend import choose_backend
-from train.dataset import Dataset, load_dataset
+from train.dataset import Dataset, landmark_cache, load_dataset
 from train.distribute import Distribution, Kind, open_distribution
 
 
@@ -58,7 +58,6 @@ def report_run(
     DataError
         As `train.report.write_report`.
     """
-    from train.picture_features import landmark_cache
     from train.report import write_report
 
     say(f"{run / result} is written; measure it with: python -m train evaluate {run}")

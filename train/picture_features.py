@@ -62,11 +62,6 @@ def watched_landmarks(images: NDArray[np.uint8], *, cache: Path | None, smooth: 
         return read(images, cache=cache, progress=lambda done, of: progress.update(task, completed=done, total=of))
 
 
-def landmark_cache(data: Path) -> Path:
-    """Where the landmarks of a data set are kept: beside it."""
-    return data.with_name(f"{data.stem}.landmarks.npz")
-
-
 def pixel_features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Pixels float32 [n, 2304], 0..1, of images uint8 [n, 48, 48]."""
     return images.reshape(len(images), -1).astype(np.float32) / 255

@@ -53,14 +53,19 @@ def score(
     BundleError
         A bundle that is refused.
     """
-    scorer = _scorer(model, cache)
+    return apply(open_scorer(model, cache), images, flip=flip)
+
+
+def apply(scorer: Scorer, images: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
+    """Score pictures, float32 [n, 5]; with ``flip`` averaged with the scores of their mirror images."""
     scores = scorer(images)
     if flip:
         scores = (scores + scorer(np.ascontiguousarray(images[:, :, ::-1]))) / 2
     return np.asarray(scores, dtype=np.float32)
 
 
-def _scorer(model: Path, cache: Path | None) -> Scorer:
+def open_scorer(model: Path, cache: Path | None = None) -> Scorer:
+    """Load a model, to score several sets of pictures with. Arguments and errors as those of `score`."""
     if (model / "manifest.json").is_file():
         return _bundle_scorer(model)
     for kind, pickled in PICKLES.items():

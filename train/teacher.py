@@ -12,7 +12,7 @@ from edge.errors import DataError
 from train.augment import warp
 from train.dataset import Dataset
 from train.fit_settings import FitSettings
-from train.scoring import model_file, score
+from train.scoring import Scorer, apply, model_file, open_scorer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +50,15 @@ def teach(
     folder.mkdir(parents=True, exist_ok=True)
     images = np.empty((settings.views, len(rows), *dataset.images.shape[1:]), dtype=np.uint8)
     scores = np.empty((settings.views, len(rows), 5), dtype=np.float32)
+    scorers: list[Scorer] = []
     for view in range(settings.views):
         rng = np.random.default_rng([settings.seed, view])
         images[view] = warp(dataset.images[rows], rng, settings.augmentation)
         kept = folder / f"view-{view}.npy"
         if not kept.is_file():
             report(f"teachers look at view {view + 1} of {settings.views}")
-            _write(kept, np.mean([score(teacher, images[view], flip=True) for teacher in teachers], axis=0))
+            scorers = scorers or [open_scorer(teacher) for teacher in teachers]
+            _write(kept, np.mean([apply(scorer, images[view], flip=True) for scorer in scorers], axis=0))
         scores[view] = _read(kept, len(rows))
     return Lessons(images, scores)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.augment import Augmentation, augment
+from train.augment import STRIP_PICTURES, Augmentation, augment, warp
 
 STILL = Augmentation(
     shift=0.0, rotation_deg=0.0, scale=0.0, shear=0.0, brightness=0.0, contrast=0.0, erase_probability=0.0
@@ -57,3 +57,21 @@ def test_erasing_covers_a_share_of_the_picture_with_one_gray(faces: NDArray[np.u
     for ours, still in zip(augment(faces, np.random.default_rng(2), settings), faces, strict=True):
         share = min((ours != face).mean() for face in (still, still[:, ::-1]))
         assert 0.08 < share < 0.12
+
+
+def test_pictures_that_are_moved_together_take_nothing_from_each_other() -> None:
+    grays = (np.arange(STRIP_PICTURES + 20) % 256).astype(np.uint8)
+    plain = np.broadcast_to(grays[:, None, None], (len(grays), 48, 48)).copy()
+    far = Augmentation(shift=0.5, rotation_deg=90.0, scale=0.5, shear=0.5)
+    np.testing.assert_array_equal(warp(plain, np.random.default_rng(3), far), plain)
+
+
+def test_what_comes_in_from_beyond_the_edge_is_the_nearest_pixel(faces: NDArray[np.uint8]) -> None:
+    aside = Augmentation(shift=0.4, rotation_deg=0.0, scale=0.0, shear=0.0)
+    moved = warp(faces, np.random.default_rng(4), aside).astype(int)
+    first_rows, last_rows = (
+        np.abs(np.diff(moved[:, :3], axis=1)).max((1, 2)),
+        np.abs(np.diff(moved[:, -3:], axis=1)).max((1, 2)),
+    )
+    pushed = np.minimum(first_rows, last_rows)
+    assert (pushed == 0).mean() > 0.8, "one of the two edges repeats itself where a picture was pushed away from it"

@@ -1,6 +1,7 @@
 """What a step of training sees: which pictures, at what size, with which targets."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -75,6 +76,17 @@ def test_pictures_grow_with_the_epochs(dataset: Dataset) -> None:
         batches.start_epoch(epoch)
         sides.append(batches[0][0].shape[1:])
     assert sides == [(16, 16, 1), (16, 16, 1), (32, 32, 1), (48, 48, 1)]
+
+
+def test_batches_that_threads_make_ahead_are_those_that_one_makes(dataset: Dataset) -> None:
+    batches = Batches(dataset, FitSettings(batch=8))
+    batches.start_epoch(3)
+    alone = [batches[index] for index in range(len(batches))]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(batches.__getitem__, range(len(batches))))
+    for one, other in zip(alone, together, strict=True):
+        for part in range(3):  # pictures, targets, weights
+            np.testing.assert_array_equal(one[part], other[part])
 
 
 @pytest.mark.parametrize("sides", [((0.5, 64),), ((0.5, 4),), ((0.8, 32), (0.5, 40)), ((1.2, 32),)])
