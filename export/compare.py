@@ -16,6 +16,7 @@ from edge.inference.manifest import Quantization
 from export.pipeline import NetworkOutcome, convert_and_verify
 from export.sources import check_data, open_source
 from train.dataset import PARTS, Dataset, load_dataset
+from train.evaluation import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,31 +85,23 @@ def as_dict(outcomes: Sequence[NetworkOutcome]) -> dict[str, Any]:
 
 
 def print_comparison(outcomes: Sequence[NetworkOutcome], console: Console) -> None:
-    """Print one row a variant, and one row a variant and runtime for the time."""
+    """Print three tables that fit a terminal of 80 columns: figures, recall of each emotion, and time a face."""
     first = outcomes[0].verification
-    table = Table(
-        title=f"agreement on {first.validation_n:,} validation pictures, the rest on {first.after.n:,} test pictures",
-        title_justify="left",
-    )
-    recalls = [f"{emotion}" for emotion in EMOTIONS]
-    for column in ("network", "format", "bytes", "agrees", "accuracy", "balanced", "95 % interval", *recalls, "checks"):
-        table.add_column(column, justify="left" if column in {"network", "format"} else "right")
-    for kind in dict.fromkeys(found.kind for found in outcomes):
-        of_kind = [found for found in outcomes if found.kind == kind]
-        before = of_kind[0].verification.before
-        rows: list[tuple[str, str, str, Any, str]] = [("float", "", "", before, "")]
-        for found in of_kind:
-            checks = "missed" if found.verification.missed else "passed"
-            agrees = f"{found.verification.runtimes[0].agreement:.2%}"
-            rows.append((found.quantization, f"{len(found.content):,}", agrees, found.verification.after, checks))
-        for name, size, agrees, summary, checks in rows:
-            recall = [f"{summary.recall[e]:.1%}" if e in summary.recall else "-" for e in recalls]
-            interval = "{:.1%} to {:.1%}".format(*summary.balanced_accuracy_interval)
-            table.add_row(
-                kind, name, size, agrees, f"{summary.accuracy:.2%}", f"{summary.balanced_accuracy:.2%}", interval,
-                *recall, checks,
-            )  # fmt: skip
-    console.print(table)
+    pictures = f"agreement on {first.validation_n:,} validation pictures, the rest on {first.after.n:,} test pictures"
+    figures = _table(pictures, ("bytes", "agrees", "accuracy", "balanced", "95 % interval", "checks"))
+    recalls = _table("recall on the test pictures", tuple(f"{emotion}" for emotion in EMOTIONS))
+    for found in outcomes:
+        summary = found.verification.before
+        if found.quantization == QUANTIZATIONS[0]:
+            figures.add_row(found.kind, "float", "", "", *_accuracies(summary), "")
+            recalls.add_row(found.kind, "float", *_recalls(summary))
+        summary, agrees = found.verification.after, found.verification.runtimes[0].agreement
+        checks = "missed" if found.verification.missed else "passed"
+        size = f"{len(found.content):,}"
+        figures.add_row(found.kind, found.quantization, size, f"{agrees:.2%}", *_accuracies(summary), checks)
+        recalls.add_row(found.kind, found.quantization, *_recalls(summary))
+    console.print(figures)
+    console.print(recalls)
     counts = list(first.runtimes[0].latency_ms)
     times = Table(title="milliseconds a face on this machine, by threads", title_justify="left")
     for column in ("network", "format", "runtime", *(f"{count}" for count in counts)):
@@ -118,6 +111,22 @@ def print_comparison(outcomes: Sequence[NetworkOutcome], console: Console) -> No
             values = (f"{row.latency_ms[count]:.2f}" for count in counts)
             times.add_row(found.kind, found.quantization, row.runtime, *values)
     console.print(times)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", padding=0)
+    for column in ("network", "format", *columns):
+        table.add_column(column, justify="left" if column in {"network", "format"} else "right")
+    return table
+
+
+def _accuracies(summary: Summary) -> tuple[str, str, str]:
+    low, high = summary.balanced_accuracy_interval
+    return f"{summary.accuracy:.2%}", f"{summary.balanced_accuracy:.2%}", f"{100 * low:.1f}-{high:.1%}"
+
+
+def _recalls(summary: Summary) -> list[str]:
+    return [f"{summary.recall[e]:.1%}" if e in summary.recall else "-" for e in EMOTIONS]
 
 
 def draw(outcomes: Sequence[NetworkOutcome], path: Path) -> None:

@@ -87,7 +87,7 @@ def load_classifier(
     bundle = open_bundle(folder or shipped_bundle("vgg" if kind == "vgg" else "default"), keys)
     if kind not in bundle.manifest.classifiers():
         there = ", ".join(bundle.manifest.classifiers())
-        raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {there}")
+        raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {there}: see the setting classifier")
     return _load(bundle, kind, threads, runtime)
 
 

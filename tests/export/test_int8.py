@@ -100,3 +100,29 @@ def test_the_converter_takes_over_ranges_and_weights() -> None:
     (stored,) = (tensor["index"] for tensor in tensors if tuple(tensor["shape"]) == (6, 3, 3, 6))
     assert np.array_equal(np.moveaxis(interpreter.get_tensor(stored), 0, -1), levels)
     assert not any(tuple(tensor["shape"]) == (1, 6) for tensor in tensors)  # the mean is part of the last convolution
+
+
+def test_a_pool_that_leaves_out_the_largest_values_does_not_disturb_the_next_bias() -> None:
+    """VGG16's last pool takes 2 x 2 of 3 x 3 values."""
+    from edge.inference import available_runtimes, open_interpreter
+
+    inputs = keras.Input((48, 48, 1), name="chip")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+    x = layers.ReLU(name="relu")(layers.Conv2D(6, 16, strides=16, kernel_initializer="ones")(x))
+    x = layers.GlobalAveragePooling2D()(layers.MaxPooling2D(2, name="pool")(x))
+    network = keras.Model(inputs, layers.Dense(5, name="logits", bias_initializer="ones")(x))
+    brighter = (np.full((10, 48, 48), 140) + 50 * (np.indices((48, 48)) >= 32).any(axis=0)).astype(np.uint8)
+    interpreter = open_interpreter(convert(network, "int8", brighter), runtime=available_runtimes()[0])
+
+    def steps(shape: tuple[int, ...]) -> NDArray[np.float32]:
+        found = [t["quantization_parameters"]["scales"] for t in interpreter.get_tensor_details()
+                 if tuple(t["shape"]) == shape]  # fmt: skip
+        return np.asarray(found[-1])
+
+    bias = next(t for t in interpreter.get_tensor_details() if tuple(t["shape"]) == (5,) and t["dtype"] == np.int32)
+    due = steps((1, 1, 1, 6)) * steps((5, 1, 1, 6))
+    assert bias["quantization_parameters"]["scales"] == pytest.approx(due, rel=1e-3)
+    pooled = keras.Model(network.inputs, network.get_layer("pool").output).predict(brighter[..., None], verbose=0)
+    ranges = activation_ranges(network, brighter)
+    assert ranges["relu"] == ranges["pool"]
+    assert ranges["pool"][1] == pytest.approx(pooled.max())
