@@ -22,8 +22,14 @@ class Step:
     title: str
     run: str
     words: tuple[str, ...]
+    """``{runs}`` in it stands for the folder of all runs"""
     resumes: bool = True
     """takes --resume"""
+
+    def command(self, data: Path, run: Path) -> list[str]:
+        """Words behind ``python -m train`` that fill the run folder, or go on with it."""
+        given = [word.replace("{runs}", str(run.parent)) for word in self.words]
+        return [*given, "--data", str(data), "--run", str(run), *(["--resume"] if self.resumes else [])]
 
 
 STEPS = (
@@ -36,8 +42,8 @@ STEPS = (
     Step("MLP, the article's, landmark distances", "mlp-article", ("mlp", "--recipe", "article")),
     Step("MLP, landmark distances, ours", "mlp", ("mlp",)),
     Step("CNN, the article's at 128 filters", "cnn-article", ("cnn", "--arch", "article", "--epochs", "20")),
-    Step("CNN, for the device", "cnn-device", ("cnn",)),
     Step("VGG16 at half its channels", "vgg", ("vgg",)),
+    Step("CNN, for the device, taught by that VGG16", "cnn-device", ("cnn", "--teacher", "{runs}/vgg")),
 )  # fmt: skip
 
 
@@ -73,8 +79,7 @@ def _complete(step: Step, data: Path, run: Path) -> None:
     if (run / "result.json").is_file() and any((run / name).is_file() for name in ("model.keras", *PICKLES.values())):
         return
     print(f"{step.title}: {run}", file=sys.stderr, flush=True)
-    words = [*step.words, "--data", str(data), "--run", str(run), *(["--resume"] if step.resumes else [])]
-    done = subprocess.run([sys.executable, "-m", "train", *words], stdout=2, check=False)
+    done = subprocess.run([sys.executable, "-m", "train", *step.command(data, run)], stdout=2, check=False)
     if done.returncode:
         raise EmotionEdgeError(f"{step.title} was not trained (exit code {done.returncode}); give the command again")
 

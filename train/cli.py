@@ -11,7 +11,7 @@ from edge.cli_support import make_app, run
 from train.all_command import train_all
 from train.feature_commands import knn, mlp
 from train.fit_settings import TAUGHT, FitSettings
-from train.vgg_command import vgg
+from train.vgg_command import ViewsOption, vgg
 
 DATA = Path("data/fer2013.npz")
 DEFAULTS = FitSettings()
@@ -69,12 +69,17 @@ def cnn(
         Literal["device", "article"], typer.Option(help="Ours for the device, or the article's.")
     ] = "device",
     filters: Annotated[int, typer.Option(min=1, help="Filters of --arch article; the article had 5000.")] = 128,
+    width: Annotated[
+        float,
+        typer.Option(min=0.25, max=4.0, help="Channels of --arch device, as a share of what ships; wide ones teach."),
+    ] = 1.0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = DEFAULTS.batch,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
     ] = None,
+    views: ViewsOption = DEFAULTS.views,
     start: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Run or bundle (int8) whose weights it begins with.")
     ] = None,
@@ -96,15 +101,16 @@ def cnn(
     - `python -m train cnn --run runs/short --epochs 20 --seed 1`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
     - `python -m train cnn --teacher runs/vgg --teacher runs/cnn-device --run runs/cnn-taught`
+    - `python -m train cnn --width 2 --run runs/cnn-wide`
     - `python -m train cnn --arch article --filters 64 --epochs 20`
     - `TF_CONFIG=... python -m train cnn --distribute multiworker`
     """
     from train.cnn_command import train_cnn
 
-    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate)
+    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate, views=views)
     train_cnn(
         data, run_folder, replace(settings, **TAUGHT) if teacher else settings, arch=arch, filters=filters,
-        teachers=teacher or (), start=start, resume=resume, distribute=distribute, say=_say,
+        width=width, teachers=teacher or (), start=start, resume=resume, distribute=distribute, say=_say,
     )  # fmt: skip
 
 

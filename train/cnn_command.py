@@ -21,6 +21,7 @@ def train_cnn(
     *,
     arch: Literal["device", "article"],
     filters: int,
+    width: float = 1.0,
     teachers: Sequence[Path] = (),
     start: Path | None = None,
     resume: bool,
@@ -48,9 +49,9 @@ def train_cnn(
     else:
 
         def build() -> "keras.Model":
-            from train.networks import device_cnn
+            from train.networks import DeviceCnnShape, device_cnn
 
-            return device_cnn()
+            return device_cnn(DeviceCnnShape().scaled(width))
 
     folder = run or Path("runs") / f"cnn-{arch}"
 

@@ -1,7 +1,7 @@
 """The networks, in Keras 3: pixels in, logits out. Importing this module loads Keras."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -21,6 +21,10 @@ class DeviceCnnShape:
     blocks: tuple[int, ...] = (1, 2, 2)
     """residual blocks of each stage"""
     dropout: float = 0.3
+
+    def scaled(self, width: float) -> "DeviceCnnShape":
+        """Return the shape with so many times the channels."""
+        return replace(self, stem=round(self.stem * width), stages=tuple(round(n * width) for n in self.stages))
 
 
 def device_cnn(shape: DeviceCnnShape | None = None, *, side_px: int = 48) -> keras.Model:

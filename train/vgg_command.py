@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge.errors import UsageError
+from train.fit_settings import FitSettings
 from train.network_command import run_training
 
 if TYPE_CHECKING:
     from train.dataset import Dataset
     from train.distribute import Distribution
+
+
+DEFAULTS = FitSettings()
+ViewsOption = Annotated[
+    int, typer.Option(min=1, help="Warped copies of each training picture that teachers score; more for longer runs.")
+]
 
 
 def vgg(
@@ -38,6 +45,7 @@ def vgg(
         list[Path] | None,
         typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
     ] = None,
+    views: ViewsOption = DEFAULTS.views,
     seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
     distribute: Annotated[
@@ -69,6 +77,7 @@ def vgg(
         plan = VggPlan(
             weights=chosen, width=width or (0.5 if chosen == "none" else 1.0), pretrain_epochs=pretrain_epochs,
             frozen_epochs=frozen_epochs, epochs=epochs, batch=batch, seed=seed, teachers=tuple(teacher or ()),
+            views=views,
         )  # fmt: skip
         train_vgg(dataset, run_folder, plan, resume=resume, report=_say, distribution=distribution)
 

@@ -33,6 +33,8 @@ class VggPlan:
     seed: int = 0
     teachers: tuple[Path, ...] = ()
     """models whose scores are learned too, in pretraining and fine-tuning"""
+    views: int = FitSettings().views
+    """warped copies of each training picture that they score"""
 
     def __post_init__(self) -> None:
         if self.weights != "none" and self.width != 1:
@@ -44,7 +46,7 @@ class VggPlan:
             epochs=self.pretrain_epochs, batch=self.batch, seed=self.seed, peak_learning_rate=0.08, vote_share=0.4,
             other_classes=True, growing_sides=((0.6, 32), (0.85, 40)),
         )  # fmt: skip
-        return replace(settings, **TAUGHT) if self.teachers else settings
+        return self._taught(settings)
 
     def frozen(self) -> FitSettings:
         """Return settings for the new head on top of what must not be disturbed yet."""
@@ -53,7 +55,10 @@ class VggPlan:
     def fine_tuning(self) -> FitSettings:
         """Return settings for all layers together, at a rate that keeps what they know."""
         settings = replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.02)
-        return replace(settings, **TAUGHT) if self.teachers else settings
+        return self._taught(settings)
+
+    def _taught(self, settings: FitSettings) -> FitSettings:
+        return replace(settings, views=self.views, **TAUGHT) if self.teachers else settings
 
 
 def train_vgg(

@@ -25,6 +25,19 @@ def test_every_step_is_a_command_with_options_that_it_takes(capfd: pytest.Captur
     assert len({step.run for step in STEPS}) == len(STEPS)
 
 
+def test_the_network_of_the_device_learns_from_the_vgg_that_was_trained_before_it() -> None:
+    names = [step.run for step in STEPS]
+    (teacher,) = [word for word in STEPS[names.index("cnn-device")].words if word.startswith("{runs}/")]
+    assert names.index(teacher.removeprefix("{runs}/")) < names.index("cnn-device")
+
+
+def test_a_step_finds_its_teacher_among_the_runs(tmp_path: Path) -> None:
+    step = Step("taught", "pupil", ("cnn", "--teacher", "{runs}/vgg"))
+    words = step.command(Path("made.npz"), tmp_path / "pupil")
+    assert words == ["cnn", "--teacher", str(tmp_path / "vgg"), "--data", "made.npz", "--run", str(tmp_path / "pupil"),
+                     "--resume"]  # fmt: skip
+
+
 def test_a_missing_model_is_trained_once_and_stands_in_the_table(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
