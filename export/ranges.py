@@ -19,9 +19,10 @@ def activation_ranges(network: keras.Model, chips: NDArray[np.uint8]) -> dict[st
     These are the outputs of ReLU layers, and of what is added up before one. Of such a summand no more is needed than
     what ReLU leaves: where the other summand is at most h, all that is below -h gives 0.
 
-    A MaxPooling2D layer and a ReLU that it alone takes get one range, that of what is pooled: VGG16's last pool leaves
-    out a row and a column. TFLite's pool has its input's step anyway, but the converter rounds the bias behind it with
-    the step that calibration found for the pool alone, which disturbed VGG16's logits by 0.43 in place of 0.04.
+    A MaxPooling2D layer and a ReLU layer before it, which it alone takes, get one range, that of what is pooled: the
+    last pool of VGG16 leaves out a row and a column. TFLite's pool has its input's step anyway, but the converter
+    rounds the bias behind it with the step that calibration found for the pool alone, which disturbed VGG16's logits
+    by 0.43 in place of 0.04.
 
     Parameters
     ----------

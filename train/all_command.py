@@ -42,8 +42,9 @@ STEPS = (
     Step("MLP, the article's, landmark distances", "mlp-article", ("mlp", "--recipe", "article")),
     Step("MLP, landmark distances, ours", "mlp", ("mlp",)),
     Step("CNN, the article's at 128 filters", "cnn-article", ("cnn", "--arch", "article", "--epochs", "20")),
+    Step("CNN, for the device", "cnn-device", ("cnn",)),
     Step("VGG16 at half its channels", "vgg", ("vgg",)),
-    Step("CNN, for the device, taught by that VGG16", "cnn-device", ("cnn", "--teacher", "{runs}/vgg")),
+    Step("CNN, for the device, taught by that VGG16", "cnn-taught", ("cnn", "--teacher", "{runs}/vgg")),
 )  # fmt: skip
 
 

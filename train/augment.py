@@ -34,8 +34,8 @@ class Augmentation:
 def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
     """Return a changed copy of each picture: `warp`, then `disturb`.
 
-    All pictures are changed in a few calls that leave Python's lock to other threads, so that several batches can be
-    made at once.
+    All pictures are changed in a few calls that leave Python's lock to other threads for most of the time, so that
+    several batches can be made at once.
 
     Parameters
     ----------

@@ -1,6 +1,8 @@
 """What a network sees in a step of training: augmented pictures, soft targets, a weight a picture."""
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 
 import cv2
 import keras
@@ -13,8 +15,13 @@ from train.fit_settings import FitSettings
 from train.targets import class_weights, match_shares, soft_targets
 from train.teacher import Lessons
 
+Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+"""pictures [n, side, side, 1], targets [n, 5], weights [n]"""
+
 MOST_THREADS = 8
 """that make batches ahead, so that an accelerator has not to wait"""
+AHEAD = 4
+"""batches ahead, a thread"""
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
@@ -22,11 +29,23 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
 
     So a run that goes on at an epoch sees what one that was never interrupted sees. Pictures that fill no whole
     batch sit out an epoch.
+
+    Parameters
+    ----------
+    threads
+        That make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each is made when it
+        is asked for.
     """
 
-    def __init__(self, dataset: Dataset, settings: FitSettings, lessons: Lessons | None = None) -> None:
-        threads = min(MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))  # the others are the backend's
-        super().__init__(workers=threads, use_multiprocessing=False, max_queue_size=4 * threads)
+    def __init__(
+        self, dataset: Dataset, settings: FitSettings, lessons: Lessons | None = None, *, threads: int | None = None
+    ) -> None:
+        super().__init__(workers=1)  # more of Keras's own workers carry batches over into the next epoch
+        threads = threads or min(MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))  # the others are the backend's
+        self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._most_ahead = AHEAD * threads
+        self._ahead: dict[int, Future[Batch]] = {}
+        self._lock = Lock()
         self._settings = settings
         self._rows = trained_rows(dataset, settings)
         labels = dataset.labels[self._rows]
@@ -49,13 +68,25 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         To be called as each begins: Keras itself calls ``on_epoch_end`` more often than epochs end.
         """
         order = np.random.default_rng([self._settings.seed, epoch]).permutation(len(self._rows))
-        self._drawn = epoch, order  # at once: Keras may still be reading ahead in another thread
+        with self._lock:  # Keras may still be reading ahead in another thread
+            for batch in self._ahead.values():
+                batch.cancel()
+            self._drawn, self._ahead = (epoch, order), {}
 
     def __len__(self) -> int:
         return steps_per_epoch(len(self._rows), self._settings.batch)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        epoch, order = self._drawn
+    def __getitem__(self, index: int) -> Batch:
+        with self._lock:
+            drawn = self._drawn
+            if self._threads is not None:
+                for place in range(index, min(index + self._most_ahead, len(self))):
+                    if place not in self._ahead:
+                        self._ahead[place] = self._threads.submit(self._make, *drawn, place)
+            made = self._ahead.pop(index, None)
+        return made.result() if made else self._make(*drawn, index)
+
+    def _make(self, epoch: int, order: NDArray[np.intp], index: int) -> Batch:
         batch = order[index * self._settings.batch : (index + 1) * self._settings.batch]
         rng = np.random.default_rng([self._settings.seed, epoch, index])
         if self._lessons is None:

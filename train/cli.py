@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edge.cli_support import make_app, run
+from edge.errors import UsageError
 from train.all_command import train_all
 from train.feature_commands import knn, mlp
 from train.fit_settings import TAUGHT, FitSettings
@@ -107,9 +108,11 @@ def cnn(
     """
     from train.cnn_command import train_cnn
 
-    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate, views=views)
+    if arch != "device" and width != 1:
+        raise UsageError("--width is for --arch device; --filters makes the article's CNN wider")
+    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate)
     train_cnn(
-        data, run_folder, replace(settings, **TAUGHT) if teacher else settings, arch=arch, filters=filters,
+        data, run_folder, replace(settings, views=views, **TAUGHT) if teacher else settings, arch=arch, filters=filters,
         width=width, teachers=teacher or (), start=start, resume=resume, distribute=distribute, say=_say,
     )  # fmt: skip
 

@@ -137,7 +137,7 @@ def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) ->
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(model.trainable_variables)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    compiled = keras.backend.backend() == "jax"  # which runs one operation after the other without
+    compiled = keras.backend.backend() == "jax"  # which is eager otherwise
     model.compile(optimizer, loss, jit_compile=compiled, weighted_metrics=["accuracy"])
 
 

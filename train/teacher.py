@@ -40,7 +40,8 @@ def teach(
 ) -> Lessons:
     """Warp the pictures of ``rows`` into ``settings.views`` views and have them scored.
 
-    Scores are kept in ``folder``, a file a view, so that a run that goes on has not to ask again.
+    Scores are kept in ``folder``, a file a view and named by its pictures, so that a run that goes on has not to ask
+    again.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def teach(
     for view in range(settings.views):
         rng = np.random.default_rng([settings.seed, view])
         images[view] = warp(dataset.images[rows], rng, settings.augmentation)
-        kept = folder / f"view-{view}.npy"
+        kept = folder / f"view-{view}-{hashlib.sha256(images[view].tobytes()).hexdigest()[:16]}.npy"
         if not kept.is_file():
             report(f"teachers look at view {view + 1} of {settings.views}")
             scorers = scorers or [open_scorer(teacher) for teacher in teachers]

@@ -27,8 +27,8 @@ def test_every_step_is_a_command_with_options_that_it_takes(capfd: pytest.Captur
 
 def test_the_network_of_the_device_learns_from_the_vgg_that_was_trained_before_it() -> None:
     names = [step.run for step in STEPS]
-    (teacher,) = [word for word in STEPS[names.index("cnn-device")].words if word.startswith("{runs}/")]
-    assert names.index(teacher.removeprefix("{runs}/")) < names.index("cnn-device")
+    (teacher,) = [word for word in STEPS[names.index("cnn-taught")].words if word.startswith("{runs}/")]
+    assert names.index(teacher.removeprefix("{runs}/")) < names.index("cnn-taught")
 
 
 def test_a_step_finds_its_teacher_among_the_runs(tmp_path: Path) -> None:

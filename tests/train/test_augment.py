@@ -1,10 +1,13 @@
 """What augmentation does to a picture, and what it must not do."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.augment import STRIP_PICTURES, Augmentation, augment, warp
+from train.augment import STRIP_PICTURES, Augmentation, _draw_affine, augment, warp
 
 STILL = Augmentation(
     shift=0.0, rotation_deg=0.0, scale=0.0, shear=0.0, brightness=0.0, contrast=0.0, erase_probability=0.0
@@ -66,12 +69,27 @@ def test_pictures_that_are_moved_together_take_nothing_from_each_other() -> None
     np.testing.assert_array_equal(warp(plain, np.random.default_rng(3), far), plain)
 
 
-def test_what_comes_in_from_beyond_the_edge_is_the_nearest_pixel(faces: NDArray[np.uint8]) -> None:
-    aside = Augmentation(shift=0.4, rotation_deg=0.0, scale=0.0, shear=0.0)
-    moved = warp(faces, np.random.default_rng(4), aside).astype(int)
-    first_rows, last_rows = (
-        np.abs(np.diff(moved[:, :3], axis=1)).max((1, 2)),
-        np.abs(np.diff(moved[:, -3:], axis=1)).max((1, 2)),
-    )
-    pushed = np.minimum(first_rows, last_rows)
-    assert (pushed == 0).mean() > 0.8, "one of the two edges repeats itself where a picture was pushed away from it"
+def test_a_strip_of_pictures_is_moved_as_opencv_moves_each_alone(faces: NDArray[np.uint8]) -> None:
+    far = Augmentation(shift=0.3, rotation_deg=60.0, scale=0.4, shear=0.4)
+    moved = warp(faces, np.random.default_rng(4), far)
+    matrices = np.dstack(_draw_affine(len(faces), 48, np.random.default_rng(4), far))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for ours, face, matrix in zip(moved, faces, matrices, strict=True):
+        due = cv2.warpAffine(face, matrix, (48, 48), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        assert np.abs(ours.astype(int) - due).max() <= 1
+
+
+def test_what_is_drawn_turns_shears_scales_and_shifts_around_the_middle() -> None:
+    rng = np.random.default_rng(1)
+    centre = np.full(2, 23.5)
+    turns, scales, shears = replace(STILL, rotation_deg=30.0), replace(STILL, scale=0.3), replace(STILL, shear=0.3)
+    for drawn in (turns, scales, shears):
+        linear, offset = _draw_affine(500, 48, rng, drawn)
+        np.testing.assert_allclose(linear @ centre + offset, np.tile(centre, (500, 1)), atol=1e-9)
+        turned = np.abs(np.arctan2(linear[:, 1, 0], linear[:, 1, 1]))  # of the second row, which mirroring leaves alone
+        assert turned.max() == pytest.approx(np.deg2rad(30) if drawn is turns else 0, rel=0.05)
+        area = np.abs(np.linalg.det(linear)) ** -0.5
+        assert area.max() == pytest.approx(1.3 if drawn is scales else 1, rel=0.02)
+        assert area.min() == pytest.approx(0.7 if drawn is scales else 1, rel=0.02)
+    _, offset = _draw_affine(500, 48, rng, replace(STILL, shift=0.25))
+    assert np.abs(offset[:, 1]).max() == pytest.approx(12, rel=0.02)
