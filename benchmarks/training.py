@@ -6,8 +6,8 @@ Each model trains in a process of its own, one after the other, so that the peak
 is that model's; libraries and data set are in it. Networks and the MLP are fitted as their commands do it (settings,
 batches, augmentation, Keras's `fit` on the backend that ``KERAS_BACKEND`` names) until so many seconds have passed. The
 step that builds the graph is not counted, and there is no validation and no checkpoint in between. VGG16 has half its
-channels and fine-tunes all layers on whole pictures; the article's CNN has 128 filters. An image is a picture that a
-step looks at: for the MLP, mirrored faces too.
+channels and fine-tunes all layers on whole pictures; the article's CNN has 128 filters, or as many as the environment
+variable ``ARTICLE_FILTERS`` says. An image is a picture that a step looks at: for the MLP, mirrored faces too.
 
 The KNN is fitted whole, at least once, to the training part: the last fit of `train knn`, without the
 cross-validation that chooses its numbers. Landmarks are drawn at random, 68 points a picture, and features are made of
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from train.picture_features import Features
 
-FILTERS = 128
-"""of the article's CNN, as many as `train cnn` takes unless told otherwise"""
+FILTERS = int(os.environ.get("ARTICLE_FILTERS", "128"))
+"""of the article's CNN, as many as `train cnn` takes unless told otherwise; the workers inherit the variable"""
 
 
 def main() -> None:
