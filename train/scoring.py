@@ -53,10 +53,10 @@ def score(
     BundleError
         A bundle that is refused.
     """
-    return apply(open_scorer(model, cache), images, flip=flip)
+    return score_with(open_scorer(model, cache), images, flip=flip)
 
 
-def apply(scorer: Scorer, images: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
+def score_with(scorer: Scorer, images: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
     """Score pictures, float32 [n, 5]; with ``flip`` averaged with the scores of their mirror images."""
     scores = scorer(images)
     if flip:

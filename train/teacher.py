@@ -12,7 +12,7 @@ from edge.errors import DataError
 from train.augment import warp
 from train.dataset import Dataset
 from train.fit_settings import FitSettings
-from train.scoring import Scorer, apply, model_file, open_scorer
+from train.scoring import Scorer, model_file, open_scorer, score_with
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ def teach(
         if not kept.is_file():
             report(f"teachers look at view {view + 1} of {settings.views}")
             scorers = scorers or [open_scorer(teacher) for teacher in teachers]
-            _write(kept, np.mean([apply(scorer, images[view], flip=True) for scorer in scorers], axis=0))
+            _write(kept, np.mean([score_with(scorer, images[view], flip=True) for scorer in scorers], axis=0))
         scores[view] = _read(kept, len(rows))
     return Lessons(images, scores)
 
