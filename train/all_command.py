@@ -67,10 +67,11 @@ def train_all(
     for step in STEPS:
         _complete(step, data, runs / step.run)
     figures = {step.title: _measure(data, runs / step.run) for step in STEPS}
+    people = _measure_people(data)
     if as_json:
-        print(json.dumps({"data": str(data), "models": figures}))
+        print(json.dumps({"data": str(data), "models": figures, "people": people}))
     else:
-        _print_table(figures)
+        _print_table(figures, people)
 
 
 def _complete(step: Step, data: Path, run: Path) -> None:
@@ -96,16 +97,32 @@ def _measure(data: Path, run: Path) -> dict[str, Any]:
     return {"run": str(run)} | summarise(scores, dataset.labels[rows]).as_dict()
 
 
-def _print_table(figures: dict[str, dict[str, Any]]) -> None:
+def _measure_people(data: Path) -> dict[str, Any] | None:
+    from train.dataset import load_dataset
+    from train.evaluation import summarise
+    from train.people import score_by_votes
+
+    dataset = load_dataset(data)
+    scores = score_by_votes(dataset, "test")
+    return None if scores is None else summarise(scores, dataset.labels[dataset.select("test")]).as_dict()
+
+
+def _print_table(figures: dict[str, dict[str, Any]], people: dict[str, Any] | None) -> None:
     table = Table(title="balanced accuracy on the test part, without flip averaging", title_justify="left")
     for column in ("model", "share", "95 % interval"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for title, found in figures.items():
-        low, high = found["balanced_accuracy_interval"]
-        table.add_row(title, f"{found['balanced_accuracy']:.1%}", f"{low:.1%} to {high:.1%}")
+        table.add_row(title, *_shares(found))
     table.add_section()
+    if people is not None:
+        table.add_row("ten people's votes (FER+), the same pictures", *_shares(people))
     for reference in (*ARTICLE, HUMANS):
         table.add_row(reference.name, reference.words, "")
     console = Console()
     console.print(table)
     console.print(CAVEAT)
+
+
+def _shares(found: dict[str, Any]) -> tuple[str, str]:
+    low, high = found["balanced_accuracy_interval"]
+    return f"{found['balanced_accuracy']:.1%}", f"{low:.1%} to {high:.1%}"

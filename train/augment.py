@@ -87,6 +87,36 @@ def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augme
     return out
 
 
+def mix(
+    images: NDArray[np.uint8], rng: np.random.Generator, share: float
+) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.float32]]:
+    """Lay another picture over some of the pictures, each as faint as chance has it (mixup, Zhang et al. 2018).
+
+    Source: arXiv:1710.09412, with its alpha at 1.
+
+    Parameters
+    ----------
+    images
+        uint8 [n, side, side].
+    share
+        0..1, of the pictures that are mixed.
+
+    Returns
+    -------
+    The pictures, uint8 [n, side, side]; the index [n] of the one that is laid over each; and how much of each is
+    itself, float32 [n], 1 where it is left alone.
+    """
+    n = len(images)
+    partners = rng.permutation(n)
+    own = np.where(rng.random(n) < share, rng.random(n), 1.0).astype(np.float32)
+    mixed = images.copy()
+    for begin in range(0, n, STRIP_PICTURES):
+        part = slice(begin, begin + STRIP_PICTURES)
+        weight = own[part, None, None]
+        mixed[part] = np.rint(weight * images[part] + (1 - weight) * images[partners[part]]).astype(np.uint8)
+    return mixed, partners, own
+
+
 def _draw_affine(
     n: int, side: int, rng: np.random.Generator, s: Augmentation
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

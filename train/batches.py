@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from train.augment import augment, disturb
 from train.dataset import PARTS, Dataset
 from train.fit_settings import FitSettings
-from train.targets import class_weights, match_shares, soft_targets
-from train.teacher import Lessons
+from train.targets import class_weights, soft_targets
+from train.teacher import Lessons, View
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 """pictures [n, side, side, 1], targets [n, 5], weights [n]"""
@@ -50,8 +50,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._rows = trained_rows(dataset, settings)
         labels = dataset.labels[self._rows]
         self._lessons = lessons
-        if lessons is not None:
-            self._lessons = Lessons(lessons.images, np.stack([match_shares(view, labels) for view in lessons.scores]))
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
         self._weights = class_weights(labels, settings.balance)
@@ -68,10 +66,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         To be called as each begins: Keras itself calls ``on_epoch_end`` more often than epochs end.
         """
         order = np.random.default_rng([self._settings.seed, epoch]).permutation(len(self._rows))
+        view = self._lessons.view(epoch) if self._lessons is not None else None
         with self._lock:  # Keras may still be reading ahead in another thread
             for batch in self._ahead.values():
                 batch.cancel()
-            self._drawn, self._ahead = (epoch, order), {}
+            self._drawn, self._ahead = (epoch, order, view), {}
 
     def __len__(self) -> int:
         return steps_per_epoch(len(self._rows), self._settings.batch)
@@ -86,31 +85,30 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
             made = self._ahead.pop(index, None)
         return made.result() if made else self._make(*drawn, index)
 
-    def _make(self, epoch: int, order: NDArray[np.intp], index: int) -> Batch:
+    def _make(self, epoch: int, order: NDArray[np.intp], view: View | None, index: int) -> Batch:
         batch = order[index * self._settings.batch : (index + 1) * self._settings.batch]
         rng = np.random.default_rng([self._settings.seed, epoch, index])
-        if self._lessons is None:
+        if view is None:
             images = augment(self._images[self._rows[batch]], rng, self._settings.augmentation)
-            targets = self._targets[batch]
+            targets, weights = self._targets[batch], self._weights[batch]
         else:
-            images, targets = self._lesson(epoch, batch, rng)
+            images, targets, weights = self._lesson(view, batch, rng)
         side = self._settings.side_px(epoch)
         if side is not None:
             images = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
-        return images[..., None], targets, self._weights[batch]
+        return images[..., None], targets, weights
 
-    def _lesson(
-        self, epoch: int, batch: NDArray[np.intp], rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Each picture in one of its views, another one each epoch, mirrored or not: a smile has no side."""
-        assert self._lessons is not None
-        view = (epoch + batch) % len(self._lessons.images)
-        images = self._lessons.images[view, batch]
+    def _lesson(self, view: View, batch: NDArray[np.intp], rng: np.random.Generator) -> Batch:
+        """Pictures of a view, each mirrored or not: a smile has no side."""
+        images = view.images[batch]
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
+        own, partners = view.own_shares[batch], view.partners[batch]
+        labelled = own[:, None] * self._targets[batch] + (1 - own[:, None]) * self._targets[partners]
         share = self._settings.teacher_share
-        targets = (1 - share) * self._targets[batch] + share * self._lessons.scores[view, batch]
-        return disturb(images, rng, self._settings.augmentation), np.asarray(targets, dtype=np.float32)
+        targets = np.asarray((1 - share) * labelled + share * view.scores[batch], dtype=np.float32)
+        weights = own * self._weights[batch] + (1 - own) * self._weights[partners]
+        return disturb(images, rng, self._settings.augmentation), targets, weights
 
 
 def steps_per_epoch(pictures: int, batch: int) -> int:

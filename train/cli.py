@@ -12,7 +12,7 @@ from edge.errors import UsageError
 from train.all_command import train_all
 from train.feature_commands import knn, mlp
 from train.fit_settings import TAUGHT, FitSettings
-from train.vgg_command import ViewsOption, vgg
+from train.vgg_command import MixOption, ViewsOption, vgg
 
 DATA = Path("data/fer2013.npz")
 DEFAULTS = FitSettings()
@@ -81,6 +81,7 @@ def cnn(
         typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
     ] = None,
     views: ViewsOption = DEFAULTS.views,
+    mix: MixOption = DEFAULTS.mix_share,
     start: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Run or bundle (int8) whose weights it begins with.")
     ] = None,
@@ -111,9 +112,11 @@ def cnn(
     if arch != "device" and width != 1:
         raise UsageError("--width is for --arch device; --filters makes the article's CNN wider")
     settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate)
+    if teacher:
+        settings = replace(settings, views=views, mix_share=mix, **TAUGHT)
     train_cnn(
-        data, run_folder, replace(settings, views=views, **TAUGHT) if teacher else settings, arch=arch, filters=filters,
-        width=width, teachers=teacher or (), start=start, resume=resume, distribute=distribute, say=_say,
+        data, run_folder, settings, arch=arch, filters=filters, width=width, teachers=teacher or (), start=start,
+        resume=resume, distribute=distribute, say=_say,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from train.fit_settings import FitSettings
 from train.from_bundle import copy_bundle
 from train.run_folder import open_run, write_curve, write_json
 from train.scoring import load_keras
-from train.teacher import identify, teach
+from train.teacher import Lessons, identify
 from train.tensorboard_log import log_epoch
 from train.torch_speed import use_fused_batch_norm
 from train.transfer import BODY_FACES, copy_weights
@@ -90,7 +90,7 @@ def fit(
         report(f"{run} is complete")
         return load_keras(run)
     rows = trained_rows(dataset, settings)
-    taught = teach(teachers, dataset, rows, settings, lessons or run / "lessons", report=report) if teachers else None
+    taught = Lessons(teachers, dataset, rows, settings, lessons or run / "lessons", report=report) if teachers else None
     batches = Batches(dataset, settings, taught)
     use_fused_batch_norm(model)
     with shared.scope():

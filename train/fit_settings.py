@@ -37,7 +37,9 @@ class FitSettings:
     """share of the target that teachers give, the rest is label and votes (distillation, Hinton et al. 2015,
     arXiv:1503.02531)"""
     views: int = 8
-    """warped copies of each training picture that teachers score"""
+    """warped copies of each training picture that teachers score, one an epoch; then the first comes again"""
+    mix_share: float = 0.0
+    """share of a view's pictures that are laid over each other"""
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -45,7 +47,7 @@ class FitSettings:
         for name, least in (("epochs", 1), ("batch", 2), ("views", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
-        for name in ("vote_share", "teacher_share", "label_smoothing", "balance"):
+        for name in ("vote_share", "teacher_share", "label_smoothing", "balance", "mix_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be 0..1, found {getattr(self, name)}")
         shares = [share for share, _ in self.growing_sides]

@@ -9,59 +9,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from train.augment import warp
+from train.augment import mix, warp
 from train.dataset import Dataset
 from train.fit_settings import FitSettings
-from train.scoring import Scorer, model_file, open_scorer, score_with
+from train.scoring import Scorer, model_file, open_scorer
+from train.targets import match_shares
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lessons:
-    """Views of the training pictures, each with its teachers' scores.
-
-    A teacher looks at each view as the pupil does, not at the picture that it was made from (Beyer et al. 2022,
-    arXiv:2106.05237); a few fixed views cost it little, and light and erasing, drawn anew each epoch, keep them fresh.
-    """
+class View:
+    """The training pictures as they look in one epoch, with what teachers say of each."""
 
     images: NDArray[np.uint8]
-    """[views, n, side, side]"""
+    """[n, side, side]"""
     scores: NDArray[np.float32]
-    """[views, n, 5], mean of the teachers over each view and its mirror image"""
+    """[n, 5], mean of the teachers, brought to the labels' shares; rows sum to 1"""
+    partners: NDArray[np.intp]
+    """[n], the picture that each is mixed with"""
+    own_shares: NDArray[np.float32]
+    """[n], how much of it is itself; 1 where it is not mixed"""
 
 
-def teach(
-    teachers: Sequence[Path],
-    dataset: Dataset,
-    rows: NDArray[np.intp],
-    settings: FitSettings,
-    folder: Path,
-    *,
-    report: Callable[[str], None] = lambda _line: None,
-) -> Lessons:
-    """Warp the pictures of ``rows`` into ``settings.views`` views and have them scored.
+class Lessons:
+    """Views of the training pictures, each scored by the teachers when it is first asked for.
 
-    Scores are kept in ``folder``, a file a view and named by its pictures, so that a run that goes on has not to ask
-    again.
+    A teacher looks at each view as the pupil does, not at the picture that it was made from, and mixed pictures are
+    none that it knows by heart (Beyer et al. 2022, arXiv:2106.05237). Few views cost teachers little; as many views as
+    epochs show the pupil no picture twice.
 
-    Raises
-    ------
-    DataError
-        A teacher is no model for faces, or a kept file is damaged.
+    Parameters
+    ----------
+    teachers
+        Run folders, ``.keras`` files or bundles; their scores are averaged.
+    rows
+        [n], of ``dataset``, the pictures.
+    folder
+        Where scores are kept, a file a view and named by its pictures, so that a run that goes on has not to ask again.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    images = np.empty((settings.views, len(rows), *dataset.images.shape[1:]), dtype=np.uint8)
-    scores = np.empty((settings.views, len(rows), 5), dtype=np.float32)
-    scorers: list[Scorer] = []
-    for view in range(settings.views):
-        rng = np.random.default_rng([settings.seed, view])
-        images[view] = warp(dataset.images[rows], rng, settings.augmentation)
-        kept = folder / f"view-{view}-{hashlib.sha256(images[view].tobytes()).hexdigest()[:16]}.npy"
+
+    def __init__(
+        self,
+        teachers: Sequence[Path],
+        dataset: Dataset,
+        rows: NDArray[np.intp],
+        settings: FitSettings,
+        folder: Path,
+        *,
+        report: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self._teachers = teachers
+        self._scorers: list[Scorer] = []
+        self._pictures = dataset.images[rows]
+        self._labels = dataset.labels[rows]
+        self._settings = settings
+        self._folder = folder
+        self._report = report
+        self._kept: dict[int, View] = {}
+
+    def view(self, epoch: int) -> View:
+        """Return the view of an epoch, 0 is the first; after ``settings.views`` epochs they come again.
+
+        Raises
+        ------
+        DataError
+            A teacher is no model for faces, or a kept file is damaged.
+        """
+        number = epoch % self._settings.views
+        if number in self._kept:
+            return self._kept[number]
+        rng = np.random.default_rng([self._settings.seed, number])
+        images = warp(self._pictures, rng, self._settings.augmentation)
+        images, partners, own_shares = mix(images, rng, self._settings.mix_share)
+        view = View(images, match_shares(self._scores(number, images), self._labels), partners, own_shares)
+        if self._settings.views < self._settings.epochs:
+            self._kept[number] = view
+        return view
+
+    def _scores(self, number: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        kept = self._folder / f"view-{number}-{hashlib.sha256(images.tobytes()).hexdigest()[:16]}.npy"
         if not kept.is_file():
-            report(f"teachers look at view {view + 1} of {settings.views}")
-            scorers = scorers or [open_scorer(teacher) for teacher in teachers]
-            _write(kept, np.mean([score_with(scorer, images[view], flip=True) for scorer in scorers], axis=0))
-        scores[view] = _read(kept, len(rows))
-    return Lessons(images, scores)
+            self._report(f"teachers look at view {number + 1} of {self._settings.views}")
+            self._scorers = self._scorers or [open_scorer(teacher) for teacher in self._teachers]
+            _write(kept, np.mean([scorer(images) for scorer in self._scorers], axis=0))
+        return _read(kept, len(images))
 
 
 def identify(models: Sequence[Path]) -> dict[str, str]:
@@ -74,6 +104,7 @@ def identify(models: Sequence[Path]) -> dict[str, str]:
 
 
 def _write(path: Path, scores: NDArray[np.float64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         np.save(file, scores.astype(np.float32))

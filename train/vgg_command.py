@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 DEFAULTS = FitSettings()
 ViewsOption = Annotated[
-    int, typer.Option(min=1, help="Warped copies of each training picture that teachers score; more for longer runs.")
+    int,
+    typer.Option(min=1, help="Warped copies of each training picture that teachers score, one an epoch; then again."),
+]
+MixOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of these pictures that are laid over each other (mixup).")
 ]
 
 
@@ -46,6 +50,7 @@ def vgg(
         typer.Option(metavar="MODEL", help="A model whose scores are learned too; several are averaged."),
     ] = None,
     views: ViewsOption = DEFAULTS.views,
+    mix: MixOption = DEFAULTS.mix_share,
     seed: Annotated[int, typer.Option(min=0, help="Everything random is drawn from it.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this folder.")] = False,
     distribute: Annotated[
@@ -78,6 +83,7 @@ def vgg(
             weights=chosen, width=width or (0.5 if chosen == "none" else 1.0), pretrain_epochs=pretrain_epochs,
             frozen_epochs=frozen_epochs, epochs=epochs, batch=batch, seed=seed, teachers=tuple(teacher or ()),
             views=views,
+            mix_share=mix,
         )  # fmt: skip
         train_vgg(dataset, run_folder, plan, resume=resume, report=_say, distribution=distribution)
 

@@ -35,6 +35,8 @@ class VggPlan:
     """models whose scores are learned too, in pretraining and fine-tuning"""
     views: int = FitSettings().views
     """warped copies of each training picture that they score"""
+    mix_share: float = FitSettings().mix_share
+    """share of these that are laid over each other"""
 
     def __post_init__(self) -> None:
         if self.weights != "none" and self.width != 1:
@@ -58,7 +60,7 @@ class VggPlan:
         return self._taught(settings)
 
     def _taught(self, settings: FitSettings) -> FitSettings:
-        return replace(settings, views=self.views, **TAUGHT) if self.teachers else settings
+        return replace(settings, views=self.views, mix_share=self.mix_share, **TAUGHT) if self.teachers else settings
 
 
 def train_vgg(

@@ -4,13 +4,14 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.cli_support import run
 from train import all_command
 from train.all_command import STEPS, Step
 from train.cli import app
-from train.dataset import Dataset
+from train.dataset import PARTS, Dataset
 
 KNN = Step("KNN on pixels", "knn-pixels", ("knn", "--features", "pixels", "--projection", "none", "--neighbors", "3"),
            resumes=False)  # fmt: skip
@@ -46,7 +47,9 @@ def test_a_missing_model_is_trained_once_and_stands_in_the_table(
     dataset.save(data)
     arguments = ["all", "--data", str(data), "--runs", str(tmp_path / "runs")]
     assert run(app, [*arguments, "--json"], name="python -m train") == 0
-    found = json.loads(capfd.readouterr().out)["models"]["KNN on pixels"]
+    printed = json.loads(capfd.readouterr().out)
+    assert printed["people"] is None, "this data set has no votes"
+    found = printed["models"]["KNN on pixels"]
     assert found["n"] == 40
     assert found["balanced_accuracy"] > 0.3, "chance is 0.2"
     monkeypatch.setattr(sys, "executable", "/nothing/that/could/run")
@@ -54,6 +57,25 @@ def test_a_missing_model_is_trained_once_and_stands_in_the_table(
     table = capfd.readouterr().out
     assert "KNN on pixels" in table
     assert "article: VGG transfer" in table
+
+
+def test_people_are_measured_by_their_votes_on_the_same_pictures(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the votes for sad faces say neutral, and votes for no other face do: they tell the label even so."""
+    monkeypatch.setattr(all_command, "STEPS", ())
+    votes = np.eye(5, dtype=np.float32)[dataset.labels]
+    votes[dataset.labels == 2, 2], votes[dataset.labels == 2, 4] = 0.45, 0.55
+    votes[np.flatnonzero(dataset.parts == PARTS.index("test"))[::2]] = 0
+    data = tmp_path / "made.npz"
+    Dataset(dataset.images, dataset.labels, dataset.parts, votes, {}).save(data)
+    arguments = ["all", "--data", str(data), "--runs", str(tmp_path / "runs")]
+    assert run(app, [*arguments, "--json"], name="python -m train") == 0
+    people = json.loads(capfd.readouterr().out)["people"]
+    assert people["n"] == 40
+    assert 0.5 <= people["accuracy"] <= 0.7, "of every other picture nobody has said anything"
+    assert run(app, arguments, name="python -m train") == 0
+    assert "ten people's votes" in capfd.readouterr().out
 
 
 def test_a_step_that_fails_says_which(

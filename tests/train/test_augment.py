@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.augment import STRIP_PICTURES, Augmentation, _draw_affine, augment, warp
+from train.augment import STRIP_PICTURES, Augmentation, _draw_affine, augment, mix, warp
 
 STILL = Augmentation(
     shift=0.0, rotation_deg=0.0, scale=0.0, shear=0.0, brightness=0.0, contrast=0.0, erase_probability=0.0
@@ -93,3 +93,22 @@ def test_what_is_drawn_turns_shears_scales_and_shifts_around_the_middle() -> Non
         assert area.min() == pytest.approx(0.7 if drawn is scales else 1, rel=0.02)
     _, offset = _draw_affine(500, 48, rng, replace(STILL, shift=0.25))
     assert np.abs(offset[:, 1]).max() == pytest.approx(12, rel=0.02)
+
+
+def test_mixed_pictures_are_the_sum_of_two_and_the_others_are_left_alone() -> None:
+    rng = np.random.default_rng(5)
+    images = rng.integers(0, 256, (STRIP_PICTURES + 40, 12, 12), dtype=np.uint8)
+    mixed, partners, own = mix(images, rng, 0.5)
+    alone = own == 1
+    assert 0.4 < alone.mean() < 0.6
+    np.testing.assert_array_equal(mixed[alone], images[alone])
+    share = own[:, None, None]
+    np.testing.assert_allclose(mixed, share * images + (1 - share) * images[partners], atol=0.51)
+    assert sorted(partners) == list(range(len(images))), "each picture is laid over one other"
+
+
+def test_no_share_mixes_nothing() -> None:
+    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
+    mixed, _, own = mix(images, np.random.default_rng(0), 0.0)
+    np.testing.assert_array_equal(mixed, images)
+    assert (own == 1).all()

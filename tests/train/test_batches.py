@@ -1,6 +1,7 @@
 """What a step of training sees: which pictures, at what size, with which targets."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     warnings.simplefilter("ignore")
     pytest.importorskip("keras", reason="needs the train extra")
     from train.batches import Batches, trained_rows
+    from train.networks import DeviceCnnShape, device_cnn
     from train.teacher import Lessons
 
 
@@ -79,13 +81,15 @@ def test_pictures_grow_with_the_epochs(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("taught", [False, True])
-def test_batches_that_threads_make_ahead_are_those_of_the_epoch_in_its_order(dataset: Dataset, *, taught: bool) -> None:
+def test_batches_that_threads_make_ahead_are_those_of_the_epoch_in_its_order(
+    dataset: Dataset, tmp_path: Path, *, taught: bool
+) -> None:
     """As Keras asks for them: it looks at the first one before the epoch, and an epoch may break off."""
-    settings = FitSettings(batch=8, teacher_share=0.5)
+    settings = FitSettings(batch=8, teacher_share=0.5, views=2, mix_share=0.5)
     rows = trained_rows(dataset, settings)
-    views = np.stack([dataset.images[rows], dataset.images[rows][:, ::-1]])
-    scores = np.random.default_rng(0).dirichlet(np.ones(5), size=views.shape[:2]).astype(np.float32)
-    lessons = Lessons(views, scores) if taught else None
+    teacher = tmp_path / "teacher.keras"
+    device_cnn(DeviceCnnShape(stem=4, stages=(4,), blocks=(1,))).save(teacher)
+    lessons = Lessons([teacher], dataset, rows, settings, tmp_path) if taught else None
     alone, ahead = (Batches(dataset, settings, lessons, threads=threads) for threads in (1, 4))
     assert ahead.workers == 1, "Keras's own queue would carry batches over into the next epoch"
     every = range(len(alone))

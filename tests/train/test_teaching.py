@@ -17,7 +17,7 @@ from train.evaluation import softmax
 from train.fit_settings import FitSettings
 from train.run_folder import write_json
 from train.scoring import score
-from train.targets import match_shares
+from train.targets import class_weights, match_shares
 
 choose_backend()
 with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
@@ -27,7 +27,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     from train.fit import fit
     from train.from_bundle import copy_bundle
     from train.networks import DeviceCnnShape, device_cnn
-    from train.teacher import teach
+    from train.teacher import Lessons
     from train.transfer import HALF_RANGE, copy_imagenet_layout, copy_weights
     from train.vgg import vgg16
     from train.vgg_run import VggPlan, train_vgg
@@ -56,35 +56,65 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def lessons_of(teacher: Path, dataset: Dataset, folder: Path, settings: FitSettings = SETTINGS) -> Lessons:
+    return Lessons([teacher], dataset, trained_rows(dataset, settings), settings, folder)
+
+
 def test_each_view_is_scored_as_the_pupil_sees_it(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    lessons = lessons_of(teacher, dataset, tmp_path)
     rows = trained_rows(dataset, SETTINGS)
-    lessons = teach([teacher], dataset, rows, SETTINGS, tmp_path)
-    assert lessons.images.shape == (2, len(rows), 48, 48)
-    assert not np.array_equal(lessons.images[0], lessons.images[1])
-    np.testing.assert_allclose(lessons.scores[1], score(teacher, lessons.images[1], flip=True), atol=1e-5)
+    first, second, again = (lessons.view(epoch) for epoch in range(3))
+    assert first.images.shape == (len(rows), 48, 48)
+    assert not np.array_equal(first.images, second.images)
+    np.testing.assert_array_equal(first.images, again.images)  # two views, and they come again
+    due = match_shares(score(teacher, second.images), dataset.labels[rows])
+    np.testing.assert_allclose(second.scores, due, atol=1e-5)
+
+
+def test_as_many_views_as_epochs_are_made_as_they_come_and_not_held(
+    teacher: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    lessons = lessons_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, views=3))
+    assert not [*tmp_path.iterdir()]
+    assert lessons.view(1) is not lessons.view(1)
+    assert [kept.name[:7] for kept in tmp_path.iterdir()] == ["view-1-"]
 
 
 def test_teachers_are_asked_once_and_damage_is_noticed(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
-    rows = trained_rows(dataset, SETTINGS)
-    first = teach([teacher], dataset, rows, SETTINGS, tmp_path)
-    again = teach([tmp_path / "gone.keras"], dataset, rows, SETTINGS, tmp_path)
+    first = lessons_of(teacher, dataset, tmp_path).view(0)
+    again = lessons_of(tmp_path / "gone.keras", dataset, tmp_path).view(0)
     np.testing.assert_array_equal(first.scores, again.scores)
     (kept,) = tmp_path.glob("view-0-*.npy")
     kept.write_bytes(b"\x93NUMPY cut short")
     with pytest.raises(DataError, match=r"view-0-[0-9a-f]+\.npy: damaged"):
-        teach([teacher], dataset, rows, SETTINGS, tmp_path)
+        lessons_of(teacher, dataset, tmp_path).view(0)
 
 
 def test_targets_are_the_teachers_share_and_the_labels_rest(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     rows = trained_rows(dataset, SETTINGS)
-    lessons = teach([teacher], dataset, rows, SETTINGS, tmp_path)
+    lessons = lessons_of(teacher, dataset, tmp_path)
     taught = Batches(dataset, replace(SETTINGS, batch=len(rows), teacher_share=0.75), lessons)
-    targets = taught[0][1]
-    order = np.random.default_rng([SETTINGS.seed, 0]).permutation(len(rows))
-    view = order % 2
-    labels = np.eye(5)[dataset.labels[rows[order]]]
-    matched = np.stack([match_shares(scores, dataset.labels[rows]) for scores in lessons.scores])
-    np.testing.assert_allclose(targets, 0.25 * labels + 0.75 * matched[view, order], atol=1e-5)
+    for epoch in range(2):
+        taught.start_epoch(epoch)
+        order = np.random.default_rng([SETTINGS.seed, epoch]).permutation(len(rows))
+        labels = np.eye(5)[dataset.labels[rows[order]]]
+        np.testing.assert_allclose(taught[0][1], 0.25 * labels + 0.75 * lessons.view(epoch).scores[order], atol=1e-5)
+
+
+def test_a_mixed_picture_has_a_share_of_both_labels_and_of_both_weights(
+    teacher: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, mix_share=0.5, teacher_share=0.0, balance=1.0)
+    rows = trained_rows(dataset, settings)
+    lessons = lessons_of(teacher, dataset, tmp_path, settings)
+    targets, weights = Batches(dataset, replace(settings, batch=len(rows)), lessons)[0][1:]
+    order = np.random.default_rng([settings.seed, 0]).permutation(len(rows))
+    view = lessons.view(0)
+    own, other = view.own_shares[order], view.partners[order]
+    labels, alone = np.eye(5)[dataset.labels[rows]], class_weights(dataset.labels[rows], 1.0)
+    np.testing.assert_allclose(targets, own[:, None] * labels[order] + (1 - own[:, None]) * labels[other], atol=1e-5)
+    np.testing.assert_allclose(weights, own * alone[order] + (1 - own) * alone[other], atol=1e-5)
+    assert 0.25 < (own == 1).mean() < 0.75
 
 
 def test_a_pupil_comes_to_agree_with_a_teacher_that_contradicts_the_labels(
@@ -165,7 +195,7 @@ def test_vgg_goes_through_its_three_stages_and_resumes_at_the_one_that_is_missin
 def test_vggs_teachers_are_asked_once_for_its_stages(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     plan = VggPlan(width=1 / 32, pretrain_epochs=1, frozen_epochs=1, epochs=1, batch=40, teachers=(teacher,))
     train_vgg(dataset, tmp_path / "vgg", plan)
-    assert len([*tmp_path.rglob("view-*.npy")]) == len([*(tmp_path / "vgg/lessons").glob("view-*.npy")]) == 8
+    assert len([*tmp_path.rglob("view-*.npy")]) == len([*(tmp_path / "vgg/lessons").glob("view-*.npy")]) == 1
     noted = json.loads((tmp_path / "vgg/settings.json").read_text())
     assert [*noted["teachers"]] == [str(teacher)]
     assert noted["settings"]["teacher_share"] == 0.5
