@@ -115,7 +115,7 @@ def _print_table(figures: dict[str, dict[str, Any]], people: dict[str, Any] | No
         table.add_row(title, *_shares(found))
     table.add_section()
     if people is not None:
-        table.add_row("ten people's votes (FER+), the same pictures", *_shares(people))
+        table.add_row("ten people's votes (FER+)", *_shares(people))
     for reference in (*ARTICLE, HUMANS):
         table.add_row(reference.name, reference.words, "")
     console = Console()

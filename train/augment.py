@@ -110,8 +110,9 @@ def mix(
     partners = rng.permutation(n)
     own = np.where(rng.random(n) < share, rng.random(n), 1.0).astype(np.float32)
     mixed = images.copy()
-    for begin in range(0, n, STRIP_PICTURES):
-        part = slice(begin, begin + STRIP_PICTURES)
+    chosen = np.flatnonzero(own < 1)
+    for begin in range(0, len(chosen), STRIP_PICTURES):
+        part = chosen[begin : begin + STRIP_PICTURES]
         weight = own[part, None, None]
         mixed[part] = np.rint(weight * images[part] + (1 - weight) * images[partners[part]]).astype(np.uint8)
     return mixed, partners, own

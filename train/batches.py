@@ -53,7 +53,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._images = dataset.images
         self._targets = soft_targets(dataset, self._rows, settings)
         self._weights = class_weights(labels, settings.balance)
-        self.start_epoch(0)
+        self._drawn: tuple[int, NDArray[np.intp], View | None] | None = None
 
     @property
     def size(self) -> int:
@@ -61,7 +61,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         return min(self._settings.batch, len(self._rows))
 
     def start_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch, 0 is the first.
+        """Draw the order of an epoch, 0 is the first, and its view where there are teachers.
 
         To be called as each begins: Keras itself calls ``on_epoch_end`` more often than epochs end.
         """
@@ -76,7 +76,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         return steps_per_epoch(len(self._rows), self._settings.batch)
 
     def __getitem__(self, index: int) -> Batch:
+        if self._drawn is None:
+            self.start_epoch(0)
         with self._lock:
+            assert self._drawn is not None
             drawn = self._drawn
             if self._threads is not None:
                 for place in range(index, min(index + self._most_ahead, len(self))):
@@ -99,7 +102,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         return images[..., None], targets, weights
 
     def _lesson(self, view: View, batch: NDArray[np.intp], rng: np.random.Generator) -> Batch:
-        """Pictures of a view, each mirrored or not: a smile has no side."""
+        """Pictures of a view, each mirrored or not: a smile has no side. Mixed ones have mean targets and weights."""
         images = view.images[batch]
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]

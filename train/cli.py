@@ -12,7 +12,7 @@ from edge.errors import UsageError
 from train.all_command import train_all
 from train.feature_commands import knn, mlp
 from train.fit_settings import TAUGHT, FitSettings
-from train.vgg_command import MixOption, ViewsOption, vgg
+from train.vgg_command import MixOption, ViewsOption, demand_teacher, vgg
 
 DATA = Path("data/fer2013.npz")
 DEFAULTS = FitSettings()
@@ -111,6 +111,7 @@ def cnn(
 
     if arch != "device" and width != 1:
         raise UsageError("--width is for --arch device; --filters makes the article's CNN wider")
+    demand_teacher(teacher, views, mix)
     settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=rate)
     if teacher:
         settings = replace(settings, views=views, mix_share=mix, **TAUGHT)

@@ -1,5 +1,6 @@
 """One loop that trains any of the networks: a run folder, progress, a checkpoint an epoch, resume."""
 
+import json
 import platform
 import sys
 import time
@@ -85,7 +86,8 @@ def fit(
     if start is not None:
         _begin_with(start, model, dataset)
     described = _describe(model, dataset, settings, teachers=teachers, start=start)
-    interrupted = open_run(run, described, resume=resume) if shared.chief else False
+    unnoted = None if teachers else json.loads(json.dumps(asdict(FitSettings())))
+    interrupted = open_run(run, described, resume=resume, unnoted=unnoted) if shared.chief else False
     if shared.chief and (run / "model.keras").is_file():
         report(f"{run} is complete")
         return load_keras(run)
@@ -99,7 +101,10 @@ def fit(
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
     keep = _Checkpoint(dataset, run, batches, epochs=settings.epochs, report=report, shared=shared)
-    callbacks = [_StartEpoch(batches, settings.seed), keep]
+    callbacks = [
+        keep,
+        _StartEpoch(batches, settings.seed),
+    ]  # in this order, so that the time left counts teachers' time
     for begin, end in settings.phases():
         if done < end:
             batches.start_epoch(max(done, begin))  # Keras looks at the first batch before the epoch begins
@@ -191,14 +196,19 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
         self._epochs = epochs
         self._report = report
         self._shared = shared
-        self._started_s = 0.0
+        self._started_s = self._steps_started_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch, logs
         self._started_s = time.monotonic()
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        if batch == 0:
+            self._steps_started_s = time.monotonic()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        trained_s = time.monotonic() - self._started_s
+        trained_s = time.monotonic() - self._steps_started_s
         labels = self._dataset.labels[self._dataset.select("validation")]
         scores = predict(self._shared.local(self.model), self._dataset, "validation")
         if not np.isfinite(scores).all():

@@ -39,7 +39,7 @@ class FitSettings:
     views: int = 8
     """warped copies of each training picture that teachers score, one an epoch; then the first comes again"""
     mix_share: float = 0.0
-    """share of a view's pictures that are laid over each other"""
+    """share of a view's pictures that another is laid over (mixup)"""
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 

@@ -29,6 +29,7 @@ def score_by_votes(dataset: Dataset, part: str) -> NDArray[np.float32] | None:
         max_leaf_nodes=15,
         l2_regularization=1.0,
         class_weight="balanced",
+        early_stopping=False,
         random_state=0,
     )
     trees.fit(dataset.votes[rows], dataset.labels[rows])

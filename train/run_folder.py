@@ -21,7 +21,7 @@ COMPARED = ("settings", "network", "data_fingerprint", "teachers", "start")
 """Keys of ``settings.json`` that must not change within a run; library versions may."""
 
 
-def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
+def open_run(run: Path, described: dict[str, Any], *, resume: bool, unnoted: dict[str, Any] | None = None) -> bool:
     """Make a run folder or find one to go on with.
 
     Parameters
@@ -30,6 +30,8 @@ def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
         JSON values: at least those of `COMPARED`.
     resume
         Go on with a run where there is one, start one where there is none.
+    unnoted
+        JSON values of settings that an earlier version did not have, and trained as if it had them.
 
     Returns
     -------
@@ -46,7 +48,10 @@ def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
     if settings_file.exists():
         if not resume:
             raise UsageError(f"{run} already holds a run: --resume goes on with it, --run NAME starts another")
-        _demand_same(run, _read_json(settings_file), json.loads(json.dumps(described)))
+        before = _read_json(settings_file)
+        if unnoted and isinstance(before.get("settings"), dict):
+            before["settings"] = unnoted | before["settings"]
+        _demand_same(run, before, json.loads(json.dumps(described)))
     elif (run / "checkpoint.keras").exists():
         raise DataError(f"{run} has a checkpoint but no settings.json: start another run with --run NAME")
     else:

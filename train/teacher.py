@@ -1,6 +1,7 @@
 """What teachers say of the training pictures: the soft targets that a smaller network learns from."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from train.fit_settings import FitSettings
 from train.scoring import Scorer, model_file, open_scorer
 from train.targets import match_shares
 
+VIEWS = 0x76696577
+"""Stream of random numbers that views are drawn from, apart from those of orders and batches."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
@@ -25,7 +29,7 @@ class View:
     scores: NDArray[np.float32]
     """[n, 5], mean of the teachers, brought to the labels' shares; rows sum to 1"""
     partners: NDArray[np.intp]
-    """[n], the picture that each is mixed with"""
+    """[n], place in this view of the picture that each is mixed with"""
     own_shares: NDArray[np.float32]
     """[n], how much of it is itself; 1 where it is not mixed"""
 
@@ -33,18 +37,21 @@ class View:
 class Lessons:
     """Views of the training pictures, each scored by the teachers when it is first asked for.
 
-    A teacher looks at each view as the pupil does, not at the picture that it was made from, and mixed pictures are
-    none that it knows by heart (Beyer et al. 2022, arXiv:2106.05237). Few views cost teachers little; as many views as
-    epochs show the pupil no picture twice.
+    A teacher looks at the view that the pupil sees (before light, mirroring and erasing), not at the picture that it
+    was made from, and mixed pictures are none that it knows by heart (Beyer et al. 2022, arXiv:2106.05237). Few views
+    cost teachers little; as many views as epochs show the pupil no picture twice.
+
+    Views that come again are held: 59 MB each for FER2013. Others are not, but for the last.
 
     Parameters
     ----------
     teachers
         Run folders, ``.keras`` files or bundles; their scores are averaged.
     rows
-        [n], of ``dataset``, the pictures.
+        [n], of ``dataset``, the pictures: `train.batches.trained_rows`.
     folder
-        Where scores are kept, a file a view and named by its pictures, so that a run that goes on has not to ask again.
+        Where scores are kept, a file a view and named by teachers and pictures, so that a run that goes on has not to
+        ask again.
     """
 
     def __init__(
@@ -64,7 +71,8 @@ class Lessons:
         self._settings = settings
         self._folder = folder
         self._report = report
-        self._kept: dict[int, View] = {}
+        self._named = json.dumps(sorted(identify(teachers).values())).encode()
+        self._held: dict[int, View] = {}
 
     def view(self, epoch: int) -> View:
         """Return the view of an epoch, 0 is the first; after ``settings.views`` epochs they come again.
@@ -75,18 +83,19 @@ class Lessons:
             A teacher is no model for faces, or a kept file is damaged.
         """
         number = epoch % self._settings.views
-        if number in self._kept:
-            return self._kept[number]
-        rng = np.random.default_rng([self._settings.seed, number])
+        if number in self._held:
+            return self._held[number]
+        rng = np.random.default_rng([VIEWS, self._settings.seed, number])
         images = warp(self._pictures, rng, self._settings.augmentation)
         images, partners, own_shares = mix(images, rng, self._settings.mix_share)
         view = View(images, match_shares(self._scores(number, images), self._labels), partners, own_shares)
-        if self._settings.views < self._settings.epochs:
-            self._kept[number] = view
+        if self._settings.views >= self._settings.epochs:
+            self._held.clear()
+        self._held[number] = view
         return view
 
     def _scores(self, number: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        kept = self._folder / f"view-{number}-{hashlib.sha256(images.tobytes()).hexdigest()[:16]}.npy"
+        kept = self._folder / f"view-{number}-{hashlib.sha256(self._named + images.tobytes()).hexdigest()[:16]}.npy"
         if not kept.is_file():
             self._report(f"teachers look at view {number + 1} of {self._settings.views}")
             self._scorers = self._scorers or [open_scorer(teacher) for teacher in self._teachers]
@@ -103,11 +112,11 @@ def identify(models: Sequence[Path]) -> dict[str, str]:
     }
 
 
-def _write(path: Path, scores: NDArray[np.float64]) -> None:
+def _write(path: Path, scores: NDArray[np.float32]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        np.save(file, scores.astype(np.float32))
+        np.save(file, scores)
     partial.replace(path)
 
 

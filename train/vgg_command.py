@@ -20,8 +20,15 @@ ViewsOption = Annotated[
     typer.Option(min=1, help="Warped copies of each training picture that teachers score, one an epoch; then again."),
 ]
 MixOption = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of these pictures that are laid over each other (mixup).")
+    float,
+    typer.Option(min=0.0, max=1.0, help="Share of what teachers look at that another picture is laid over (mixup)."),
 ]
+
+
+def demand_teacher(teachers: list[Path] | None, views: int, mix: float) -> None:
+    """Raise ``UsageError`` for options that change nothing without a teacher."""
+    if not teachers and (views, mix) != (DEFAULTS.views, DEFAULTS.mix_share):
+        raise UsageError("--views and --mix say what teachers look at: give a --teacher with them")
 
 
 def vgg(
@@ -76,14 +83,15 @@ def vgg(
     if isinstance(chosen, Path) and not chosen.is_file():
         raise UsageError(f"--weights must be none, imagenet or a weights file; {chosen}: no such file")
 
+    demand_teacher(teacher, views, mix)
+
     def work(dataset: "Dataset", distribution: "Distribution") -> None:
         from train.vgg_run import VggPlan, train_vgg
 
         plan = VggPlan(
             weights=chosen, width=width or (0.5 if chosen == "none" else 1.0), pretrain_epochs=pretrain_epochs,
             frozen_epochs=frozen_epochs, epochs=epochs, batch=batch, seed=seed, teachers=tuple(teacher or ()),
-            views=views,
-            mix_share=mix,
+            views=views, mix_share=mix,
         )  # fmt: skip
         train_vgg(dataset, run_folder, plan, resume=resume, report=_say, distribution=distribution)
 

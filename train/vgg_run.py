@@ -36,7 +36,7 @@ class VggPlan:
     views: int = FitSettings().views
     """warped copies of each training picture that they score"""
     mix_share: float = FitSettings().mix_share
-    """share of these that are laid over each other"""
+    """share of these that another is laid over (mixup)"""
 
     def __post_init__(self) -> None:
         if self.weights != "none" and self.width != 1:

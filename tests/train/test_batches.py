@@ -87,9 +87,11 @@ def test_batches_that_threads_make_ahead_are_those_of_the_epoch_in_its_order(
     """As Keras asks for them: it looks at the first one before the epoch, and an epoch may break off."""
     settings = FitSettings(batch=8, teacher_share=0.5, views=2, mix_share=0.5)
     rows = trained_rows(dataset, settings)
-    teacher = tmp_path / "teacher.keras"
-    device_cnn(DeviceCnnShape(stem=4, stages=(4,), blocks=(1,))).save(teacher)
-    lessons = Lessons([teacher], dataset, rows, settings, tmp_path) if taught else None
+    lessons = None
+    if taught:
+        teacher = tmp_path / "teacher.keras"
+        device_cnn(DeviceCnnShape(stem=4, stages=(4,), blocks=(1,))).save(teacher)
+        lessons = Lessons([teacher], dataset, rows, settings, tmp_path)
     alone, ahead = (Batches(dataset, settings, lessons, threads=threads) for threads in (1, 4))
     assert ahead.workers == 1, "Keras's own queue would carry batches over into the next epoch"
     every = range(len(alone))

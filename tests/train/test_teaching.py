@@ -60,13 +60,17 @@ def lessons_of(teacher: Path, dataset: Dataset, folder: Path, settings: FitSetti
     return Lessons([teacher], dataset, trained_rows(dataset, settings), settings, folder)
 
 
-def test_each_view_is_scored_as_the_pupil_sees_it(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
-    lessons = lessons_of(teacher, dataset, tmp_path)
+@pytest.mark.parametrize("mix_share", [0.0, 0.5])
+def test_each_view_is_scored_as_the_pupil_sees_it(
+    teacher: Path, dataset: Dataset, tmp_path: Path, mix_share: float
+) -> None:
+    lessons = lessons_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, mix_share=mix_share))
     rows = trained_rows(dataset, SETTINGS)
     first, second, again = (lessons.view(epoch) for epoch in range(3))
     assert first.images.shape == (len(rows), 48, 48)
     assert not np.array_equal(first.images, second.images)
-    np.testing.assert_array_equal(first.images, again.images)  # two views, and they come again
+    assert again is first, "there are two views, and they come again"
+    assert (first.own_shares < 1).any() == bool(mix_share)
     due = match_shares(score(teacher, second.images), dataset.labels[rows])
     np.testing.assert_allclose(second.scores, due, atol=1e-5)
 
@@ -76,29 +80,47 @@ def test_as_many_views_as_epochs_are_made_as_they_come_and_not_held(
 ) -> None:
     lessons = lessons_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, views=3))
     assert not [*tmp_path.iterdir()]
-    assert lessons.view(1) is not lessons.view(1)
-    assert [kept.name[:7] for kept in tmp_path.iterdir()] == ["view-1-"]
+    first = lessons.view(0)
+    assert lessons.view(0) is first, "an epoch asks more than once"
+    assert [kept.name[:7] for kept in tmp_path.iterdir()] == ["view-0-"]
+    lessons.view(1)
+    assert lessons.view(0) is not first
 
 
-def test_teachers_are_asked_once_and_damage_is_noticed(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
-    first = lessons_of(teacher, dataset, tmp_path).view(0)
-    again = lessons_of(tmp_path / "gone.keras", dataset, tmp_path).view(0)
+def test_teachers_are_asked_once_and_damage_is_noticed(
+    teacher: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = lessons_of(teacher, dataset, tmp_path / "kept").view(0)
+    monkeypatch.setattr("train.teacher.open_scorer", lambda _model: pytest.fail("the teacher is asked again"))
+    again = lessons_of(teacher, dataset, tmp_path / "kept").view(0)
     np.testing.assert_array_equal(first.scores, again.scores)
-    (kept,) = tmp_path.glob("view-0-*.npy")
+    (kept,) = (tmp_path / "kept").glob("view-0-*.npy")
     kept.write_bytes(b"\x93NUMPY cut short")
     with pytest.raises(DataError, match=r"view-0-[0-9a-f]+\.npy: damaged"):
-        lessons_of(teacher, dataset, tmp_path).view(0)
+        lessons_of(teacher, dataset, tmp_path / "kept").view(0)
+
+
+def test_scores_of_another_teacher_are_not_taken_for_this_ones(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
+    other = tmp_path / "other.keras"
+    tiny().save(other)
+    first, second = (lessons_of(model, dataset, tmp_path / "kept").view(0) for model in (teacher, other))
+    np.testing.assert_array_equal(first.images, second.images)
+    assert not np.allclose(first.scores, second.scores)
 
 
 def test_targets_are_the_teachers_share_and_the_labels_rest(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     rows = trained_rows(dataset, SETTINGS)
     lessons = lessons_of(teacher, dataset, tmp_path)
-    taught = Batches(dataset, replace(SETTINGS, batch=len(rows), teacher_share=0.75), lessons)
+    plain = replace(GENTLE, brightness=0.0, contrast=0.0)
+    taught = Batches(dataset, replace(SETTINGS, batch=len(rows), teacher_share=0.75, augmentation=plain), lessons)
     for epoch in range(2):
         taught.start_epoch(epoch)
         order = np.random.default_rng([SETTINGS.seed, epoch]).permutation(len(rows))
         labels = np.eye(5)[dataset.labels[rows[order]]]
-        np.testing.assert_allclose(taught[0][1], 0.25 * labels + 0.75 * lessons.view(epoch).scores[order], atol=1e-5)
+        images, targets, _ = taught[0]
+        np.testing.assert_allclose(targets, 0.25 * labels + 0.75 * lessons.view(epoch).scores[order], atol=1e-5)
+        for mine, seen in zip(images[..., 0], lessons.view(epoch).images[order], strict=True):
+            assert np.array_equal(mine, seen) or np.array_equal(mine, seen[:, ::-1])
 
 
 def test_a_mixed_picture_has_a_share_of_both_labels_and_of_both_weights(
@@ -249,10 +271,10 @@ def test_weights_of_full_width_go_into_no_narrower_network() -> None:
 
 
 def test_a_settings_file_of_an_earlier_version_still_resumes(dataset: Dataset, tmp_path: Path) -> None:
-    """Runs that noted no teachers had none."""
+    """Runs that noted no teachers had none, and what was no setting yet was as it is by default."""
     settings = replace(SETTINGS, epochs=1, teacher_share=0.0)
     fit(tiny, dataset, tmp_path / "run", settings)
     noted = json.loads((tmp_path / "run/settings.json").read_text())
-    del noted["teachers"], noted["start"]
+    del noted["teachers"], noted["start"], noted["settings"]["mix_share"]
     write_json(tmp_path / "run/settings.json", noted)
     fit(tiny, dataset, tmp_path / "run", settings, resume=True)

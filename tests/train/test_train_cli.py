@@ -1,5 +1,6 @@
 """The command line: what a user types and reads."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from edge.inference import load_network, open_bundle, shipped_bundle
 from train.cli import app
 from train.csv_rows import KAGGLE_TO_EMOTION
 from train.dataset import Dataset, load_dataset
+from train.fit_settings import TAUGHT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,6 +94,8 @@ def test_prepare_stops_at_a_bad_row_where_asked(
         (["cnn", "--data", "none.npz"], 1, "error: none.npz: no such file; write it with: python -m train prepare"),
         (["cnn", "--arch", "article", "--filters", "500000"], 2, "error: 500,000 filters make 144,010,512,005"),
         (["cnn", "--distribute", "cluster"], 2, "error: Invalid value for '--distribute'"),
+        (["cnn", "--mix", "0.5"], 2, "error: --views and --mix say what teachers look at: give a --teacher with them"),
+        (["vgg", "--views", "9"], 2, "error: --views and --mix say what teachers look at: give a --teacher with them"),
         (["report", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
         (["cnn", "--epochs", "0"], 2, "error: Invalid value for '--epochs'"),
         (["evaluate", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
@@ -136,6 +140,26 @@ def test_ctrl_c_tells_how_to_go_on(
     assert told[-1].startswith("interrupted; go on with: python -m train cnn --data ")
     assert told[-1].endswith("--epochs 7 --resume")
     assert f"'{tmp_path / 'my run'}'" in told[-1], "a name with a blank must survive the shell"
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function"), [("cnn", "train.fit", "fit"), ("vgg", "train.vgg_run", "train_vgg")]
+)
+def test_what_teachers_look_at_is_handed_on(
+    command: str, module: str, function: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the function that trains: training itself takes minutes."""
+    taken: list[Any] = []
+
+    def noted(*arguments: Any, **_more: Any) -> None:
+        taken.extend(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(module), function, noted)
+    options = ["--teacher", "models/default", "--views", "3", "--mix", "0.25"]
+    assert train(command, "--data", stored, "--run", tmp_path / "run", *options) == 130
+    settings = taken[-1] if command == "cnn" else taken[-1].pretraining()
+    assert (settings.views, settings.mix_share, settings.teacher_share) == (3, 0.25, TAUGHT["teacher_share"])
 
 
 @pytest.mark.training
