@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,9 @@ from train.all_command import train_all
 from train.feature_commands import knn, mlp
 from train.fit_settings import TAUGHT, FitSettings
 from train.vgg_command import MixOption, ViewsOption, demand_teacher, vgg
+
+if TYPE_CHECKING:
+    from train.dataset import Dataset
 
 DATA = Path("data/fer2013.npz")
 DEFAULTS = FitSettings()
@@ -119,6 +122,34 @@ def cnn(
         data, run_folder, settings, arch=arch, filters=filters, width=width, teachers=teacher or (), start=start,
         resume=resume, distribute=distribute, say=_say,
     )  # fmt: skip
+
+
+@app.command()
+def average(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Run folders or .keras files, two at least.")
+    ],
+    run_folder: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Where the mean is kept.")],
+    data: DataOption = DATA,
+) -> None:
+    """Make one network of several that began with the same weights: the mean of their weights.
+
+    It is calibrated and measured on the validation part, and costs no more than one. Networks that were trained apart
+    have no mean worth having.
+
+    For example:
+
+    - `python -m train cnn --start runs/cnn-device --teacher runs/vgg --rate 0.08 --epochs 28 --run runs/cnn-further`
+    - `python -m train average runs/cnn-device runs/cnn-further --run runs/cnn-mean`
+    """
+    from train.network_command import run_training
+
+    def work(dataset: "Dataset", _distribution: object) -> None:
+        from train.average import average as average_weights
+
+        average_weights(models, dataset, run_folder, report=_say)
+
+    run_training(work, data, run_folder, say=_say)
 
 
 @app.command()

@@ -1,29 +1,26 @@
 """One loop that trains any of the networks: a run folder, progress, a checkpoint an epoch, resume."""
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import DataError, UsageError
 from train.batches import Batches, trained_rows
-from train.calibration import Calibration, calibrate
 from train.csv_rows import SIDE_PX
 from train.dataset import Dataset
 from train.distribute import Distribution
-from train.evaluation import softmax, summarise
+from train.evaluation import summarise
 from train.fit_settings import FitSettings
 from train.from_bundle import copy_bundle
-from train.run_folder import open_run, write_curve, write_json
+from train.result import complete, describe_versions, predict, save
+from train.run_folder import open_run, write_curve
 from train.scoring import load_keras
 from train.teacher import Lessons, identify
 from train.tensorboard_log import log_epoch
@@ -116,16 +113,8 @@ def fit(
     plain = _without_optimizer(shared.local(model))
     if not shared.chief:
         return plain
-    calibration = _calibrate(plain, dataset, settings.balance)
-    result = summarise(predict(plain, dataset, "validation"), dataset.labels[dataset.select("validation")])
-    write_json(run / "result.json", {"validation": result.as_dict(), "calibration": calibration.as_dict(), **described})
-    _save(plain, run / "model.keras")  # last: a run that has it is complete
+    complete(run, plain, dataset, settings.balance, described)
     return plain
-
-
-def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
-    """Scores [n, 5] of a part, in the order of `Dataset.select`."""
-    return softmax(_logits(model, dataset, part))
 
 
 def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
@@ -221,7 +210,7 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
         figures = logs | {"learning_rate": rate, "images_per_s": self._pictures / trained_s}
         write_curve(self._run, epoch + 1, figures)  # before the checkpoint, so that it has no gap
         log_epoch(self._run, epoch + 1, figures)
-        _save(self.model, self._run / "checkpoint.keras")
+        save(self.model, self._run / "checkpoint.keras")
         left = self._epochs - epoch - 1
         if left:
             minutes = left * (time.monotonic() - self._started_s) / 60
@@ -282,24 +271,6 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
     return plain
 
 
-def _calibrate(model: keras.Model, dataset: Dataset, balance: float) -> Calibration:
-    labels = dataset.labels[dataset.select("validation")]
-    calibration = calibrate(_logits(model, dataset, "validation"), labels, balance)
-    calibration.apply(model.layers[-1])
-    return calibration
-
-
-def _logits(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
-    images = dataset.images[dataset.select(part)][..., None]
-    return np.asarray(model.predict(images, batch_size=256, verbose=0))
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    partial = path.with_name("partial.keras")  # Keras wants the suffix
-    model.save(partial)
-    partial.replace(path)
-
-
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:120] or type(error).__name__
 
@@ -314,6 +285,5 @@ def _describe(
         "start": identify([start] if start else []),
         "data_fingerprint": dataset.fingerprint(),
         "data": dataset.notes,
-        "versions": {"python": platform.python_version(), "keras": version("keras"), "numpy": version("numpy"),
-                     "backend": keras.backend.backend()},
-    }  # fmt: skip
+        "versions": describe_versions(),
+    }

@@ -1,9 +1,7 @@
 """The article's multilayer perceptron, 1024-512-5, on landmark distances or on pixels: its recipe, and ours."""
 
-import platform
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from train.dataset import Dataset
 from train.evaluation import softmax, summarise
 from train.mlp_settings import MlpSettings
 from train.picture_features import Features
+from train.result import describe_versions
 from train.run_folder import open_run, write_curve, write_json
 
 HIDDEN = (1024, 512)
@@ -189,10 +188,5 @@ def _describe(model: keras.Model, dataset: Dataset, features: Features, settings
         "features": features.described | {"version": LANDMARK_FEATURES_VERSION},
         "data_fingerprint": dataset.fingerprint(),
         "data": dataset.notes,
-        "versions": {
-            "python": platform.python_version(),
-            "keras": version("keras"),
-            "numpy": version("numpy"),
-            "backend": keras.backend.backend(),
-        },
+        "versions": describe_versions(),
     }

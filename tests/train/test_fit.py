@@ -22,8 +22,9 @@ choose_backend()
 with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
     warnings.simplefilter("ignore")
     keras = pytest.importorskip("keras", reason="needs the train extra")
-    from train.fit import fit, predict
+    from train.fit import fit
     from train.networks import DeviceCnnShape, count_macs, device_cnn
+    from train.result import predict
     from train.vgg import vgg16
 
 pytestmark = pytest.mark.training

@@ -44,7 +44,7 @@ def test_help_is_there_for_every_command_and_loads_no_network(capsys: pytest.Cap
     script += "sys.exit(code or str([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "[]"
-    for command in ("prepare", "cnn", "evaluate", "report"):
+    for command in ("prepare", "cnn", "average", "evaluate", "report"):
         assert command in done.stdout
         assert train(command, "--help") == 0
         assert f"python -m train {command}" in capsys.readouterr().out.split("For example:")[1]

@@ -1,0 +1,65 @@
+"""One network in place of several: the mean of their weights.
+
+Trainings that begin with the same weights mostly end where the mean of their weights is at least as good as each (model
+soups, Wortsman et al. 2022, arXiv:2203.05482); it costs a device no more than one. Networks that were trained apart
+have no such mean. The result is calibrated and measured on the validation part as any other.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from edge.errors import DataError, UsageError
+from train.dataset import Dataset
+from train.fit_settings import FitSettings
+from train.result import complete, describe_versions
+from train.run_folder import open_run
+from train.scoring import load_keras
+from train.teacher import identify
+
+
+def average(
+    models: Sequence[Path], dataset: Dataset, run: Path, *, report: Callable[[str], None] = lambda _line: None
+) -> keras.Model:
+    """Average networks of one architecture, and leave a complete run folder.
+
+    Parameters
+    ----------
+    models
+        Run folders or ``.keras`` files, two at least.
+    run
+        See `train.run_folder`; has no curves, since nothing is trained.
+
+    Raises
+    ------
+    UsageError
+        There are fewer than two models, or the run folder holds a run.
+    DataError
+        A model is missing or damaged, they are not of one architecture, or the validation part is empty.
+    """
+    if len(models) < 2:
+        raise UsageError(f"averaging needs two models at least, found {len(models)}")
+    if not len(dataset.select("validation")):
+        raise DataError("the validation part of the data set is empty")
+    networks = [load_keras(model) for model in models]
+    due = [weights.shape for weights in networks[0].get_weights()]
+    for path, network in zip(models[1:], networks[1:], strict=True):
+        if [weights.shape for weights in network.get_weights()] != due:
+            raise DataError(f"{path}: has not the layers of {models[0]}")
+    balance = FitSettings().balance
+    described = {
+        "network": {"name": networks[0].name, "parameters": int(networks[0].count_params())},
+        "settings": {"averaged": identify(models), "balance": balance},
+        "data_fingerprint": dataset.fingerprint(),
+        "data": dataset.notes,
+        "versions": describe_versions(),
+    }
+    open_run(run, described, resume=False)
+    mean = networks[0]
+    every = zip(*(network.get_weights() for network in networks), strict=True)
+    mean.set_weights([np.mean(weights, axis=0) for weights in every])
+    complete(run, mean, dataset, balance, described)
+    report(f"the mean of {len(models)} networks is in {run}")
+    return mean
