@@ -41,6 +41,10 @@ class Classifier(Protocol):
         ...
 
 
+IN_LARGE_BUNDLE: frozenset[ClassifierKind] = frozenset({"vgg", "ensemble"})
+"""What ``models/vgg`` ships, and ``models/default`` does not."""
+
+
 class Ensemble:
     """The weighted mean of several classifiers' scores."""
 
@@ -67,7 +71,7 @@ def load_classifier(
     Parameters
     ----------
     folder
-        None takes the bundle that ships: for ``vgg`` the one that holds it.
+        None takes the bundle that ships: for ``vgg`` and ``ensemble`` the one that holds them.
     kind
         A model of the bundle, or ``ensemble``: several of them, with the manifest's weights.
     threads
@@ -84,7 +88,7 @@ def load_classifier(
     BundleError
         The bundle is refused, holds no such model, or no runtime can run it.
     """
-    bundle = open_bundle(folder or shipped_bundle("vgg" if kind == "vgg" else "default"), keys)
+    bundle = open_bundle(folder or shipped_bundle("vgg" if kind in IN_LARGE_BUNDLE else "default"), keys)
     if kind not in bundle.manifest.classifiers():
         there = ", ".join(bundle.manifest.classifiers())
         raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {there}: see the setting classifier")

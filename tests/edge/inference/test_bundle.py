@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -216,3 +217,20 @@ def test_the_shipped_bundle_runs() -> None:
     except BundleError as error:
         pytest.skip(str(error))
     assert load_classifier().name == open_bundle(folder).identity
+
+
+@pytest.mark.parametrize(
+    ("kind", "bundle"), [("cnn", "default"), ("knn", "default"), ("vgg", "vgg"), ("ensemble", "vgg")]
+)
+def test_what_ships_holds_every_model_that_the_settings_can_choose(kind: Any, bundle: str) -> None:
+    if kind == "knn":
+        pytest.importorskip("sklearn", reason="the KNN needs scikit-learn")
+    try:
+        identity = open_bundle(shipped_bundle(bundle)).identity
+    except BundleError as error:
+        pytest.skip(str(error))
+    classifier = load_classifier(kind=kind)
+    assert classifier.name.startswith(identity)
+    rng = np.random.default_rng(0)
+    scores = classifier.scores(rng.integers(0, 256, (3, 48, 48), dtype=np.uint8), rng.random((3, 68, 2), np.float32))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=0.02)
