@@ -44,7 +44,11 @@ STEPS = (
     Step("CNN, the article's at 128 filters", "cnn-article", ("cnn", "--arch", "article", "--epochs", "20")),
     Step("CNN, for the device", "cnn-device", ("cnn",)),
     Step("VGG16 at half its channels", "vgg", ("vgg",)),
-    Step("CNN, for the device, taught by that VGG16", "cnn-taught", ("cnn", "--teacher", "{runs}/vgg")),
+    Step("CNN, for the device, taught further", "cnn-taught",
+         ("cnn", "--start", "{runs}/cnn-device", "--teacher", "{runs}/vgg", "--teacher", "{runs}/cnn-device",
+          "--epochs", "28", "--rate", "0.08", "--views", "28", "--mix", "0.5")),
+    Step("CNN, for the device, mean of the two", "cnn-mean",
+         ("average", "{runs}/cnn-device", "{runs}/cnn-taught"), resumes=False),
 )  # fmt: skip
 
 
