@@ -15,7 +15,7 @@ from edge.errors import DataError, UsageError
 from train.dataset import Dataset
 from train.fit_settings import FitSettings
 from train.result import complete, describe_versions
-from train.run_folder import open_run
+from train.run_folder import open_run, read_fingerprint
 from train.scoring import load_keras
 from train.teacher import identify
 
@@ -37,17 +37,19 @@ def average(
     UsageError
         There are fewer than two models, or the run folder holds a run.
     DataError
-        A model is missing or damaged, they are not of one architecture, or the validation part is empty.
+        A model is missing or damaged, they are not of one architecture, one was trained on another data set, or the
+        validation part is empty.
     """
     if len(models) < 2:
         raise UsageError(f"averaging needs two models at least, found {len(models)}")
     if not len(dataset.select("validation")):
         raise DataError("the validation part of the data set is empty")
     networks = [load_keras(model) for model in models]
-    due = [weights.shape for weights in networks[0].get_weights()]
-    for path, network in zip(models[1:], networks[1:], strict=True):
-        if [weights.shape for weights in network.get_weights()] != due:
+    for path, network in zip(models, networks, strict=True):
+        if _layers(network) != _layers(networks[0]):
             raise DataError(f"{path}: has not the layers of {models[0]}")
+        if read_fingerprint(path) not in (None, dataset.fingerprint()):
+            raise DataError(f"{path}: was trained on another data set; name the right one with --data")
     balance = FitSettings().balance
     described = {
         "network": {"name": networks[0].name, "parameters": int(networks[0].count_params())},
@@ -56,10 +58,14 @@ def average(
         "data": dataset.notes,
         "versions": describe_versions(),
     }
-    open_run(run, described, resume=False)
+    open_run(run, described, resume=not (run / "model.keras").is_file())  # what was interrupted is done again
     mean = networks[0]
     every = zip(*(network.get_weights() for network in networks), strict=True)
     mean.set_weights([np.mean(weights, axis=0) for weights in every])
     complete(run, mean, dataset, balance, described)
     report(f"the mean of {len(models)} networks is in {run}")
     return mean
+
+
+def _layers(network: keras.Model) -> list[tuple[str, list[tuple[int, ...]]]]:
+    return [(layer.name, [weights.shape for weights in layer.get_weights()]) for layer in network.layers]

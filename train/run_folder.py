@@ -85,6 +85,15 @@ def read_curves(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def read_fingerprint(run: Path) -> str | None:
+    """Return the fingerprint of the data that a run was started with; None where nothing notes one (a single file).
+
+    Raises ``DataError`` on a damaged ``settings.json``.
+    """
+    noted = run / "settings.json"
+    return str(_read_json(noted).get("data_fingerprint")) if noted.is_file() else None
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write an object, indented."""
     _replace(path, json.dumps(value, indent=2) + "\n")

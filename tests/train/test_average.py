@@ -70,6 +70,11 @@ def test_networks_that_do_not_fit_together_are_refused(two: list[Path], dataset:
     unheld = Dataset(dataset.images, dataset.labels, np.full_like(dataset.parts, PARTS.index("train")), None, {})
     with pytest.raises(DataError, match="the validation part of the data set is empty"):
         average(two, unheld, tmp_path / "mean")
+    (tmp_path / "run").mkdir()
+    two[0].rename(tmp_path / "run/model.keras")
+    (tmp_path / "run/settings.json").write_text(json.dumps({"data_fingerprint": "of another"}))
+    with pytest.raises(DataError, match="run: was trained on another data set"):
+        average([tmp_path / "run", two[1]], dataset, tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
 
 
@@ -80,6 +85,8 @@ def test_the_command_leaves_a_complete_run_with_a_report_and_spares_one_that_is_
     dataset.save(data)
     words = ["average", *map(str, two), "--data", str(data), "--run", str(tmp_path / "mean")]
     assert run(app, words, name="python -m train") == 0
+    (tmp_path / "mean/model.keras").unlink()
+    assert run(app, words, name="python -m train") == 0, "what was interrupted is done again"
     assert (tmp_path / "mean/report.html").is_file()
     assert run(app, ["evaluate", str(tmp_path / "mean"), "--data", str(data), "--json"], name="python -m train") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["n"] == 40
