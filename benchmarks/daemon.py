@@ -22,10 +22,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
+from edge.cli.watch import subscribe
 from edge.errors import EmotionEdgeError
 from edge.events.payloads import EmotionEvent, State
 from edge.settings import MqttSettings
-from edge.watch import subscribe
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from edge.cameras import open_camera
 from edge.emotions import EMOTIONS
 from edge.events.payloads import EmotionEvent
 from edge.mqtt.identifiers import new_boot_id, utc_time, uuid7
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import ScoredFace, load_pipeline
 from edge.settings import MqttSettings, Settings

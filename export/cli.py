@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edge.cli_support import DEBUG_FLAG, run
+from edge.cli.support import DEBUG_FLAG, run
 from edge.errors import EmotionEdgeError, UsageError
 from edge.inference.manifest import Quantization
 

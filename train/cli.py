@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edge.cli_support import make_app, run
+from edge.cli.support import make_app, run
 from edge.errors import UsageError
 from train.all_command import train_all
 from train.feature_commands import knn, mlp

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from edge.cli_support import INTERRUPTED
+from edge.cli.support import INTERRUPTED
 from train.backend import choose_backend
 from train.dataset import Dataset, landmark_cache, load_dataset
 from train.distribute import Distribution, Kind, open_distribution

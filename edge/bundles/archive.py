@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, NoReturn, Self
 
-from edge.bundles.files import Files
 from edge.errors import BundleError
+from edge.files import Files
 from edge.inference.manifest import FILE_NAME, MAX_FILE_BYTES, MAX_FILES, RESERVED_NAMES
 
 MAX_ARCHIVE_BYTES = 128 * 1024 * 1024

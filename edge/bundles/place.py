@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edge.bundles.files import Files, locked, write_folder
 from edge.errors import UsageError
+from edge.files import Files, locked, write_folder
 from edge.inference.manifest import MANIFEST_NAME
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from edge.bundles.archive import MAX_ARCHIVE_BYTES, unpack
-from edge.bundles.files import Files
 from edge.download import download_secure
 from edge.errors import BundleError
+from edge.files import Files
 from edge.inference import Bundle, open_bundle
 from edge.inference.signature import TrustedKeys
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.bundles.files import Files, locked, write_folder
 from edge.errors import BundleError
+from edge.files import Files, locked, write_folder
 from edge.inference import Bundle, open_bundle
 from edge.inference.manifest import MANIFEST_NAME
 from edge.inference.signature import SIGNATURE_NAME

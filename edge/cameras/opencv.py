@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.background import Worker
 from edge.cameras.address import Address, redacted
 from edge.cameras.quiet import quiet_opencv
 from edge.errors import CameraError
 from edge.frames import Frame
-from edge.worker import Worker
 
 OPEN_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 5.0

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from edge.background import Worker
 from edge.cameras.address import Address
 from edge.errors import CameraError
 from edge.frames import Frame
-from edge.worker import Worker
 
 CLOSE_TIMEOUT_S = 5.0
 _BUFFERS = 4

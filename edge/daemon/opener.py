@@ -5,10 +5,10 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
+from edge.background import Worker
 from edge.cameras import Capture
 from edge.clock import Clock
 from edge.errors import CameraError
-from edge.worker import Worker
 
 OPEN_TIMEOUT_S = 30.0
 """Every adapter has its own, shorter limit; whatever takes longer hangs in the driver."""

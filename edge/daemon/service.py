@@ -25,7 +25,7 @@ from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.payloads import State
 from edge.mqtt.identifiers import new_boot_id, utc_time
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings

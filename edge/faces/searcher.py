@@ -5,9 +5,9 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.background import Worker
 from edge.faces.detector import Detection, FaceDetector
 from edge.faces.searches import Area
-from edge.worker import Worker
 
 
 class Searcher:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from edge.clock import Clock
 from edge.errors import DeliveryError
 from edge.mqtt.client import Link, Message
-from edge.mqtt.outbox import Outbox
-from edge.mqtt.outbox_store import StoredEvent
+from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox.store import StoredEvent
 
 Say = Callable[[int, str], None]
 

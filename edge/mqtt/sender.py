@@ -13,7 +13,7 @@ from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.client import SAME_NAME, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
 from edge.mqtt.mail import Greet, Mail, Retain, Stop, Stored
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.outgoing import Outgoing
 from edge.mqtt.patience import Patience
 from edge.mqtt.reasons import Ending, Kind

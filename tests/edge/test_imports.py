@@ -31,8 +31,8 @@ def loaded_after(code: str) -> set[str]:
     [
         "import edge",
         "import edge.settings, edge.errors, edge.emotions",
-        "from edge.cli import app; from edge.cli_support import run; run(app, ['--help'])",
-        "from edge.cli import app; from edge.cli_support import run; run(app, ['bench', '--help'])",
+        "from edge.cli import app; from edge.cli.support import run; run(app, ['--help'])",
+        "from edge.cli import app; from edge.cli.support import run; run(app, ['bench', '--help'])",
     ],
 )
 def test_no_heavy_library_for_a_word_of_help(code: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.inference import available_runtimes, load_network, open_bundle
 from edge.inference.signature import load_trusted_keys
 from export.card import render_card

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.inference import available_runtimes, load_classifier, open_bundle
 from edge.inference.bundle import shipped_bundle
 from export.card import render_card

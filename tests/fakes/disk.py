@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from edge.bundles.files import Files
+from edge.files import Files
 
 Loss = Literal["nothing", "contents", "everything"]
 """What a cut takes: nothing (a killed process); content that was not synced; that, and names that were not synced."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from tests.fakes.clock import FakeClock
 
 Opens = Callable[..., Outbox]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cli_support import run
+from edge.cli.support import run
 from train import all_command
 from train.all_command import STEPS, Step
 from train.cli import app

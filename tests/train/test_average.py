@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import DataError, UsageError
 from train.backend import choose_backend
 from train.cli import app

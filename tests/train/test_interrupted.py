@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cli_support import run
+from edge.cli.support import run
 from train.backend import choose_backend
 from train.cli import app
 from train.dataset import Dataset

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import Pipeline
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import DataError, UsageError
 from edge.faces.distances import FEATURES
 from edge.inference.landmark_knn import rebuild

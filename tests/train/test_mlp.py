@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import UsageError
 from train.cli import app
 from train.dataset import PARTS, Dataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
 from train.cli import app

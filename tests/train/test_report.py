@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import train.report
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import DataError
 from train.cli import app
 from train.dataset import Dataset

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.emotions import EMOTIONS
 from edge.inference import load_network, open_bundle, shipped_bundle
 from train.cli import app
@@ -40,7 +40,7 @@ def train(*arguments: object) -> int:
 
 
 def test_help_is_there_for_every_command_and_loads_no_network(capsys: pytest.CaptureFixture[str]) -> None:
-    script = "import sys; from edge.cli_support import run; from train.cli import app; code = run(app, ['--help']); "
+    script = "import sys; from edge.cli.support import run; from train.cli import app; code = run(app, ['--help']); "
     script += "sys.exit(code or str([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "[]"

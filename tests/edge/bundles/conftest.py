@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from edge.bundles.choice import load_chosen
-from edge.bundles.files import Files
 from edge.bundles.self_test import load_tested
 from edge.bundles.source import bring
 from edge.bundles.store import BundleStore
+from edge.files import Files
 from edge.inference import shipped_bundle
 from edge.inference.signature import load_trusted_keys
 from edge.settings import Settings

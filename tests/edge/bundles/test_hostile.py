@@ -86,7 +86,7 @@ class Trap:
 @pytest.fixture(scope="module")
 def trap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trap]:
     # The real syncs of a thousand installs would only wear out the disk.
-    from edge.bundles.files import Files
+    from edge.files import Files
     from tests.fakes.disk import Unsynced
 
     with pytest.MonkeyPatch.context() as patch:

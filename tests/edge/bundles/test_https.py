@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import BundleError
 from edge.inference import open_bundle
 from tests.edge.bundles.conftest import Device

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.bundles.files import Files
 from edge.bundles.place import install_in_place
 from edge.errors import BundleError
+from edge.files import Files
 from edge.inference import open_bundle
 from edge.settings import Settings
 from tests.edge.bundles.conftest import Device, copy_of_shipped
@@ -247,7 +247,7 @@ def test_a_file_system_without_exchange_still_installs(tmp_path: Path, monkeypat
     def not_here(one: Path, other: Path) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr("edge.bundles.files._exchange", not_here)
+    monkeypatch.setattr("edge.files._exchange", not_here)
     for name in ("a", "b", "c"):
         install_in_place(tmp_path / "default", contents(name), lambda folder: None)
     assert (tmp_path / "default/manifest.json").read_bytes() == contents("c")["manifest.json"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import BundleError, ConfigError, UsageError
 from edge.inference import load_classifier, open_bundle, shipped_bundle
 from edge.inference.signature import load_trusted_keys

@@ -13,7 +13,7 @@ import pytest
 
 from edge.bundles.choice import load_chosen_or_previous
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.errors import BundleError
 from edge.inference import load_classifier, open_bundle, shipped_bundle
 from edge.pipeline import load_pipeline

@@ -6,7 +6,7 @@ import pytest
 
 from edge.events.payloads import EmotionEvent
 from edge.mqtt.identifiers import utc_time, uuid7
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, opens
 

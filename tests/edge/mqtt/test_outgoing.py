@@ -1,7 +1,7 @@
 """What is still to be said is said by a later connection, if this one does not take it."""
 
 from edge.mqtt.client import Message
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.outgoing import Outgoing
 from tests.fakes.clock import FakeClock
 

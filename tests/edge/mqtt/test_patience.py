@@ -11,7 +11,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from edge.clock import SystemClock
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.patience import Patience
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind

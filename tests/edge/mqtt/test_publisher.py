@@ -24,7 +24,7 @@ from edge.events.payloads import EmotionEvent, Health, Privacy, State
 from edge.events.schema import CHANNELS, json_schema
 from edge.mqtt.commands import PrivacyCommand
 from edge.mqtt.identifiers import utc_time
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import HomeAssistantSettings, MqttSettings
 from tests.fakes.mosquitto import Mosquitto, make_certificates
@@ -138,7 +138,7 @@ def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_pat
     mosquitto.start()
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from edge.mqtt.outbox import Outbox\nfrom edge.mqtt.publisher import Publisher\n"
+        "from edge.mqtt.outbox.queue import Outbox\nfrom edge.mqtt.publisher import Publisher\n"
         "from edge.settings import MqttSettings\n"
         "box = Outbox(Path(sys.argv[1]), max_events=10, max_age_s=100)\n"
         "settings = MqttSettings(url=sys.argv[2], username=sys.argv[3], password_file=sys.argv[4])\n"

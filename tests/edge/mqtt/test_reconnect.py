@@ -10,7 +10,7 @@ from edge.backoff import Backoff
 from edge.events.payloads import Privacy
 from edge.mqtt.client import Ended
 from edge.mqtt.identifiers import utc_time
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from tests.edge.mqtt.test_patience import SkippingClock, trusting
 from tests.edge.mqtt.test_publisher import Build, WaitFor, health, listening, publishing, state

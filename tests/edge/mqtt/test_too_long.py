@@ -13,7 +13,7 @@ from edge.backoff import Backoff
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.client import Arrived, Connected, Ended, Link, Notice, Opened
 from edge.mqtt.commands import MOST_BYTES, PrivacyCommand
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings

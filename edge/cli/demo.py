@@ -18,13 +18,13 @@ import cv2
 from rich.console import Console
 
 from edge.cameras import open_camera
+from edge.cli.watch import EventTable, subscribe
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
 from edge.faces.draw import draw_scored_face
 from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, load_settings
-from edge.watch import EventTable, subscribe
 
 DEVICE = "demo"
 PICTURE_AT = 0.5

@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from edge.bundles.files import Files
 from edge.clock import Clock, SystemClock
 from edge.errors import EmotionEdgeError
-from edge.mqtt.outbox_file import LockFile, build, connect, examine, is_damage, last_words, plain
-from edge.mqtt.outbox_rows import SQLITE_ERRORS, Held, StoredEvent
-from edge.mqtt.outbox_store import Bounds, Store, in_memory
+from edge.files import Files
+from edge.mqtt.outbox.repair import LockFile, build, connect, examine, is_damage, last_words, plain
+from edge.mqtt.outbox.store import Bounds, Store, in_memory
+from edge.mqtt.outbox.tables import SQLITE_ERRORS, Held, StoredEvent
 
 RETRY_DISK_S = 60.0
 """How often a disk that could not be written is tried again."""

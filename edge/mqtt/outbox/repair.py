@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from edge.bundles.files import Files
 from edge.errors import ConfigError, DeliveryError, EmotionEdgeError
-from edge.mqtt.outbox_rows import (
+from edge.files import Files
+from edge.mqtt.outbox.tables import (
     FORMAT,
     SCHEMA,
     SQLITE_ERRORS,

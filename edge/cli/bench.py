@@ -30,7 +30,7 @@ from edge.errors import CameraError
 from edge.frames import Frame
 from edge.instructions import InstructionCounter
 from edge.mqtt.identifiers import new_boot_id
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings

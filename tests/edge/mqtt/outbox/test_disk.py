@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edge.daemon.service import _open_outbox
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.queue import Outbox
 from edge.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, payload, stored
@@ -140,8 +140,8 @@ def test_a_read_only_disk_gives_what_it_holds(
     def read_only(path: Path, *, synchronous: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
 
-    monkeypatch.setattr("edge.mqtt.outbox_file.connect", read_only)
-    monkeypatch.setattr("edge.mqtt.outbox.connect", read_only)
+    monkeypatch.setattr("edge.mqtt.outbox.repair.connect", read_only)
+    monkeypatch.setattr("edge.mqtt.outbox.queue.connect", read_only)
     box = reopen()
     assert (stored(box), box.append([payload])[0]) == ([1, 2, 3], 4)
     assert not box.on_disk
@@ -195,8 +195,8 @@ def test_numbers_given_in_memory_are_not_given_again_by_a_start_that_cannot_writ
     def read_only(path: Path, *, synchronous: str) -> sqlite3.Connection:
         raise sqlite3.OperationalError
 
-    monkeypatch.setattr("edge.mqtt.outbox_file.connect", read_only)
-    monkeypatch.setattr("edge.mqtt.outbox_file.os.open", no_lock)
+    monkeypatch.setattr("edge.mqtt.outbox.repair.connect", read_only)
+    monkeypatch.setattr("edge.mqtt.outbox.repair.os.open", no_lock)
     clock.pass_time(1)
     box = reopen()
     assert (stored(box), box.append([payload])) == ([1], [int(clock.unix_s() * 1000) + 1])
@@ -227,7 +227,7 @@ def test_a_stop_on_a_full_disk_ends_in_order(reopen: Opens, monkeypatch: pytest.
 
     box = reopen()
     box.append([payload])
-    monkeypatch.setattr("edge.mqtt.outbox_store.note_time", full)
+    monkeypatch.setattr("edge.mqtt.outbox.store.note_time", full)
     box.close()
     monkeypatch.undo()
     box = reopen()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.doctor import Finding, broker, examine, machine, report, seeing, service
 from edge.doctor.service import Service
 from edge.settings import MqttSettings, Settings

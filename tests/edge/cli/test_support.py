@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from edge.cli_support import make_app, run
+from edge.cli.support import make_app, run
 from edge.errors import CameraError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def failing(error: BaseException) -> typer.Typer:
@@ -62,7 +62,7 @@ def test_no_command_is_help_and_a_usage_error(capsys: pytest.CaptureFixture[str]
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     script = (
-        "import sys; from edge.cli_support import make_app, run\n"
+        "import sys; from edge.cli.support import make_app, run\n"
         "app = make_app('x')\n"
         "@app.command()\ndef many():\n    [print('y' * 1000) for _ in range(10000)]\n"
         "@app.command()\ndef other(): pass\n"

@@ -22,10 +22,10 @@ from edge.settings import (
     load_settings,
     read_password,
 )
-from edge.settings_doc import render
+from edge.settings.doc import render
 
 SECRET = "hunter2-swordfish"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def test_every_default_is_a_value_that_is_allowed() -> None:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     written = PAGE.read_text(encoding="utf-8")
-    assert written == render(), "write it again: python -m edge.settings_doc docs/settings.md"
+    assert written == render(), "write it again: python -m edge.settings.doc docs/settings.md"
     for section, kind in fields_of(Settings).items():
         for key in fields_of(kind) if is_section(kind) else [None]:
             name = section if key is None else f"{section}.{key}"

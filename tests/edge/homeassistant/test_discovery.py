@@ -8,8 +8,8 @@ import pytest
 
 from edge.emotions import EMOTIONS
 from edge.events.payloads import Health, Privacy, State, Status
+from edge.homeassistant.discovery import discovery_message
 from edge.mqtt.commands import read_command
-from edge.mqtt.discovery import discovery_message
 from edge.mqtt.topics import Topics
 
 FIELDS = {

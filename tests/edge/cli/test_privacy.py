@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge import cli
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.daemon.privacy import FILE_NAME
 
-EDGE = Path(cli.__file__).parent
+EDGE = Path(cli.__file__).parents[1]
 MAY_WRITE_PICTURES = {"classify.py", "demo.py"}
 """commands that a person runs on pictures of their own, and the demo, whose clip is built in"""
 

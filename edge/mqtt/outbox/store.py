@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from edge.clock import Clock, elapsed_s
-from edge.mqtt.outbox_rows import (
+from edge.mqtt.outbox.tables import (
     SCHEMA,
     SQLITE_ERRORS,
     Held,

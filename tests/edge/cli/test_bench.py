@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from edge.bench import run_bench
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.bench import run_bench
+from edge.cli.support import run
 from edge.errors import CameraError
 from edge.instructions import InstructionCounter
 from edge.settings import Settings

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundles.files import Files
-from edge.mqtt import outbox_file
-from edge.mqtt.outbox_rows import SCHEMA
+from edge.files import Files
+from edge.mqtt.outbox import repair as outbox_file
+from edge.mqtt.outbox.tables import SCHEMA
 from tests.fakes.clock import FakeClock
 from tests.fakes.disk import FragileDisk, Loss, PowerCut
 from tests.fakes.outbox import Opens, opens, payload, stored

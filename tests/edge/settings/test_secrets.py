@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.support import run
 from edge.doctor import service
 from tests.fakes.mosquitto import Mosquitto
 
 SECRET = "sentinel-4d1e"
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 RTSP = f"rtsp://admin:{SECRET}@127.0.0.1:9/live?token={SECRET}"
 
 

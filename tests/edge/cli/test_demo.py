@@ -9,8 +9,8 @@ import cv2
 import pytest
 from rich.console import Console
 
+from edge.cli.watch import EventTable
 from edge.events.payloads import EmotionEvent, FaceReading, State
-from edge.watch import EventTable
 
 SCORES = {"angry": 0.0, "happy": 0.9, "sad": 0.0, "surprise": 0.0, "neutral": 0.1}
 

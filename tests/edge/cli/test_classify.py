@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.cli import app
-from edge.cli_support import run
+from edge.cli.support import run
 
 Result = tuple[int, list[dict[str, Any]], str]
 
@@ -150,7 +150,7 @@ def test_a_bundle_that_is_none_ends_with_78(tmp_path: Path, capsys: pytest.Captu
 
 def test_help_is_quick_to_load() -> None:
     script = (
-        "import sys; from edge.cli import app; from edge.cli_support import run; run(app, ['--help']); "
+        "import sys; from edge.cli import app; from edge.cli.support import run; run(app, ['--help']); "
         "sys.exit(', '.join(m for m in ('cv2', 'dlib', 'numpy', 'paho', 'ai_edge_litert') if m in sys.modules) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

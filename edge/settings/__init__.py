@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeGuard, get_type_hints
 import msgspec
 
 from edge.errors import ConfigError
-from edge.settings_errors import allowed, check_one_line, check_url, closest, shown
+from edge.settings.errors import allowed, check_one_line, check_url, closest, shown
 
 DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
 SERVICE_STATE = Path("/var/lib/emotion-edge")

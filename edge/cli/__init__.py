@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from edge.cli_bundle import bundles
-from edge.cli_support import make_app, run
+from edge.cli.bundle import bundles
+from edge.cli.privacy import privacy_app
+from edge.cli.support import make_app, run
 from edge.errors import EmotionEdgeError
-from edge.privacy_cli import privacy_app
 
 app = make_app("Emotions of the people in front of a camera, published over MQTT; no image leaves the box.")
 app.add_typer(bundles, name="bundle")
@@ -91,7 +91,7 @@ def demo(
     pace: Annotated[Pace, typer.Option(help="realtime as a camera, fast for the impatient.")] = Pace.REALTIME,
 ) -> None:
     """Show it all without camera or broker: a built-in clip, the real daemon, its events in a table."""
-    from edge.demo import run_demo
+    from edge.cli.demo import run_demo
 
     run_demo(picture, pace=pace.value)
 
@@ -115,9 +115,9 @@ def classify(
     A picture without a face is a line with an empty list. One that cannot be read is an error on stderr; the others go
     on, and the exit code is 1 in the end.
     """
-    from edge.classify import Writer, annotation_folder
-    from edge.classify import annotate as write_annotated
-    from edge.classify import classify as look_at
+    from edge.cli.classify import Writer, annotation_folder
+    from edge.cli.classify import annotate as write_annotated
+    from edge.cli.classify import classify as look_at
     from edge.pipeline import load_pipeline
     from edge.settings import load_settings
 
@@ -154,7 +154,7 @@ def bench(
     import msgspec
     from rich.console import Console
 
-    from edge.bench import run_bench, show
+    from edge.cli.bench import run_bench, show
     from edge.settings import load_settings
 
     result = run_bench(load_settings(config, flags={"camera": camera, "bundle": bundle}), frames=frames)
@@ -200,9 +200,9 @@ def config_show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of TOML.")] = False,
 ) -> None:
     """Show the settings in force and where each comes from; never a password."""
-    from edge import settings_show
     from edge.doctor.service import with_service_password
     from edge.settings import load_settings
+    from edge.settings import show as settings_show
 
     shown = settings_show.shown_settings(config)
     password = settings_show.password_origin(with_service_password(load_settings(config)))
@@ -221,9 +221,9 @@ def watch(
 
     from rich.console import Console
 
+    from edge.cli.watch import EventTable, subscribe
     from edge.events.payloads import EmotionEvent, State
     from edge.settings import MqttSettings
-    from edge.watch import EventTable, subscribe
 
     events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
     client = subscribe(MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file), device, events.put)

@@ -1,4 +1,4 @@
-"""Write the page of all settings from their types and the lines under them: ``python -m edge.settings_doc FILE``."""
+"""Write the page of all settings from their types and the lines under them: ``python -m edge.settings.doc FILE``."""
 
 import ast
 import inspect
@@ -15,7 +15,7 @@ from edge.settings import ENVIRONMENT_PREFIX, Settings, fields_of, is_section
 INTRODUCTION = """\
 # Settings
 
-This page is generated from `edge/settings.py`: `python -m edge.settings_doc docs/settings.md`.
+This page is generated from `edge/settings/__init__.py`: `python -m edge.settings.doc docs/settings.md`.
 
 One TOML file holds all settings, `/etc/emotion-edge/config.toml` or what `--config` names. An environment variable
 goes before the file, a flag before both. Everything is checked before anything starts: an unknown key, a wrong type or
