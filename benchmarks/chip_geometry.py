@@ -19,8 +19,8 @@ from rich.table import Table
 from edge.faces.chip import TARGET, anchor_points, face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
-from train.dataset import load_dataset
-from train.picture_landmarks import ENLARGE, PAD_PX, enlarge
+from train.data.dataset import load_dataset
+from train.data.landmarks import ENLARGE, PAD_PX, enlarge
 
 NAMES = ("left eye", "right eye", "mouth")
 

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from edge.inference.runtime import Interpreter, available_runtimes, open_interpreter
 from export.convert import convert
-from train.networks import DeviceCnnShape, device_cnn
+from train.networks.device import DeviceCnnShape, device_cnn
 
 
 def main() -> None:

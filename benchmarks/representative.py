@@ -15,8 +15,8 @@ from export.convert import convert
 from export.probe import probe
 from export.representative import representative_chips
 from export.sources import open_source
-from train.dataset import load_dataset
-from train.evaluation import summarise
+from train.data.dataset import load_dataset
+from train.metrics import summarise
 
 
 def main(model: Path, data: Path) -> None:

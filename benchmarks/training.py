@@ -31,14 +31,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from train.backend import choose_backend
-from train.dataset import Dataset, load_dataset
-from train.fit_settings import FitSettings
+from train.data.dataset import Dataset, load_dataset
+from train.fit.settings import FitSettings
+from train.networks.backend import choose_backend
 
 if TYPE_CHECKING:
     import keras
 
-    from train.picture_features import Features
+    from train.data.features import Features
 
 FILTERS = int(os.environ.get("ARTICLE_FILTERS", "128"))
 """of the article's CNN, as many as `train cnn` takes unless told otherwise; the workers inherit the variable"""
@@ -139,13 +139,13 @@ def watch(clock: Clock, model: "keras.Model", pictures: int, batch: int) -> "ker
 
 
 def train_network(build: Callable[[], "keras.Model"], dataset: Dataset, settings: FitSettings, seconds: float) -> Clock:
-    """Fit a network as `train.fit.fit` does, but for what it does between epochs."""
+    """Fit a network as `train.fit.loop.fit` does, but for what it does between epochs."""
     import keras
 
-    from train.batches import Batches
-    from train.distribute import Distribution
-    from train.fit import compile_network
-    from train.torch_speed import use_fused_batch_norm
+    from train.fit.batches import Batches
+    from train.fit.distribute import Distribution
+    from train.fit.loop import compile_network
+    from train.networks.torch_speed import use_fused_batch_norm
 
     keras.utils.set_random_seed(settings.seed)
     model, batches, clock = build(), Batches(dataset, settings), Clock(seconds)
@@ -161,14 +161,14 @@ def train_network(build: Callable[[], "keras.Model"], dataset: Dataset, settings
 
 def train_device(dataset: Dataset, seconds: float) -> Clock:
     """The network of the device."""
-    from train.networks import device_cnn
+    from train.networks.device import device_cnn
 
     return train_network(device_cnn, dataset, FitSettings(), seconds)
 
 
 def train_article(dataset: Dataset, seconds: float) -> Clock:
     """The article's CNN."""
-    from train.article import ARTICLE_PEAK_LEARNING_RATE, article_cnn
+    from train.networks.article import ARTICLE_PEAK_LEARNING_RATE, article_cnn
 
     settings = replace(FitSettings(), peak_learning_rate=ARTICLE_PEAK_LEARNING_RATE)
     return train_network(lambda: article_cnn(FILTERS), dataset, settings, seconds)
@@ -176,8 +176,8 @@ def train_article(dataset: Dataset, seconds: float) -> Clock:
 
 def train_vgg(dataset: Dataset, seconds: float) -> Clock:
     """VGG16, all layers."""
-    from train.vgg import vgg16
-    from train.vgg_run import VggPlan
+    from train.fit.vgg import VggPlan
+    from train.networks.vgg import vgg16
 
     plan = VggPlan()
     return train_network(lambda: vgg16(width=plan.width), dataset, plan.fine_tuning(), seconds)
@@ -187,8 +187,8 @@ def train_mlp(dataset: Dataset, seconds: float) -> Clock:
     """Our recipe of the article's MLP; a run is shorter than the seconds on a fast machine."""
     import keras
 
-    from train.mlp import build_mlp, compile_mlp, training_set
-    from train.mlp_settings import MlpSettings
+    from train.classic.mlp import build_mlp, compile_mlp, training_set
+    from train.classic.mlp_settings import MlpSettings
 
     settings, clock = MlpSettings(), Clock(seconds)
     keras.utils.set_random_seed(settings.seed)
@@ -204,7 +204,7 @@ def train_mlp(dataset: Dataset, seconds: float) -> Clock:
 
 def fit_knn(dataset: Dataset, seconds: float) -> Clock:
     """The KNN on landmark distances, with as many components and neighbours as are ever tried."""
-    from train.knn import COMPONENTS, NEIGHBORS, KnnSettings, fit_pipeline
+    from train.classic.knn import COMPONENTS, NEIGHBORS, KnnSettings, fit_pipeline
 
     features, rows, clock = made_features(dataset), dataset.select("train"), Clock(seconds)
     chosen = {"components": min(max(COMPONENTS), len(rows) // 2), "neighbors": max(NEIGHBORS)}
@@ -217,8 +217,8 @@ def fit_knn(dataset: Dataset, seconds: float) -> Clock:
 
 def made_features(dataset: Dataset) -> "Features":
     """Landmark features of the training part, from points that are drawn at random."""
-    from train.picture_features import Features
-    from train.picture_landmarks import PictureLandmarks
+    from train.data.features import Features
+    from train.data.landmarks import PictureLandmarks
 
     rows = dataset.select("train")
     points = np.random.default_rng(0).uniform(60, 230, size=(len(rows), 68, 2)).astype(np.float32)

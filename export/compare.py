@@ -15,8 +15,8 @@ from edge.errors import UsageError
 from edge.inference.manifest import Quantization
 from export.pipeline import NetworkOutcome, convert_and_verify
 from export.sources import check_data, open_source
-from train.dataset import PARTS, Dataset, load_dataset
-from train.evaluation import Summary
+from train.data.dataset import PARTS, Dataset, load_dataset
+from train.metrics import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -28,8 +28,8 @@ from export.card import CARD_NAME, render_card
 from export.ensemble import Weights
 from export.install import file_entries
 from export.knn import KnnOutcome
-from train.dataset import Dataset
-from train.evaluation import Summary
+from train.data.dataset import Dataset
+from train.metrics import Summary
 
 if TYPE_CHECKING:
     from export.pipeline import NetworkOutcome

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from edge.errors import UsageError
 from export.ranges import Range
-from train.from_bundle import DENSE_SUFFIX
+from train.networks.from_bundle import DENSE_SUFFIX
 
 
 class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped

@@ -13,7 +13,7 @@ from edge.errors import BundleError, UsageError
 from edge.faces.distances import FEATURES
 from edge.inference.landmark_knn import LandmarkKnn, rebuild
 from edge.inference.manifest import MAX_KNN_BYTES
-from train.evaluation import Summary, summarise
+from train.metrics import Summary, summarise
 
 FILE = "landmark-knn.pkl"
 MAX_MS = 3.0

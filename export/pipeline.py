@@ -19,8 +19,8 @@ from export.knn import KnnOutcome, measure_knn
 from export.sign import load_signer
 from export.sources import Source, check_data, open_source
 from export.verify import Verification, verify
-from train.dataset import Dataset, load_dataset
-from train.evaluation import Summary, summarise
+from train.data.dataset import Dataset, load_dataset
+from train.metrics import Summary, summarise
 
 Report = Callable[[str], None]
 LIMIT_BYTES: Mapping[NetworkKind, int] = {"cnn": 1_000_000, "vgg": 16_000_000}
@@ -170,7 +170,7 @@ def convert_and_verify(
 
 
 def _knn(request: Request, dataset: Dataset, report: Report) -> KnnOutcome:
-    from train.picture_landmarks import read_landmarks
+    from train.data.landmarks import read_landmarks
 
     assert request.knn is not None
     validation = dataset.select("validation")

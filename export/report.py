@@ -5,7 +5,7 @@ from rich.table import Table
 
 from edge.emotions import EMOTIONS
 from export.pipeline import NetworkOutcome, Outcome
-from train.evaluation import Summary
+from train.metrics import Summary
 
 
 def print_tables(outcome: Outcome, console: Console) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.chip import face_chip
-from train.dataset import Dataset
-from train.picture_landmarks import enlarge
+from train.data.dataset import Dataset
+from train.data.landmarks import enlarge
 
 PICTURES = 100
 """The number matters little: half-way through a training on FER2013, scores on the validation part were off by 0.0031

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edge.errors import DataError, UsageError
 from edge.inference.manifest import NetworkKind
 from edge.inference.runtime import quiet_stderr
-from train.backend import choose_backend
-from train.dataset import Dataset
-from train.evaluation import softmax
+from train.data.dataset import Dataset
+from train.metrics import softmax
+from train.networks.backend import choose_backend
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ def open_source(model: Path) -> Source:
     choose_backend()
     with quiet_stderr():
         from export.network import load_network
-        from train.networks import count_macs
+        from train.networks.device import count_macs
 
     network = load_network(path)
     name = network.name.replace("_", "-").lower()

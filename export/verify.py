@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edge.inference.manifest import Quantization
 from export.probe import Probe, probe
-from train.dataset import Dataset
-from train.evaluation import Summary, summarise
+from train.data.dataset import Dataset
+from train.metrics import Summary, summarise
 
 Scores = NDArray[np.float32]
 

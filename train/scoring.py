@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
 from edge.faces.distances import FEATURES
-from train.backend import choose_backend
-from train.csv_rows import SIDE_PX
-from train.evaluation import softmax
+from train.data.csv_rows import SIDE_PX
+from train.metrics import softmax
+from train.networks.backend import choose_backend
 
 PICKLES = {"landmarks": "landmark-knn.pkl", "pixels": "pixel-knn.pkl"}
 """What a KNN run keeps its pipeline in, by what it looks at."""
@@ -40,7 +40,7 @@ def score(
     flip
         Average with the scores of the mirrored pictures.
     cache
-        Where the landmarks of pictures are kept, for models that look at those; see `train.picture_landmarks`.
+        Where the landmarks of pictures are kept, for models that look at those; see `train.data.landmarks`.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def _knn_scorer(path: Path, kind: str, cache: Path | None) -> Scorer:
 
 
 def _features(kind: str, images: NDArray[np.uint8], cache: Path | None, *, smooth: bool = False) -> NDArray[np.float32]:
-    from train.picture_features import pixel_features, watched_landmarks  # loads dlib
+    from train.data.features import pixel_features, watched_landmarks  # loads dlib
 
     if kind == "pixels":
         return pixel_features(images)

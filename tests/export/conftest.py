@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.dataset import PARTS, Dataset
+from train.data.dataset import PARTS, Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     pytest.importorskip("tensorflow", reason="trains a network")
     import keras
 
-    from train.networks import DeviceCnnShape, device_cnn
+    from train.networks.device import DeviceCnnShape, device_cnn
 
     folder = tmp_path_factory.mktemp("trained")
     dataset = striped_contrasts(700)
@@ -57,8 +57,8 @@ def trained_vgg(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> T
     """A VGG of a sixteenth of the channels, on the same pictures."""
     import keras
 
-    from train.dataset import load_dataset
-    from train.vgg import vgg16
+    from train.data.dataset import load_dataset
+    from train.networks.vgg import vgg16
 
     folder = tmp_path_factory.mktemp("vgg")
     dataset = load_dataset(trained.data)

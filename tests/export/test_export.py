@@ -12,7 +12,7 @@ from export.card import render_card
 from export.cli import app, with_default_quantization
 from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
-from train.dataset import load_dataset
+from train.data.dataset import load_dataset
 
 pytestmark = pytest.mark.training
 

@@ -14,7 +14,7 @@ from export.card import render_card
 from export.cli import app
 from export.ensemble import choose_weights, mean_scores
 from tests.export.conftest import Trained
-from train.evaluation import summarise
+from train.metrics import summarise
 
 pytestmark = pytest.mark.training
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.dataset import PARTS, Dataset
+from train.data.dataset import PARTS, Dataset
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training
-from train.dataset import Dataset
+from train.data.dataset import Dataset
 
 
 def test_a_table_and_json_of_a_model_that_trained_in_a_process_of_its_own(

@@ -23,7 +23,7 @@ def tiny_models() -> dict[str, bytes]:
     import keras
 
     from export.convert import convert
-    from train.networks import DeviceCnnShape, device_cnn
+    from train.networks.device import DeviceCnnShape, device_cnn
 
     keras.utils.set_random_seed(0)
     network = device_cnn(DeviceCnnShape(stem=8, stages=(8,), blocks=(1,)))

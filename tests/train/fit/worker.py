@@ -1,0 +1,48 @@
+"""One process of a distributed training: ``python -m tests.train.fit.worker DATA RUN KIND [--resume]``.
+
+Two logical CPUs stand for two GPUs where KIND is mirrored.
+"""
+
+import sys
+from pathlib import Path
+
+from train.data.dataset import load_dataset
+from train.networks.backend import choose_backend
+
+
+def main() -> None:
+    """Train for two epochs and print nothing but what `fit` reports."""
+    data, run, kind = sys.argv[1:4]
+    choose_backend()
+    import keras
+
+    if kind == "mirrored":
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from train.fit.distribute import open_distribution
+    from train.fit.loop import fit
+    from train.fit.settings import FitSettings
+
+    def build() -> keras.Model:
+        """No dropout: each worker draws masks of its own."""
+        layers = [
+            keras.Input((48, 48, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 5, strides=4),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.ReLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5),
+        ]
+        return keras.Sequential(layers, name="tiny")
+
+    distribution = open_distribution(kind)  # type: ignore[arg-type]
+    settings = FitSettings(epochs=2, batch=40, seed=3, average_momentum=0.8, peak_learning_rate=0.02)
+    resume = "--resume" in sys.argv
+    fit(build, load_dataset(Path(data)), Path(run), settings, resume=resume, report=print, distribution=distribution)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Models without convolutions: KNN, MLP, and dlib's shape predictor."""

@@ -1,0 +1,56 @@
+"""How a multilayer perceptron is fitted. Free of Keras, so that help texts can show the defaults."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from edge.errors import UsageError
+from train.data.features import Kind
+
+Recipe = Literal["best", "article"]
+
+
+@dataclass(frozen=True, slots=True)
+class MlpSettings:
+    """How a multilayer perceptron is fitted; the defaults are ours, `article` gives the article's.
+
+    Raises ``UsageError`` where a number makes no sense.
+    """
+
+    features: Kind = "landmarks"
+    recipe: Recipe = "best"
+    epochs: int = 8
+    batch: int = 256
+    learning_rate: float = 1e-3
+    """AdamW's first, then a cosine down to zero; the article's SGD keeps it"""
+    weight_decay: float = 1e-2
+    dropout: float = 0.5
+    """after each hidden layer; a quarter of it on what goes in"""
+    whitened: int = 400
+    """principal components that the features are turned into first; 0: standardised features as they are"""
+    whitening_power: float = 0.75
+    """0: components as spread as they are; 1: all equally"""
+    vote_share: float = 0.3
+    """share of the target that FER+ votes give, where there are any"""
+    label_smoothing: float = 0.05
+    balanced: bool = True
+    """weigh a picture by the inverse of the size of its class"""
+    mirrored: bool = True
+    """train on mirrored faces too"""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 1), ("whitened", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, found {getattr(self, name)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def article(features: Kind, *, epochs: int = 30, seed: int = 0) -> MlpSettings:
+    """Return the article's: SGD 0.001 on standardised features, and nothing else. It does not give epochs or batch."""
+    return MlpSettings(
+        features=features, recipe="article", epochs=epochs, batch=32, learning_rate=1e-3, weight_decay=0.0, dropout=0.0,
+        whitened=0, vote_share=0.0, label_smoothing=0.0, balanced=False, mirrored=False, seed=seed,
+    )  # fmt: skip

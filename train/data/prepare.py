@@ -1,0 +1,174 @@
+"""CSV rows or picture files to a `Dataset`: labels mapped, black ones removed, copies kept apart, parts assigned."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS
+from edge.errors import DataError
+from train.data.csv_rows import KAGGLE_TO_EMOTION, BadRow, Row, read_rows, sniff_form
+from train.data.dataset import PARTS, Dataset
+from train.data.ferplus import read_votes
+from train.data.folder import BadFile, PictureFile, list_pictures, read_files
+
+Form = Literal["kaggle", "article", "folder", "split folder"]
+_Bad = TypeVar("_Bad", BadRow, BadFile)
+
+TRAIN, VALIDATION, TEST, EXCLUDED = range(len(PARTS))
+SPLIT_SEED = 42
+VALIDATION_SHARE = 0.1
+ARTICLE_TEST_SHARE = 0.1
+
+
+def prepare_csv(
+    path: Path,
+    *,
+    bad_rows: Literal["skip", "fail"] = "skip",
+    ferplus: Path | None = None,
+    report: Callable[[BadRow], None] = lambda _row: None,
+    opened: Callable[[Path], BinaryIO] = lambda path: path.open("rb"),
+) -> Dataset:
+    """Read a CSV file of either form into a data set.
+
+    Kaggle's form is split as its Usage column says: test is PublicTest (PrivateTest too where the file has it)
+    less every picture that has an exact copy in Training; those are ``excluded``. The article's form is split
+    90/10, stratified, seed 42; copies of test pictures leave the training part. A tenth of what remains for
+    training is carved off for validation; copies of one picture stay on one side.
+
+    Parameters
+    ----------
+    bad_rows
+        ``skip`` hands each row that holds no picture to ``report`` and goes on; ``fail`` raises on the first.
+    ferplus
+        ``fer2013new.csv``-like votes, joined by row number; only for Kaggle's form.
+    opened
+        Opens the CSV file for reading bytes; a caller that shows progress counts them here.
+
+    Raises
+    ------
+    DataError
+        The file has no form we know, holds no usable row, or has a bad row and ``bad_rows`` is ``fail``.
+    """
+    form = sniff_form(path)
+    if ferplus is not None and form != "kaggle":
+        raise DataError(f"{path}: FER+ votes go with the rows of fer2013.csv; this file has the article's form")
+    votes = read_votes(ferplus) if ferplus is not None else None
+    with opened(path) as file:
+        rows, bad = _collect(path, read_rows(file, form), bad_rows=bad_rows, report=report)
+    if votes is not None and rows[-1].number >= len(votes):
+        raise DataError(f"{ferplus}: has votes for {len(votes)} rows, the pictures go up to row {rows[-1].number}")
+    return _assemble(rows, form=form, votes=votes, notes={"source": path.name, "form": form, "bad_rows": bad})
+
+
+def prepare_folder(
+    folder: Path,
+    *,
+    bad_rows: Literal["skip", "fail"] = "skip",
+    report: Callable[[BadFile], None] = lambda _file: None,
+    watched: Callable[[list[PictureFile]], Iterable[PictureFile]] = lambda files: files,
+) -> Dataset:
+    """Read a folder of pictures by class into a data set.
+
+    One with ``train`` and ``test`` in it is split as those say, one without as the article's CSV form is; everything
+    else is as `prepare_csv` does it.
+
+    Parameters
+    ----------
+    bad_rows
+        What to do with a file that cannot be read, as in `prepare_csv`.
+    watched
+        Is handed the files and yields them; a caller that shows progress counts them here.
+
+    Raises
+    ------
+    DataError
+        The folder has no form we know, holds no usable picture, or has a bad one and ``bad_rows`` is ``fail``.
+    """
+    files = list_pictures(folder)
+    rows, bad = _collect(folder, read_files(watched(files)), bad_rows=bad_rows, report=report)
+    form: Form = "folder" if files[0].usage is None else "split folder"
+    name = folder.resolve().name
+    return _assemble(rows, form=form, votes=None, notes={"source": name, "form": form, "bad_rows": bad})
+
+
+def _collect(
+    source: Path, read: Iterable[Row | _Bad], *, bad_rows: Literal["skip", "fail"], report: Callable[[_Bad], None]
+) -> tuple[list[Row], int]:
+    """Return the rows that hold a picture, and how many did not."""
+    rows: list[Row] = []
+    bad = 0
+    for row in read:
+        if isinstance(row, Row):
+            rows.append(row)
+        elif bad_rows == "fail":
+            raise DataError(f"{source}: {row.where}: {row.reason}")
+        else:
+            bad += 1
+            report(row)
+    if not rows:
+        raise DataError(f"{source}: no usable picture ({bad} bad)")
+    return rows, bad
+
+
+def _assemble(rows: list[Row], *, form: Form, votes: NDArray[np.float32] | None, notes: dict[str, Any]) -> Dataset:
+    images = np.stack([row.image for row in rows])
+    labels = np.array([row.label for row in rows], dtype=np.int8)
+    if form == "kaggle":
+        labels = KAGGLE_TO_EMOTION[labels]
+    black = images.reshape(len(images), -1).max(axis=1) == 0
+    keep = np.flatnonzero(~black)
+    images, labels = images[keep], labels[keep]
+    content = _content_ids(images)
+    if form in ("kaggle", "split folder"):
+        parts = _official_parts([rows[i].usage or "" for i in keep], content)
+    else:
+        parts = _article_parts(labels, content)
+    _carve_validation(parts, labels, content)
+    if votes is not None:
+        votes = votes[[rows[i].number for i in keep]]
+    counts = Counter(PARTS[p] for p, label in zip(parts, labels, strict=True) if label >= 0)
+    notes |= {
+        "black_removed": int(black.sum()),
+        "ferplus": votes is not None,
+        "five_class_counts": dict(counts),
+        "other_classes": int((labels < 0).sum()),
+        "split_seed": SPLIT_SEED,
+    }
+    return Dataset(images, labels, parts, votes, notes)
+
+
+def _content_ids(images: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Give exact copies the same number."""
+    flat = np.ascontiguousarray(images.reshape(len(images), -1))
+    _, ids = np.unique(flat.view(f"V{flat.shape[1]}").ravel(), return_inverse=True)
+    return np.asarray(ids, dtype=np.intp).reshape(-1)  # numpy 2.0 alone gives it the input's shape
+
+
+def _official_parts(usages: list[str], content: NDArray[np.intp]) -> NDArray[np.uint8]:
+    training = np.array([usage == "Training" for usage in usages])
+    parts = np.where(training, TRAIN, TEST).astype(np.uint8)
+    parts[~training & np.isin(content, content[training])] = EXCLUDED
+    return parts
+
+
+def _article_parts(labels: NDArray[np.int8], content: NDArray[np.intp]) -> NDArray[np.uint8]:
+    parts = np.full(len(labels), TRAIN, dtype=np.uint8)
+    rng = np.random.default_rng(SPLIT_SEED)
+    for index in range(len(EMOTIONS)):
+        of_class = rng.permutation(np.flatnonzero(labels == index))
+        parts[of_class[: round(len(of_class) * ARTICLE_TEST_SHARE)]] = TEST
+    parts[(parts == TRAIN) & np.isin(content, content[parts == TEST])] = EXCLUDED
+    return parts
+
+
+def _carve_validation(parts: NDArray[np.uint8], labels: NDArray[np.int8], content: NDArray[np.intp]) -> None:
+    rng = np.random.default_rng(SPLIT_SEED)
+    for index in range(-1, len(EMOTIONS)):
+        groups = rng.permutation(np.unique(content[(parts == TRAIN) & (labels == index)]))
+        chosen = groups[: round(len(groups) * VALIDATION_SHARE)]
+        # A group of copies moves whole, also where the copies carry different labels.
+        parts[(parts == TRAIN) & np.isin(content, chosen)] = VALIDATION

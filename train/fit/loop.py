@@ -1,0 +1,290 @@
+"""One loop that trains any of the networks: a run folder, progress, a checkpoint an epoch, resume."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from edge.errors import DataError, UsageError
+from train.data.csv_rows import SIDE_PX
+from train.data.dataset import Dataset
+from train.fit.batches import Batches, trained_rows
+from train.fit.distribute import Distribution
+from train.fit.result import complete, describe_versions, predict, save
+from train.fit.settings import FitSettings
+from train.fit.teacher import Lessons, identify
+from train.fit.tensorboard import log_epoch
+from train.metrics import summarise
+from train.networks.from_bundle import copy_bundle
+from train.networks.torch_speed import use_fused_batch_norm
+from train.networks.transfer import BODY_FACES, copy_weights
+from train.run_folder import open_run, write_curve
+from train.scoring import load_keras
+
+
+def fit(
+    build: Callable[[], keras.Model],
+    dataset: Dataset,
+    run: Path,
+    settings: FitSettings,
+    *,
+    teachers: Sequence[Path] = (),
+    lessons: Path | None = None,
+    start: Path | None = None,
+    resume: bool = False,
+    report: Callable[[str], None] = lambda _line: None,
+    distribution: Distribution | None = None,
+) -> keras.Model:
+    """Train a network and leave ``model.keras`` and ``result.json`` in the run folder.
+
+    The result has averaged weights, and is calibrated on the validation part (`train.fit.calibration`).
+
+    A checkpoint is written after each epoch, so that an interruption loses at most one. A run that goes on from
+    it ends with the weights of one that was never interrupted; a complete one is left as it is.
+
+    Parameters
+    ----------
+    build
+        Makes the network; called once, after everything random was seeded.
+    run
+        See `train.run_folder`.
+    teachers
+        Models whose scores are ``settings.teacher_share`` of the targets.
+    lessons
+        Folder for these scores, where several runs learn the same; ``run/lessons`` otherwise.
+    start
+        A model whose weights the network begins with, layer by layer; see `train.networks.transfer` and
+        `train.networks.from_bundle`.
+    resume
+        Go on where there is a checkpoint.
+    report
+        Takes a line now and then: where the run goes on, and the time left.
+    distribution
+        Devices or machines that share the work; only the chief among them touches the run folder.
+
+    Raises
+    ------
+    UsageError
+        The run folder holds a run and ``resume`` is off, it was started with other settings or data, or a batch
+        cannot be shared out evenly.
+    DataError
+        A part that is needed is empty, the checkpoint is damaged, or training diverged.
+    """
+    shared = distribution or Distribution()
+    _demand_possible(dataset, settings, shared, teachers)
+    keras.utils.set_random_seed(settings.seed)
+    with shared.scope():
+        model = build()
+    if start is not None:
+        _begin_with(start, model, dataset)
+    described = _describe(model, dataset, settings, teachers=teachers, start=start)
+    unnoted = None if teachers else json.loads(json.dumps(asdict(FitSettings())))
+    interrupted = open_run(run, described, resume=resume, unnoted=unnoted) if shared.chief else False
+    if shared.chief and (run / "model.keras").is_file():
+        report(f"{run} is complete")
+        return load_keras(run)
+    rows = trained_rows(dataset, settings)
+    taught = Lessons(teachers, dataset, rows, settings, lessons or run / "lessons", report=report) if teachers else None
+    batches = Batches(dataset, settings, taught)
+    use_fused_batch_norm(model)
+    with shared.scope():
+        compile_network(model, settings, steps=settings.epochs * len(batches))
+    done = _go_on(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
+    if done:
+        report(f"{done} of {settings.epochs} epochs are done, going on from there")
+    keep = _Checkpoint(dataset, run, batches, epochs=settings.epochs, report=report, shared=shared)
+    callbacks = [
+        keep,
+        _StartEpoch(batches, settings.seed),
+    ]  # in this order, so that the time left counts teachers' time
+    for begin, end in settings.phases():
+        if done < end:
+            batches.start_epoch(max(done, begin))  # Keras looks at the first batch before the epoch begins
+            shared.fit(model, batches, callbacks, done=max(done, begin), epochs=end, verbose=_verbosity(shared))
+            if end < settings.epochs:  # Keras has put the averaged weights in place; those before go on
+                _go_on(model, run / "checkpoint.keras", len(batches), shared)
+    # Keras does it at the end of `fit`; a run that was complete before this call has not been there.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    plain = _without_optimizer(shared.local(model))
+    if not shared.chief:
+        return plain
+    complete(run, plain, dataset, settings.balance, described)
+    return plain
+
+
+def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
+    """Give a network the loss, the optimizer and the schedule of a training of so many steps."""
+    warmup = round(steps * settings.warmup_share)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.peak_learning_rate / 25,
+        warmup_target=settings.peak_learning_rate, warmup_steps=warmup, decay_steps=max(1, steps - warmup),
+    )  # fmt: skip
+    optimizer = keras.optimizers.SGD(
+        schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay,
+        use_ema=True, ema_momentum=settings.average_momentum,
+    )  # fmt: skip
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    compiled = keras.backend.backend() == "jax"  # which is eager otherwise
+    model.compile(optimizer, loss, jit_compile=compiled, weighted_metrics=["accuracy"])
+
+
+def _demand_possible(dataset: Dataset, settings: FitSettings, shared: Distribution, teachers: Sequence[Path]) -> None:
+    for part in ("train", "validation"):
+        if not len(dataset.select(part)):
+            raise DataError(f"the {part} part of the data set is empty")
+    if settings.batch % shared.parts:
+        raise UsageError(f"a batch of {settings.batch} cannot be shared out evenly between {shared.parts} devices")
+    if teachers and shared.workers > 1:
+        raise UsageError("several workers cannot learn from teachers; one machine can, on all its GPUs")
+
+
+class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Make what an epoch draws a matter of (seed, epoch) alone, pictures as well as dropout.
+
+    A checkpoint does not hold the state of dropout's generators.
+    """
+
+    def __init__(self, batches: Batches, seed: int) -> None:
+        super().__init__()
+        self._batches = batches
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        self._batches.start_epoch(epoch)
+        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            drawn = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
+            state.assign((drawn >> 2).astype(str(state.dtype)))  # some backends hold it as int32, and count up
+
+
+class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Score the validation part and write curves and the whole state after each epoch."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        run: Path,
+        batches: Batches,
+        *,
+        epochs: int,
+        report: Callable[[str], None],
+        shared: Distribution,
+    ) -> None:
+        super().__init__()
+        self._dataset = dataset
+        self._run = run
+        self._pictures = len(batches) * batches.size
+        self._epochs = epochs
+        self._report = report
+        self._shared = shared
+        self._started_s = self._steps_started_s = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del epoch, logs
+        self._started_s = time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
+        if batch == 0:
+            self._steps_started_s = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        trained_s = time.monotonic() - self._steps_started_s
+        labels = self._dataset.labels[self._dataset.select("validation")]
+        scores = predict(self._shared.local(self.model), self._dataset, "validation")
+        if not np.isfinite(scores).all():
+            raise DataError(f"training diverged in epoch {epoch + 1}: the network's scores are not numbers any more")
+        logs = logs if logs is not None else {}
+        logs["val_balanced_accuracy"] = summarise(scores, labels).balanced_accuracy
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        if not self._shared.chief:
+            return
+        figures = logs | {"learning_rate": rate, "images_per_s": self._pictures / trained_s}
+        write_curve(self._run, epoch + 1, figures)  # before the checkpoint, so that it has no gap
+        log_epoch(self._run, epoch + 1, figures)
+        save(self.model, self._run / "checkpoint.keras")
+        left = self._epochs - epoch - 1
+        if left:
+            minutes = left * (time.monotonic() - self._started_s) / 60
+            self._report(f"epoch {epoch + 1} of {self._epochs} is saved, about {minutes:.0f} min left")
+
+
+def _begin_with(start: Path, model: keras.Model, dataset: Dataset) -> None:
+    if (start / "manifest.json").is_file():
+        faces = dataset.images[dataset.select("train")[:BODY_FACES]]
+        copy_bundle(start, model, faces)
+    else:
+        copy_weights(start, model)
+
+
+def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
+    """Copy a checkpoint's weights and optimizer state into a compiled model; return the number of finished epochs.
+
+    The stored optimizer itself is of no use: Keras does not save which weights are free of decay.
+    """
+    try:
+        stored = keras.models.load_model(checkpoint)
+        model.set_weights(stored.get_weights())
+        for mine, saved in zip(model.optimizer.variables, stored.optimizer.variables, strict=True):
+            mine.assign(saved)
+        taken = int(keras.ops.convert_to_numpy(stored.optimizer.iterations))
+    except Exception as error:  # Keras, h5py and zipfile raise whatever a broken file makes them raise
+        raise DataError(f"{checkpoint}: damaged ({_first_line(error)}); start another run with --run NAME") from error
+    if taken % steps:
+        raise DataError(f"{checkpoint}: stopped after {taken} steps, within an epoch of {steps}: not one of ours")
+    return taken // steps
+
+
+def _go_on(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
+    """Bring every worker to where the chief's checkpoint is; return the number of finished epochs."""
+    with shared.scope():
+        done = _restore(model, checkpoint, steps=steps) if checkpoint and shared.chief else 0
+        if shared.workers == 1:
+            return done
+        variables = [v for v in [*model.variables, *model.optimizer.variables] if v.name != "seed_generator_state"]
+        values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in variables]
+        *values, count = shared.from_chief([*values, np.array(done)])
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    return int(count)
+
+
+def _verbosity(shared: Distribution) -> int:
+    if not shared.chief:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def _without_optimizer(model: keras.Model) -> keras.Model:
+    config = model.get_config()
+    config["layers"][0]["config"]["batch_shape"] = (None, SIDE_PX, SIDE_PX, 1)  # it may have taken any size
+    plain = type(model).from_config(config)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:120] or type(error).__name__
+
+
+def _describe(
+    model: keras.Model, dataset: Dataset, settings: FitSettings, *, teachers: Sequence[Path], start: Path | None
+) -> dict[str, Any]:
+    return {
+        "network": {"name": model.name, "parameters": int(model.count_params())},
+        "settings": asdict(settings),
+        "teachers": identify(teachers),
+        "start": identify([start] if start else []),
+        "data_fingerprint": dataset.fingerprint(),
+        "data": dataset.notes,
+        "versions": describe_versions(),
+    }

@@ -1,0 +1,85 @@
+"""Weights of a bundle's int8 network back into a network that can be trained on. Importing this module loads Keras."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+from edge.inference import open_bundle
+from edge.inference.runtime import open_interpreter
+from train.networks.transfer import begins_as_nothing, unfold
+
+DENSE_SUFFIX = "_convolution"
+"""What `export.graph` appends to the name of a dense layer, which it makes a convolution."""
+
+
+def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> None:
+    """Give a device CNN the weights of one that was exported to int8: what the bundle computes, up to rounding.
+
+    Further residual blocks begin as nothing (`train.networks.transfer.begins_as_nothing`).
+
+    Parameters
+    ----------
+    bundle
+        A bundle folder with an int8 network of kind ``cnn``.
+    model
+        Made by `train.networks.device.device_cnn`.
+    faces
+        uint8 [n, side, side], a few hundred, whose statistics BatchNorm begins with.
+
+    Raises
+    ------
+    DataError
+        The bundle holds no int8 device CNN, or one of other channels.
+    BundleError
+        A bundle that is refused.
+    """
+    folded = _kernels(bundle)
+    for layer in model.layers:
+        if not isinstance(layer, layers.Conv2D | layers.BatchNormalization | layers.Dense):
+            continue
+        known = {name.removesuffix("conv") + end for name in folded for end in ("conv", "bn")} | set(folded)
+        if begins_as_nothing(layer, known) or isinstance(layer, layers.BatchNormalization):
+            continue
+        found = folded[layer.name][0].shape if layer.name in folded else "nothing"
+        due = tuple(layer.kernel.shape)
+        if found != due:
+            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {due}, found {found}")
+    last = model.layers[-1]
+    last.set_weights(folded.pop(last.name))
+    unfold(folded, model, faces)
+
+
+def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Kernel [height, width, in, out] and bias [out] of each convolution, by the name that it had in Keras.
+
+    The dense layer's kernel is [in, out]; it was exported as a convolution over the picture whose mean it takes.
+    """
+    opened = open_bundle(bundle)
+    entry = opened.manifest.models.get("cnn")
+    if entry is None or getattr(entry, "quantization", None) != "int8":
+        raise DataError(f"{bundle}: holds no int8 device CNN to begin with")
+    interpreter = open_interpreter(opened.read(entry.file))
+    tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
+
+    def real(index: int) -> NDArray[np.float32]:
+        scales = tensors[index]["quantization_parameters"]["scales"]
+        stored = interpreter.get_tensor(index).astype(np.float32)
+        return np.asarray(stored * scales.reshape(-1, *[1] * (stored.ndim - 1)))
+
+    found = {}
+    for operator in interpreter._get_ops_details():  # type: ignore[attr-defined]  # noqa: SLF001  # as the runtime's own check does
+        if operator["op_name"] != "CONV_2D":
+            continue
+        _, kernel, bias = operator["inputs"]
+        # "device_cnn_1/stage0_block0_1_conv_1/convolution": Keras numbers what it traces anew
+        name = re.sub(r"(_\d+)?$", "", tensors[kernel]["name"].split("/")[1])
+        weights = real(kernel).transpose(1, 2, 3, 0)
+        if name.endswith(DENSE_SUFFIX):
+            name, weights = name.removesuffix(DENSE_SUFFIX), weights.sum(axis=(0, 1))
+        found[name] = (weights, real(bias))
+    return found
