@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.inference.runtime import Interpreter, available_runtimes, open_interpreter
-from export.convert import convert
+from export.quantize.convert import convert
 from train.networks.device import DeviceCnnShape, device_cnn
 
 

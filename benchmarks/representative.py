@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.inference import available_runtimes
-from export.convert import convert
 from export.probe import probe
-from export.representative import representative_chips
+from export.quantize.convert import convert
+from export.quantize.representative import representative_chips
 from export.sources import open_source
 from train.data.dataset import load_dataset
 from train.metrics import summarise

@@ -80,9 +80,9 @@ def export(
     del debug  # `run` takes it out before it comes here
     if context.invoked_subcommand is not None:
         return
-    from export.pipeline import Request
-    from export.pipeline import export as run_export
     from export.report import print_tables
+    from export.run import Request
+    from export.run import export as run_export
 
     _check_name(name)
     request = Request(tuple(model or [DEFAULT_MODEL]), data, out, quantize, name, key=sign, knn=knn)

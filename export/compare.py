@@ -13,7 +13,7 @@ from rich.table import Table
 from edge.emotions import EMOTIONS
 from edge.errors import UsageError
 from edge.inference.manifest import Quantization
-from export.pipeline import NetworkOutcome, convert_and_verify
+from export.run import NetworkOutcome, convert_and_verify
 from export.sources import check_data, open_source
 from train.data.dataset import PARTS, Dataset, load_dataset
 from train.metrics import Summary

@@ -32,7 +32,7 @@ from train.data.dataset import Dataset
 from train.metrics import Summary
 
 if TYPE_CHECKING:
-    from export.pipeline import NetworkOutcome
+    from export.run import NetworkOutcome
 
 VERSIONS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "scikit-learn", "ai-edge-litert", "tflite-runtime")
 

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.emotions import EMOTIONS
-from export.pipeline import NetworkOutcome, Outcome
+from export.run import NetworkOutcome, Outcome
 from train.metrics import Summary
 
 

@@ -11,9 +11,9 @@ pytest.importorskip("tensorflow", reason="converts networks")
 import keras
 from keras import layers
 
-from export.convert import convert
-from export.ranges import activation_ranges
-from export.rounding import LEVELS, round_kernel, round_weights
+from export.quantize.convert import convert
+from export.quantize.ranges import activation_ranges
+from export.quantize.rounding import LEVELS, round_kernel, round_weights
 
 pytestmark = pytest.mark.training
 CHIPS = np.random.default_rng(0).integers(0, 256, size=(20, 48, 48), dtype=np.uint8)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.training
 @pytest.fixture(autouse=True)
 def one_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """tests/export/test_export.py has them all; each takes seconds to load."""
-    monkeypatch.setattr("export.pipeline.available_runtimes", lambda: available_runtimes()[:1])
+    monkeypatch.setattr("export.run.available_runtimes", lambda: available_runtimes()[:1])
 
 
 def test_a_bundle_holds_cnn_vgg_knn_and_their_ensemble(

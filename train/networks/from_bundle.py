@@ -14,7 +14,7 @@ from edge.inference.runtime import open_interpreter
 from train.networks.transfer import begins_as_nothing, unfold
 
 DENSE_SUFFIX = "_convolution"
-"""What `export.graph` appends to the name of a dense layer, which it makes a convolution."""
+"""What `export.quantize.graph` appends to the name of a dense layer, which it makes a convolution."""
 
 
 def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> None:

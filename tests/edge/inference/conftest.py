@@ -22,7 +22,7 @@ def tiny_models() -> dict[str, bytes]:
     pytest.importorskip("tensorflow", reason="makes its models with TensorFlow")
     import keras
 
-    from export.convert import convert
+    from export.quantize.convert import convert
     from train.networks.device import DeviceCnnShape, device_cnn
 
     keras.utils.set_random_seed(0)

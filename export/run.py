@@ -157,8 +157,8 @@ def convert_and_verify(
     runtimes = available_runtimes()
     if not runtimes:
         raise BundleError("no TFLite runtime to verify with; install one with: pip install ai-edge-litert")
-    from export.convert import convert
-    from export.representative import representative_chips
+    from export.quantize.convert import convert
+    from export.quantize.representative import representative_chips
 
     report(f"{source.kind}: converting to {quantization}")
     chips, calibration = representative_chips(dataset) if quantization == "int8" else (dataset.images[:0], {})

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from edge.errors import UsageError
-from export.ranges import Range
+from export.quantize.ranges import Range
 from train.networks.from_bundle import DENSE_SUFFIX
 
 
@@ -77,7 +77,7 @@ def deployable(
     fold_scaling
         Leave out a Rescaling that the pixels go through first: the caller does it in the input's quantization.
     ranges
-        (lowest, highest) output of layers by name, see `export.ranges`.
+        (lowest, highest) output of layers by name, see `export.quantize.ranges`.
 
     Returns
     -------

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from edge.errors import EmotionEdgeError
 from edge.inference.manifest import Quantization
 from edge.inference.runtime import quiet_stderr
-from export.graph import deployable
-from export.ranges import Range, activation_ranges
-from export.rounding import round_weights
+from export.quantize.graph import deployable
+from export.quantize.ranges import Range, activation_ranges
+from export.quantize.rounding import round_weights
 
 
 def convert(network: keras.Model, quantization: Quantization, representative: NDArray[np.uint8]) -> bytes:
