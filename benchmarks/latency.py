@@ -22,9 +22,9 @@ from rich.table import Table
 
 from benchmarks.daemon import mosquitto
 from edge.cameras import open_camera
+from edge.clock import new_boot_id, utc_time, uuid7
 from edge.emotions import EMOTIONS
 from edge.events.payloads import EmotionEvent
-from edge.mqtt.identifiers import new_boot_id, utc_time, uuid7
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import ScoredFace, load_pipeline

@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from edge.events.payloads import StageTimes
-
 Stage = Literal["capture", "detect", "landmarks", "chip", "classify", "smooth", "publish", "total"]
 STAGES: tuple[Stage, ...] = Stage.__args__  # type: ignore[attr-defined]
 KEPT = 300
@@ -80,22 +78,10 @@ class Stages:
         """Milliseconds of the thread's CPU time; zeros where they are not measured."""
         return list(self._timers[stage].cpu_ms)
 
-    def medians(self) -> StageTimes | None:
-        """Medians over the newest measurements; None before the first frame."""
-        if not self._timers["total"].wall_ms:
-            return None
-
-        def ms(stage: Stage) -> float:
-            times = self._timers[stage].wall_ms
-            return round(median(times), 3) if times else 0.0
-
-        return StageTimes(
-            detect_ms=ms("detect"),
-            landmarks_ms=ms("landmarks"),
-            chip_ms=ms("chip"),
-            classify_ms=ms("classify"),
-            total_ms=ms("total"),
-        )
+    def median_ms(self, stage: Stage) -> float:
+        """Median of the stage's wall milliseconds over the newest frames that had it; 0 where there are none."""
+        times = self._timers[stage].wall_ms
+        return round(median(times), 3) if times else 0.0
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 
 from edge.backoff import Backoff
-from edge.clock import Clock
+from edge.clock import Clock, new_boot_id, utc_time, uuid7
 from edge.events.payloads import EmotionEvent
-from edge.mqtt.identifiers import new_boot_id, utc_time, uuid7
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from edge import __version__
 from edge.cameras import is_camera, open_camera, redacted
-from edge.clock import SystemClock
+from edge.clock import SystemClock, new_boot_id
 from edge.daemon.camera import CLIP_TIMEOUT_S, WatchedCamera
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.machine import peak_memory_mb
@@ -29,7 +29,6 @@ from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError
 from edge.frames import Frame
 from edge.instructions import InstructionCounter
-from edge.mqtt.identifiers import new_boot_id
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline, load_pipeline

@@ -80,7 +80,7 @@ def seconds(text: str) -> float:
     UsageError
         It is none of these, or longer than 31 days.
     """
-    from edge.mqtt.commands import LONGEST_PAUSE_S
+    from edge.events.payloads import LONGEST_PAUSE_S
 
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     for_s = int(found[1]) * _UNITS_S[found[2]] if found else 0

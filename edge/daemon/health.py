@@ -2,12 +2,11 @@
 
 from collections import deque
 
-from edge.clock import Clock
+from edge.clock import Clock, utc_time
 from edge.daemon.camera import WatchedCamera
 from edge.daemon.governor import Governor
 from edge.daemon.machine import memory_mb, temperature_c, written_bytes
-from edge.events.payloads import Health
-from edge.mqtt.identifiers import utc_time
+from edge.events.payloads import Health, StageTimes
 from edge.mqtt.seam import PublisherStats
 from edge.stages import Stages
 
@@ -70,7 +69,7 @@ class HealthReporter:
             limit_fps=None if limit_fps is None else round(limit_fps, 2),
             limited_by=governor.limited_by(),
             frames_dropped=camera.dropped,
-            stages=stages.medians(),
+            stages=_stage_times(stages),
             memory_mb=memory_mb(),
             temperature_c=temperature_c(),
             outbox_depth=delivery.depth,
@@ -88,3 +87,16 @@ class HealthReporter:
             camera_failures=camera.failures,
             commands_refused=delivery.commands_refused,
         )
+
+
+def _stage_times(stages: Stages) -> StageTimes | None:
+    """Medians of the stages that are published; None before the first frame."""
+    if not stages.wall_ms("total"):
+        return None
+    return StageTimes(
+        detect_ms=stages.median_ms("detect"),
+        landmarks_ms=stages.median_ms("landmarks"),
+        chip_ms=stages.median_ms("chip"),
+        classify_ms=stages.median_ms("classify"),
+        total_ms=stages.median_ms("total"),
+    )

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, replace
 from functools import partial
 
-from edge.clock import Clock
+from edge.clock import Clock, utc_time, uuid7
 from edge.daemon.camera import WatchedCamera
 from edge.daemon.governor import Governor
 from edge.daemon.health import HealthReporter
@@ -17,7 +17,6 @@ from edge.events.episodes import Episodes, Moment
 from edge.events.payloads import CameraState, EmotionEvent, Privacy, State
 from edge.frames import Frame
 from edge.inference import Classifier
-from edge.mqtt.identifiers import utc_time, uuid7
 from edge.mqtt.seam import EventPublisher
 from edge.pipeline import Pipeline, ScoredFace
 from edge.settings import Settings

@@ -13,7 +13,7 @@ from types import FrameType
 from edge import __version__
 from edge.bundles.choice import load_chosen
 from edge.cameras import is_camera, open_camera, redacted
-from edge.clock import Clock, SystemClock
+from edge.clock import Clock, SystemClock, new_boot_id, utc_time
 from edge.daemon.camera import WatchedCamera
 from edge.daemon.governor import Governor
 from edge.daemon.health import HealthReporter
@@ -24,7 +24,6 @@ from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.payloads import State
-from edge.mqtt.identifiers import new_boot_id, utc_time
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline, load_pipeline

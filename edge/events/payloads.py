@@ -130,3 +130,17 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     camera_fault: Annotated[str | None, msgspec.Meta(description="what is wrong with the camera, in words")]
     camera_failures: Annotated[int, msgspec.Meta(ge=0, description="faults of the camera since the start")]
     commands_refused: Annotated[int, msgspec.Meta(ge=0, description="messages to this device that were no command")]
+
+
+LONGEST_PAUSE_S = 31 * 86_400
+"""The longest pause that a command may ask for, seconds."""
+
+
+class PrivacyCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``privacy/set``: close the camera, for a time or until told otherwise, or open it again."""
+
+    paused: Annotated[bool, msgspec.Meta(description="true closes the camera, false opens it")]
+    for_s: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=LONGEST_PAUSE_S)] | None,
+        msgspec.Meta(description="seconds after which it opens by itself; left out or null: when it is told to"),
+    ] = None

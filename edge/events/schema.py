@@ -12,8 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from edge.errors import UsageError
-from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, Health, Privacy, State, Status
-from edge.mqtt.commands import PrivacyCommand
+from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, Health, Privacy, PrivacyCommand, State, Status
 from edge.settings import DEVICE_PATTERN
 
 _VERBS = {"send": "publish", "receive": "obey"}

@@ -1,28 +1,16 @@
 """Commands from the network: bounded, read strictly, refused with a reason. Nothing of them is believed before that."""
 
-from typing import Annotated
-
 import msgspec
 
 from edge.errors import EmotionEdgeError
+from edge.events.payloads import PrivacyCommand
 
 MOST_BYTES = 256
 """A command is larger only by mistake or by intent."""
-LONGEST_PAUSE_S = 31 * 86_400
 
 
 class CommandError(EmotionEdgeError):
     """A command that is none; says why, in words of ours and never in those that came."""
-
-
-class PrivacyCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``privacy/set``: close the camera, for a time or until told otherwise, or open it again."""
-
-    paused: Annotated[bool, msgspec.Meta(description="true closes the camera, false opens it")]
-    for_s: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=LONGEST_PAUSE_S)] | None,
-        msgspec.Meta(description="seconds after which it opens by itself; left out or null: when it is told to"),
-    ] = None
 
 
 _DECODER = msgspec.json.Decoder(PrivacyCommand)

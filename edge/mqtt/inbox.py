@@ -4,7 +4,8 @@ import logging
 import threading
 from collections import deque
 
-from edge.mqtt.commands import CommandError, PrivacyCommand, read_command
+from edge.events.payloads import PrivacyCommand
+from edge.mqtt.commands import CommandError, read_command
 
 _MOST = 16
 """Commands kept: of a flood only the newest count, since each says how things are to be."""

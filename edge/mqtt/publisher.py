@@ -6,13 +6,11 @@ from functools import partial
 import msgspec
 
 from edge.backoff import Backoff
-from edge.clock import Clock, SystemClock
-from edge.events.payloads import CameraState, EmotionEvent, Health, Privacy, State, Status, StatusName
+from edge.clock import Clock, SystemClock, utc_time
+from edge.events.payloads import CameraState, EmotionEvent, Health, Privacy, PrivacyCommand, State, Status, StatusName
 from edge.homeassistant.discovery import discovery_message
 from edge.mqtt.address import broker_address
 from edge.mqtt.client import Message
-from edge.mqtt.commands import PrivacyCommand
-from edge.mqtt.identifiers import utc_time
 from edge.mqtt.inbox import Inbox
 from edge.mqtt.mail import Greet, Retain, Stop, Stored
 from edge.mqtt.outbox.queue import Outbox

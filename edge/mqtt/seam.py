@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.events.payloads import EmotionEvent, Health, Privacy, State
-from edge.mqtt.commands import PrivacyCommand
+from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
 
 
 @dataclass(frozen=True, slots=True)

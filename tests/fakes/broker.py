@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from edge.events.payloads import EmotionEvent, Health, Privacy, State
-from edge.mqtt.commands import PrivacyCommand
+from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
 from edge.mqtt.seam import PublisherStats
 
 

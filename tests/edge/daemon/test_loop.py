@@ -16,9 +16,9 @@ from edge.daemon.loop import Daemon, Identity
 from edge.daemon.privacy import PrivacyPause, pause
 from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
+from edge.events.payloads import PrivacyCommand
 from edge.faces.types import Box, Face
 from edge.frames import Frame
-from edge.mqtt.commands import PrivacyCommand
 from edge.pipeline import ScoredFace
 from edge.settings import CameraWatchSettings, Settings
 from edge.stages import Stages

@@ -10,7 +10,7 @@ import pytest
 
 from edge.daemon.privacy import FILE_NAME, PrivacyPause, pause, resume
 from edge.errors import PrivacyError
-from edge.mqtt.commands import PrivacyCommand
+from edge.events.payloads import PrivacyCommand
 from tests.edge.daemon.test_loop import HAPPY, Run, a_face, clip
 from tests.fakes.broker import FakePublisher
 from tests.fakes.clock import FakeClock

@@ -7,11 +7,10 @@ import jsonschema
 import msgspec
 import pytest
 
+from edge.clock import utc_time, uuid7
 from edge.errors import UsageError
-from edge.events.payloads import EmotionEvent, FaceReading, Health, Privacy, StageTimes, State, Status
+from edge.events.payloads import EmotionEvent, FaceReading, Health, Privacy, PrivacyCommand, StageTimes, State, Status
 from edge.events.schema import CHANNELS, asyncapi, documents, json_schema, main
-from edge.mqtt.commands import PrivacyCommand
-from edge.mqtt.identifiers import utc_time, uuid7
 
 FOLDER = Path(__file__).parents[3] / "docs" / "schema"
 SCORES = {"angry": 0.0, "happy": 1.0, "sad": 0.0, "surprise": 0.0, "neutral": 0.0}

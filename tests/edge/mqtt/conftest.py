@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.clock import utc_time, uuid7
 from edge.events.payloads import EmotionEvent
-from edge.mqtt.identifiers import utc_time, uuid7
 from edge.mqtt.outbox.queue import Outbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, opens

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from edge.mqtt.commands import LONGEST_PAUSE_S, MOST_BYTES, CommandError, PrivacyCommand, read_command
+from edge.events.payloads import LONGEST_PAUSE_S, PrivacyCommand
+from edge.mqtt.commands import MOST_BYTES, CommandError, read_command
 from edge.mqtt.inbox import Inbox
 
 SEED = 20_261_122

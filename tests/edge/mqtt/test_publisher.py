@@ -19,11 +19,10 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
+from edge.clock import utc_time
 from edge.errors import ConfigError
-from edge.events.payloads import EmotionEvent, Health, Privacy, State
+from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
 from edge.events.schema import CHANNELS, json_schema
-from edge.mqtt.commands import PrivacyCommand
-from edge.mqtt.identifiers import utc_time
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import HomeAssistantSettings, MqttSettings

@@ -7,9 +7,9 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
+from edge.clock import utc_time
 from edge.events.payloads import Privacy
 from edge.mqtt.client import Ended
-from edge.mqtt.identifiers import utc_time
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from tests.edge.mqtt.test_patience import SkippingClock, trusting

@@ -10,9 +10,10 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
+from edge.events.payloads import PrivacyCommand
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.client import Arrived, Connected, Ended, Link, Notice, Opened
-from edge.mqtt.commands import MOST_BYTES, PrivacyCommand
+from edge.mqtt.commands import MOST_BYTES
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
