@@ -3,7 +3,7 @@
 import re
 import uuid
 
-from edge.mqtt import identifiers
+from edge import clock as identifiers
 
 
 def test_uuid7_follows_the_rfc() -> None:
