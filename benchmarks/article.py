@@ -34,9 +34,9 @@ from edge.cameras import open_camera
 from edge.daemon.machine import peak_memory_mb
 from edge.events.smoothing import EmotionSmoother
 from edge.faces.landmarks import shipped_landmarks
-from edge.faces.types import Box
+from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame
-from edge.pipeline import Pipeline, ScoredFace, load_pipeline
+from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
 
 Scores = np.ndarray[Any, np.dtype[np.float32]] | None
@@ -71,7 +71,7 @@ def measure(clip: Path, landmarks: Path, sample: int) -> dict[str, Any]:
     pipeline.forget()
     article_s, ours_s = [], []
     found_by_article: dict[int, bool] = {}
-    ours: list[list[ScoredFace]] = []
+    ours: list[list[TrackedFace]] = []
     for start in range(0, len(frames), 24):
         turn = frames[start : start + 24]
         for index, frame in enumerate(turn, start):
@@ -93,7 +93,7 @@ def measure(clip: Path, landmarks: Path, sample: int) -> dict[str, Any]:
         "ours_cpu_ms": 1000 * sum(ours_s) / len(frames),
         "article_found": sum(found_by_article.values()),
         "ours_found": sum(bool(ours[index]) for index in compared),
-        "visits": len({face.visit for faces in ours for face, _ in faces}),
+        "visits": len({face.track for faces in ours for face in faces}),
         **agreement(frames, ours, pipeline),
     }
 
@@ -150,7 +150,7 @@ def article_network() -> Any:
     )
 
 
-def agreement(frames: list[Frame], ours: list[list[ScoredFace]], pipeline: Pipeline) -> dict[str, float]:
+def agreement(frames: list[Frame], ours: list[list[TrackedFace]], pipeline: Pipeline) -> dict[str, float]:
     """How often the stable and the raw emotion are those of running everything on every frame."""
     ours_smooth, every_smooth = EmotionSmoother(Settings().smoothing), EmotionSmoother(Settings().smoothing)
     stable, raw = [], []
@@ -159,7 +159,7 @@ def agreement(frames: list[Frame], ours: list[list[ScoredFace]], pipeline: Pipel
         stable_every = None if every is None else every_smooth.update(every, frame.time_s).emotion
         if not seen or every is None:
             continue
-        scores = seen[0][1]
+        scores = seen[0].scores
         stable.append(ours_smooth.update(scores, frame.time_s).emotion == stable_every)
         raw.append(int(scores.argmax()) == int(every.argmax()))
     return {"agreement": float(np.mean(stable)), "raw_agreement": float(np.mean(raw))}
@@ -171,7 +171,7 @@ def everything(frame: Frame, pipeline: Pipeline) -> Scores:
     if not boxes:
         return None
     widest = max(boxes, key=lambda box: box.width())
-    return pipeline.score(frame.luma, [Box(widest.left(), widest.top(), widest.width(), widest.height())])[0][1]
+    return pipeline.score(frame.luma, [Box(widest.left(), widest.top(), widest.width(), widest.height())])[0].scores
 
 
 @cache

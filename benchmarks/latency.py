@@ -25,9 +25,10 @@ from edge.cameras import open_camera
 from edge.clock import new_boot_id, utc_time, uuid7
 from edge.emotions import EMOTIONS
 from edge.events.payloads import EmotionEvent
+from edge.faces.types import TrackedFace
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
-from edge.pipeline import ScoredFace, load_pipeline
+from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, Settings
 
 
@@ -71,16 +72,15 @@ def main() -> None:
     Console().print(table)
 
 
-def event(seq: int, scored: ScoredFace) -> EmotionEvent:
+def event(seq: int, face: TrackedFace) -> EmotionEvent:
     """An event that tells of this face."""
-    face, scores = scored
     now_s = time.time()
     return EmotionEvent(
         event_type="emotion_changed", id=uuid7(round(now_s * 1000)), seq=seq, boot="b", time=utc_time(now_s),
-        mono_ms=round(time.monotonic() * 1000), time_synced=True, device="latency", model="m", face=face.visit,
-        box=tuple(face.box), emotion=str(EMOTIONS[int(scores.argmax())]),  # type: ignore[arg-type]  # one of EMOTIONS
-        confidence=float(scores.max()), duration_s=0.0,
-        scores={str(emotion): float(score) for emotion, score in zip(EMOTIONS, scores, strict=True)},
+        mono_ms=round(time.monotonic() * 1000), time_synced=True, device="latency", model="m", face=face.track,
+        box=tuple(face.box), emotion=str(EMOTIONS[int(face.scores.argmax())]),  # type: ignore[arg-type]  # one of EMOTIONS
+        confidence=float(face.scores.max()), duration_s=0.0,
+        scores={str(emotion): float(score) for emotion, score in zip(EMOTIONS, face.scores, strict=True)},
     )  # fmt: skip
 
 

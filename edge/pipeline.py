@@ -13,7 +13,7 @@ from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.searcher import Searcher
 from edge.faces.tracker import FaceTracker
-from edge.faces.types import Box, Face
+from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
 from edge.inference.recent import RecentScores
@@ -25,9 +25,6 @@ STILL_PIXELS = 4_000_000
 small one, and a second or so for a large one."""
 
 log = logging.getLogger(__name__)
-
-ScoredFace = tuple[Face, NDArray[np.float32]]
-"""a face, and its scores [5]"""
 
 
 class Pipeline:
@@ -66,32 +63,37 @@ class Pipeline:
         """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
         self._tracker.lose_sight()
 
-    def follow(self, frame: Frame) -> list[ScoredFace]:
-        """Faces of the next frame of a source, with visits that last from frame to frame, the largest first."""
+    def follow(self, frame: Frame) -> list[TrackedFace]:
+        """Faces of the next frame of a source, with track numbers that last from frame to frame, the largest first."""
         with self.stages.measure("total"):
-            sightings = self._tracker.update(frame)
-            faces = [Face(seen.visit, seen.box, seen.landmarks) for seen in sightings]
+            tracks = self._tracker.update(frame)
             scores: Iterable[NDArray[np.float32]] = ()
-            if sightings:
+            if tracks:
                 with self.stages.measure("classify"):
-                    scores = self._recent.of(sightings, frame.time_s, self.classifier)
+                    scores = self._recent.of(tracks, frame.time_s, self.classifier)
         self.stages.end_frame()
-        return list(zip(faces, scores, strict=True))
+        return [
+            TrackedFace(track.number, track.box, track.landmarks, track.chip, row)
+            for track, row in zip(tracks, scores, strict=True)
+        ]
 
-    def look(self, luma: NDArray[np.uint8]) -> list[ScoredFace]:
+    def look(self, luma: NDArray[np.uint8]) -> list[TrackedFace]:
         """Faces of one still picture, uint8 [height, width], the largest first."""
         return self.score(luma, _search_still(self._detector, luma))
 
-    def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[ScoredFace]:
+    def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
         """Faces of one still picture, uint8 [height, width], whose boxes are known."""
-        luma = np.ascontiguousarray(luma)
-        faces = [Face(visit, box, self._landmarks.points(luma, box)) for visit, box in enumerate(boxes, start=1)]
-        if not faces:
+        if not boxes:
             return []
-        chips = np.stack([face_chip(luma, face.landmarks) for face in faces])
+        luma = np.ascontiguousarray(luma)
+        landmarks = np.stack([self._landmarks.points(luma, box) for box in boxes])
+        chips = np.stack([face_chip(luma, points) for points in landmarks])
         with self.stages.measure("classify"):
-            scores = self.classifier.scores(chips, np.stack([face.landmarks for face in faces]))
-        return list(zip(faces, scores, strict=True))
+            scores = self.classifier.scores(chips, landmarks)
+        return [
+            TrackedFace(number, *parts)
+            for number, parts in enumerate(zip(boxes, landmarks, chips, scores, strict=True), start=1)
+        ]
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:

@@ -152,7 +152,7 @@ class _Tally:
         self.instructions += self._count() - counted_before
         self.frames += len(seen)
         self.with_face += sum(bool(faces) for faces in seen)
-        self.visits |= {face.visit for faces in seen for face, _ in faces}
+        self.visits |= {face.track for faces in seen for face in faces}
         self.shape = group[-1].luma.shape
 
     def instructions_per_frame(self) -> int | None:

@@ -20,8 +20,9 @@ from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.download import download
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, ImageError
-from edge.faces.draw import draw_scored_face
-from edge.pipeline import Pipeline, ScoredFace
+from edge.faces.draw import draw_tracked_face
+from edge.faces.types import TrackedFace
+from edge.pipeline import Pipeline
 
 CLIP_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 CSV_COLUMNS = (
@@ -38,7 +39,7 @@ class Look:
     """as it was given, or the file inside a folder that was given"""
     bgr: NDArray[np.uint8]
     """[height, width, 3]"""
-    faces: list[ScoredFace]
+    faces: list[TrackedFace]
     """the largest first"""
     time_s: float | None = None
     """seconds into the clip; None for a picture"""
@@ -113,15 +114,14 @@ def _look_at_clip(pipeline: Pipeline, path: Path, *, name: str) -> Iterator[Look
         raise ImageError(str(error).replace(str(path), name)) from error
 
 
-def _face_dict(scored: ScoredFace) -> dict[str, Any]:
-    face, scores = scored
-    best = int(scores.argmax())
+def _face_dict(face: TrackedFace) -> dict[str, Any]:
+    best = int(face.scores.argmax())
     return {
-        "face": face.visit,
+        "face": face.track,
         "box": list(face.box),
         "emotion": str(EMOTIONS[best]),
-        "confidence": round(float(scores[best]), 4),
-        "scores": {str(e): round(float(s), 4) for e, s in zip(EMOTIONS, scores, strict=True)},
+        "confidence": round(float(face.scores[best]), 4),
+        "scores": {str(e): round(float(s), 4) for e, s in zip(EMOTIONS, face.scores, strict=True)},
         "landmarks": face.landmarks.astype(int).tolist(),
     }
 
@@ -159,8 +159,8 @@ def annotate(look: Look, folder: Path, taken: set[str]) -> Path:
     if Path(look.source).resolve().parent == folder.resolve():
         raise ImageError(f"{look.source}: not drawn: {folder} holds the original; name another folder")
     canvas = look.bgr.copy()
-    for face, scores in reversed(look.faces):
-        draw_scored_face(canvas, face, scores)
+    for face in reversed(look.faces):
+        draw_tracked_face(canvas, face)
     path = folder / _free_name(look, taken)
     if not cv2.imwrite(str(path), canvas):
         raise ImageError(f"{path}: cannot be written")

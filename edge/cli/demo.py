@@ -22,7 +22,7 @@ from edge.cli.watch import EventTable, subscribe
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
-from edge.faces.draw import draw_scored_face
+from edge.faces.draw import draw_tracked_face
 from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, load_settings
 
@@ -99,9 +99,9 @@ def _write_picture(path: Path) -> str:
         raise CameraError("the demo clip has no colour")
     canvas = chosen.bgr.copy()
     named = "no face"
-    for face, scores in pipeline.look(chosen.luma):
-        named = str(EMOTIONS[int(scores.argmax())])
-        draw_scored_face(canvas, face, scores)
+    for face in pipeline.look(chosen.luma):
+        named = str(EMOTIONS[int(face.scores.argmax())])
+        draw_tracked_face(canvas, face)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), canvas):
         raise EmotionEdgeError(f"{path}: cannot be written")

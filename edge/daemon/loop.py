@@ -15,10 +15,11 @@ from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.episodes import Episodes, Moment
 from edge.events.payloads import CameraState, EmotionEvent, Privacy, State
+from edge.faces.types import TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
 from edge.mqtt.seam import EventPublisher
-from edge.pipeline import Pipeline, ScoredFace
+from edge.pipeline import Pipeline
 from edge.settings import Settings
 
 STEP_S = 0.25
@@ -140,7 +141,7 @@ class Daemon:
             self._tell_privacy()
             self._camera.resume()
 
-    def look(self, frame: Frame) -> list[ScoredFace]:
+    def look(self, frame: Frame) -> list[TrackedFace]:
         """Take in one frame and publish what happened in it; return its faces."""
         faces = self._pipeline.follow(frame)
         self._frames += 1

@@ -3,13 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.emotions import EMOTIONS
 from edge.events.payloads import EventType, FaceReading
 from edge.events.smoothing import EmotionSmoother, Smoothed
-from edge.faces.types import Box, Face
+from edge.faces.types import Box, TrackedFace
 from edge.settings import SmoothingSettings
 
 
@@ -43,9 +40,9 @@ class Episodes:
         self._forget_after_s = forget_after_s
         self._visits: dict[int, _Visit] = {}
 
-    def update(self, faces: Iterable[tuple[Face, NDArray[np.float32]]], time_s: float) -> list[Moment]:
-        """Take in one frame: its faces, each with its scores float [5]; return what happened, in order."""
-        moments = [moment for face, scores in faces if (moment := self._see(face, scores, time_s))]
+    def update(self, faces: Iterable[TrackedFace], time_s: float) -> list[Moment]:
+        """Take in the faces of one frame; return what happened, in order."""
+        moments = [moment for face in faces if (moment := self._see(face, time_s))]
         gone = [n for n, visit in self._visits.items() if time_s - visit.seen_s > self._forget_after_s]
         return [*moments, *(self._leave(number, time_s) for number in gone)]
 
@@ -58,19 +55,19 @@ class Episodes:
         order = sorted(self._visits, key=lambda number: self._visits[number].box.width, reverse=True)
         return [_reading(number, self._visits[number]) for number in order]
 
-    def _see(self, face: Face, scores: NDArray[np.float32], time_s: float) -> Moment | None:
-        visit = self._visits.get(face.visit)
+    def _see(self, face: TrackedFace, time_s: float) -> Moment | None:
+        visit = self._visits.get(face.track)
         if visit is None:
             smoother = EmotionSmoother(self._smoothing)
-            visit = _Visit(smoother, time_s, time_s, face.box, smoother.update(scores, time_s))
-            self._visits[face.visit] = visit
-            return Moment("face_appeared", _reading(face.visit, visit), time_s)
+            visit = _Visit(smoother, time_s, time_s, face.box, smoother.update(face.scores, time_s))
+            self._visits[face.track] = visit
+            return Moment("face_appeared", _reading(face.track, visit), time_s)
         before = visit.smoothed.emotion
-        visit.smoothed = visit.smoother.update(scores, time_s)
+        visit.smoothed = visit.smoother.update(face.scores, time_s)
         visit.seen_s, visit.box = time_s, face.box
         if visit.smoothed.emotion == before:
             return None
-        return Moment("emotion_changed", _reading(face.visit, visit), time_s)
+        return Moment("emotion_changed", _reading(face.track, visit), time_s)
 
     def _leave(self, number: int, time_s: float) -> Moment:
         return Moment("face_left", _reading(number, self._visits.pop(number)), time_s)

@@ -40,8 +40,8 @@ def box_of(landmarks: NDArray[np.float32]) -> Box:
     return Box(round(middle.real - width / 2), round(middle.imag - width / 2), side, side)
 
 
-def likeness(chip: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """How alike two chips are, uint8 [48, 48]: their correlation, -1..1, which light and contrast do not change.
+def correlation(chip: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Correlation of two chips, uint8 [48, 48]: -1..1, whatever their light and contrast.
 
     0 where one of them has but one gray.
     """

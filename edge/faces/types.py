@@ -31,15 +31,15 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Face:
-    """One face in one frame. Raises ``ValueError`` where the points are not float32 [68, 2]."""
+class TrackedFace:
+    """One face in one frame, with its scores."""
 
-    visit: int
-    """number of this visit, from 1; the same person keeps it from frame to frame"""
+    track: int
+    """number of its track, from 1: a face keeps it from frame to frame; in a still picture the faces are counted"""
     box: Box
     landmarks: NDArray[np.float32]
     """[68, 2], x and y in pixels of the full frame, iBUG order"""
-
-    def __post_init__(self) -> None:
-        if self.landmarks.shape != (68, 2) or self.landmarks.dtype != np.float32:
-            raise ValueError(f"landmarks must be float32 [68, 2], found {self.landmarks.dtype} {self.landmarks.shape}")
+    chip: NDArray[np.uint8]
+    """[48, 48], what the network sees"""
+    scores: NDArray[np.float32]
+    """[5], sum to 1, in the order of `EMOTIONS`: of this frame, not smoothed"""

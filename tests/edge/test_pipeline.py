@@ -37,8 +37,7 @@ def read(clip: Path) -> list[NDArray[Any]]:
 def visits(pipeline: Pipeline, frames: list[NDArray[Any]], fps: float = 30.0) -> list[list[int]]:
     pipeline.forget()
     return [
-        [face.visit for face, _ in pipeline.follow(Frame(luma, index / fps, index))]
-        for index, luma in enumerate(frames)
+        [face.track for face in pipeline.follow(Frame(luma, index / fps, index))] for index, luma in enumerate(frames)
     ]
 
 

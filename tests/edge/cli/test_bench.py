@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from edge.instructions import InstructionCounter
 
 from edge.cli import app
 from edge.cli.bench import run_bench
 from edge.cli.support import run
 from edge.errors import CameraError
+from edge.instructions import InstructionCounter
 from edge.settings import Settings
 from edge.stages import Stages, percentile
 

@@ -17,9 +17,8 @@ from edge.daemon.privacy import PrivacyPause, pause
 from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.payloads import PrivacyCommand
-from edge.faces.types import Box, Face
+from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame
-from edge.pipeline import ScoredFace
 from edge.settings import CameraWatchSettings, Settings
 from edge.stages import Stages
 from tests.fakes.broker import FakePublisher
@@ -35,25 +34,26 @@ IDENTITY = Identity("hallway", "b00t", "test@00000000")
 class FakePipeline:
     """Sees in each frame what a test has written down for its number."""
 
-    script: dict[int, list[ScoredFace]] = field(default_factory=dict)
+    script: dict[int, list[TrackedFace]] = field(default_factory=dict)
     stages: Stages = field(default_factory=Stages)
 
-    def follow(self, frame: Frame) -> list[ScoredFace]:
+    def follow(self, frame: Frame) -> list[TrackedFace]:
         return self.script.get(frame.index, [])
 
     def lose_sight(self) -> None:
         pass
 
 
-def a_face(scores: NDArray[Any], visit: int = 1) -> ScoredFace:
-    return Face(visit, Box(10, 20, 100, 100), np.zeros((68, 2), np.float32)), scores
+def a_face(scores: NDArray[Any], track: int = 1) -> TrackedFace:
+    nothing = np.zeros((68, 2), np.float32), np.zeros((48, 48), np.uint8)
+    return TrackedFace(track, Box(10, 20, 100, 100), *nothing, scores)
 
 
 class Run:
     def __init__(
         self,
         camera: FakeCamera,
-        script: dict[int, list[ScoredFace]],
+        script: dict[int, list[TrackedFace]],
         publisher: FakePublisher,
         *,
         endless: bool = False,
@@ -134,7 +134,7 @@ def test_stop_ends_a_run_that_waits_for_a_silent_camera() -> None:
     run = Run(camera, {}, FakePublisher())
     look = run.daemon.look
 
-    def look_and_tell(frame: Frame) -> list[ScoredFace]:
+    def look_and_tell(frame: Frame) -> list[TrackedFace]:
         frame_taken.set()
         return look(frame)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge.faces.carry import _MEAN_SHAPE, box_of
 from edge.faces.detector import Detection
 from edge.faces.searches import Area
-from edge.faces.tracker import FaceTracker, Sighting
+from edge.faces.tracker import FaceTracker, Track
 from edge.faces.types import Box
 from edge.frames import Frame
 from edge.settings import FaceSettings
@@ -81,7 +81,7 @@ class Scene:
         self.index = 0
         self.time_s = 0.0
 
-    def show(self, *boxes: Box, fps: float = 10.0, luma: NDArray[np.uint8] | None = None) -> list[Sighting]:
+    def show(self, *boxes: Box, fps: float = 10.0, luma: NDArray[np.uint8] | None = None) -> list[Track]:
         """The faces seen in one frame that shows these boxes."""
         self.detector.there = list(boxes)
         seen = self.tracker.update(Frame(drawn(list(boxes)) if luma is None else luma, self.time_s, self.index))
@@ -90,8 +90,8 @@ class Scene:
         return seen
 
     def play(self, frames: int, *boxes: Box, fps: float = 10.0) -> list[list[int]]:
-        """Visits in each of some frames that show these boxes."""
-        return [[face.visit for face in self.show(*boxes, fps=fps)] for _ in range(frames)]
+        """Track numbers in each of some frames that show these boxes."""
+        return [[face.number for face in self.show(*boxes, fps=fps)] for _ in range(frames)]
 
 
 FACE = Box(100, 100, 100, 100)

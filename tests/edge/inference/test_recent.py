@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.faces.tracker import Sighting
+from edge.faces.tracker import Track
 from edge.faces.types import Box
 from edge.inference.recent import RecentScores
 
@@ -27,8 +27,8 @@ class Counting:
         return np.full((len(chips), 5), len(self.asked), dtype=np.float32)
 
 
-def seen(visit: int, chip: NDArray[np.uint8] = SMILE) -> Sighting:
-    return Sighting(visit, Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip)
+def seen(number: int, chip: NDArray[np.uint8] = SMILE) -> Track:
+    return Track(Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip, 0.0, 0.0, chip, number)
 
 
 @pytest.fixture
