@@ -14,9 +14,17 @@
     ├── DeliveryError                exit 1   events that could not be stored or sent
     └── PrivacyError                 exit 1   a privacy pause that could not be noted
 
+`redacted` and `printable` make a text from outside fit for a message.
+
 The exit codes are those of sysexits.h: 69 EX_UNAVAILABLE is worth a restart, 78 EX_CONFIG is not, and the systemd
 unit treats them so.
 """
+
+import re
+
+_LOCAL_SOURCES = ("demo:", "file:", "photos:", "picamera2:", "v4l2:")
+"""camera addresses that are paths or numbers; an @ is part of the name there"""
+_SECRET_OPTION = re.compile(r"(?i)((?:user(?:name)?|pass\w*|pwd|token|key|secret|auth)=)[^&?/#]*")
 
 
 class EmotionEdgeError(Exception):
@@ -78,5 +86,22 @@ class PrivacyError(EmotionEdgeError):
 
 
 def printable(text: str) -> str:
-    """What a file or a server put into a message, at most 400 letters, made harmless to a terminal and a log."""
+    """Return the first 400 characters of a text from a file or a server, with control characters escaped."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:400])
+
+
+def redacted(text: str) -> str:
+    """Return an address, or a text with one in it, without user name, password or options that look like either.
+
+    >>> redacted("rtsp://admin:secret@door.local:554/live?token=1")
+    'rtsp://***@door.local:554/live?token=***'
+    """
+    if text.startswith(_LOCAL_SOURCES):
+        return text
+    # A password may hold an @ that nobody has escaped: everything up to the last one goes.
+    login, at, rest = text.rpartition("@")
+    for mark in ("//", ":"):
+        if at and mark in login:
+            text = f"{login.partition(mark)[0]}{mark}***@{rest}"
+            break
+    return _SECRET_OPTION.sub(r"\1***", text)

@@ -21,7 +21,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def no_state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Bundles that somebody installed on this machine are not what the tests run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edge.settings.SERVICE_STATE", Path("/nonexistent"))
+        patch.setattr("edge.settings.types.SERVICE_STATE", Path("/nonexistent"))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 

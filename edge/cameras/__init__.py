@@ -7,14 +7,14 @@ package loads neither OpenCV nor scikit-image nor picamera2.
 
 from typing import TYPE_CHECKING, Any
 
-from edge.cameras.address import is_camera, redacted
+from edge.cameras.address import is_camera
 from edge.cameras.capture import Capture, NoFrameYetError
 from edge.cameras.opening import open_camera
 
 if TYPE_CHECKING:
     from edge.cameras.pictures import Picture, read_picture
 
-__all__ = ["Capture", "NoFrameYetError", "Picture", "is_camera", "open_camera", "read_picture", "redacted"]
+__all__ = ["Capture", "NoFrameYetError", "Picture", "is_camera", "open_camera", "read_picture"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, redacted
 
 _LOOKS_LIKE_OPTIONS = re.compile(r"[A-Za-z_]+=[^&=]*(&[A-Za-z_]+=[^&=]*)*")
-_SECRET = re.compile(r"(?i)((?:user(?:name)?|pass\w*|pwd|token|key|secret|auth)=)[^&?/#]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +102,6 @@ def parse_address(uri: str) -> Address:
 def is_camera(uri: str) -> bool:
     """Tell a camera, which should never end, from a clip or a folder, whose end is its end."""
     return uri.partition(":")[0] in _CAMERAS
-
-
-def redacted(uri: str) -> str:
-    """Return the address as it may be shown: without user name, password or what looks like either.
-
-    >>> redacted("rtsp://admin:secret@door.local:554/live?token=1")
-    'rtsp://***@door.local:554/live?token=***'
-    """
-    name, colon, rest = uri.partition(":")
-    if name in SCHEMES and name != "rtsp":
-        return uri
-    if "@" in uri:
-        # A password may itself hold an @ that nobody has escaped: everything up to the last one goes.
-        prefix = f"{name}{colon}" if colon and "@" not in name else ""
-        slashes = "//" if rest.startswith("//") else ""
-        uri = f"{prefix}{slashes}***@{uri.rpartition('@')[2]}"
-    return _SECRET.sub(r"\1***", uri)
 
 
 def _split(rest: str) -> tuple[str, list[str]]:

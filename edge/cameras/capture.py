@@ -1,4 +1,4 @@
-"""The newest frame of a live source, whatever the pace of whoever looks at it; every frame of any other."""
+"""Takes frames from a source: the newest one from a live source, every one from any other."""
 
 import logging
 import threading
@@ -10,31 +10,28 @@ from edge.errors import CameraError
 from edge.frames import Frame, FrameSource
 
 READ_TIMEOUT_S = 10.0
-"""For how long the thread lets a live source be silent before it counts as failed, seconds."""
+"""Seconds without a frame after which a live source has failed."""
 CLOSE_TIMEOUT_S = 2.0
-"""For how long `Capture.close` waits for a read that hangs, seconds."""
+"""Seconds that `Capture.close` waits for a read that hangs."""
 
 log = logging.getLogger(__name__)
 
 
 class NoFrameYetError(CameraError):
-    """No new frame came within the time that was given; the source itself has not failed."""
+    """No new frame came in time; the source itself has not failed."""
 
 
 class Capture:
-    """Takes frames from a source that it then owns, and closes.
+    """Takes frames from a source, which it owns and closes.
 
-    A live source is read in a thread as fast as it gives frames; a frame that nobody has taken when the next one
-    comes is dropped and counted. Any other source is pulled by `get`, without a thread, and nothing is dropped.
+    A live source is read in a thread as fast as it gives frames. A frame that has not been taken when the next one
+    arrives is dropped and counted. Any other source is read by `get` itself, without a thread, and nothing is dropped.
     """
 
-    frames: int
-    """frames that came from the source, the dropped ones among them"""
     dropped: int
-    """frames that a newer one replaced before they were taken"""
+    """frames replaced by a newer one before they were taken"""
 
     def __init__(self, source: FrameSource) -> None:
-        self.frames = 0
         self.dropped = 0
         self._source = source
         self._changed = threading.Condition()
@@ -57,12 +54,12 @@ class Capture:
         self.close()
 
     def get(self, timeout_s: float) -> Frame | None:
-        """Return a frame that has not been returned before; None where it has ended or was closed.
+        """Return a frame that has not been returned before; None if the source has ended or was closed.
 
         Raises
         ------
         CameraError
-            The source failed (after its last frame was taken); `NoFrameYetError`, no frame came within ``timeout_s``.
+            The source failed, and its last frame has been taken. `NoFrameYetError`: no frame came within ``timeout_s``.
         """
         if self._thread is None:
             return self._pull(timeout_s)
@@ -80,17 +77,17 @@ class Capture:
             raise NoFrameYetError(f"the camera gave no frame within {timeout_s:g} s")
 
     def newest_age_s(self) -> float | None:
-        """Seconds since a frame last came from the source, None before the first."""
+        """Seconds since the newest frame arrived, None before the first."""
         arrived_s = self._arrived_s
         return None if arrived_s is None else time.monotonic() - arrived_s
 
     def close(self) -> bool:
-        """End the thread and close the source; a `get` that waits returns None. May be called twice.
+        """Close the source and end the thread; a waiting `get` returns None. May be called twice.
 
         Returns
         -------
         bool
-            False where a thread still hangs in the driver: it is left behind, and may keep the device open.
+            False if a thread still hangs in the driver. It is abandoned, and may keep the device open.
         """
         with self._changed:
             if self._closed:
@@ -102,9 +99,9 @@ class Capture:
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_S)
             if self._thread.is_alive():
-                log.warning("thread %s: hangs in a read of the camera; it is left behind", self._thread.name)
+                log.warning("thread %s: hangs in a read of the camera; it is abandoned", self._thread.name)
                 return False
-        # Adapters that make their calls in a thread of their own tell when that one hangs.
+        # Sources with a thread of their own report here that it hangs.
         return not getattr(self._source, "left_behind", False)
 
     def _pull(self, timeout_s: float) -> Frame | None:
@@ -112,7 +109,6 @@ class Capture:
             return None
         frame = self._source.read(timeout_s)
         if frame is not None:
-            self.frames += 1
             self._arrived_s = time.monotonic()
         return frame
 
@@ -123,7 +119,7 @@ class Capture:
         while not self._closed:
             try:
                 frame = self._source.read(READ_TIMEOUT_S)
-            except Exception as error:  # noqa: BLE001  # `get` raises it, where somebody hears it
+            except Exception as error:  # noqa: BLE001  # `get` raises it in the caller's thread
                 with self._changed:
                     self._failure = error
                     self._changed.notify_all()
@@ -131,16 +127,15 @@ class Capture:
             with self._changed:
                 if self._closed:
                     return
-                self._take_in(frame)
+                self._store(frame)
                 self._changed.notify_all()
                 if frame is None:
                     return
 
-    def _take_in(self, frame: Frame | None) -> None:
+    def _store(self, frame: Frame | None) -> None:
         if frame is None:
             self._ended = True
             return
-        self.frames += 1
         self.dropped += self._newest is not None
         self._newest = frame
         self._arrived_s = time.monotonic()

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.background import Worker
-from edge.cameras.address import Address, redacted
+from edge.cameras.address import Address
 from edge.cameras.quiet import quiet_opencv
-from edge.errors import CameraError
+from edge.errors import CameraError, redacted
 from edge.frames import Frame
 
 OPEN_TIMEOUT_S = 10.0

@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
-from edge.cameras import is_camera, open_camera, redacted
+from edge.cameras import is_camera, open_camera
 from edge.clock import SystemClock, new_boot_id
 from edge.daemon.camera import CLIP_TIMEOUT_S, WatchedCamera
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.machine import peak_memory_mb
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import Watchdog
-from edge.errors import CameraError
+from edge.errors import CameraError, redacted
 from edge.frames import Frame
 from edge.instructions import InstructionCounter
 from edge.mqtt.outbox.queue import Outbox

@@ -18,8 +18,7 @@ from edge.emotions import COLOURS_BGR, EMOTIONS
 from edge.errors import EmotionEdgeError, UsageError
 from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, State
 from edge.mqtt.address import broker_address
-from edge.settings import DEVICE_PATTERN, MqttSettings
-from edge.settings.errors import check_url
+from edge.settings import DEVICE_PATTERN, MqttSettings, check_url
 
 ROWS = 18
 _WORDS = {"face_appeared": "appeared", "emotion_changed": "changed", "face_left": "left"}

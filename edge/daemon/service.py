@@ -12,7 +12,7 @@ from types import FrameType
 
 from edge import __version__
 from edge.bundles.choice import load_chosen
-from edge.cameras import is_camera, open_camera, redacted
+from edge.cameras import is_camera, open_camera
 from edge.clock import Clock, SystemClock, new_boot_id, utc_time
 from edge.daemon.camera import WatchedCamera
 from edge.daemon.governor import Governor
@@ -22,7 +22,7 @@ from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
-from edge.errors import CameraError, ConfigError, DeliveryError
+from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.events.payloads import State
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher

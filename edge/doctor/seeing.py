@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
-from edge.cameras import open_camera, redacted
+from edge.cameras import open_camera
 from edge.clock import SystemClock
 from edge.daemon.privacy import PrivacyPause
 from edge.doctor.finding import Finding
 from edge.doctor.service import Service
-from edge.errors import EmotionEdgeError
+from edge.errors import EmotionEdgeError, redacted
 from edge.frames import Frame
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings

@@ -1,4 +1,4 @@
-"""Write the page of all settings from their types and the lines under them: ``python -m edge.settings.doc FILE``."""
+"""Generate the page of all settings from their types and docstrings: ``python -m edge.settings.doc FILE``."""
 
 import ast
 import inspect
@@ -9,25 +9,25 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from edge import settings as module
-from edge.settings import ENVIRONMENT_PREFIX, Settings, fields_of, is_section
+from edge.settings import ENVIRONMENT_PREFIX, Settings, types
+from edge.settings.types import fields_of, is_section
 
 INTRODUCTION = """\
 # Settings
 
-This page is generated from `edge/settings/__init__.py`: `python -m edge.settings.doc docs/settings.md`.
+This page is generated from `edge/settings/types.py`: `python -m edge.settings.doc docs/settings.md`.
 
 One TOML file holds all settings, `/etc/emotion-edge/config.toml` or what `--config` names. An environment variable
-goes before the file, a flag before both. Everything is checked before anything starts: an unknown key, a wrong type or
+overrides the file, a flag overrides both. Everything is checked before anything starts: an unknown key, a wrong type or
 an impossible value ends the program with exit code 78 and a line that names the key, what was found and what is
-allowed. `emotion-edge config show` prints what is in force, and where each setting comes from.
+allowed. `emotion-edge config show` prints the settings in force and the origin of each.
 
 A password is never a setting, a variable or a flag. The service that `systemd/install.sh` sets up takes it from
-`/etc/emotion-edge/mqtt-password` by itself, as a systemd credential: **leave `mqtt.password_file` out there**, because
-that file is root's, and the service, which runs as the user `emotion-edge`, cannot read it. Started by hand, the
-program reads the file that `mqtt.password_file` names, which nobody but its owner may read (`chmod 600`). Any other
-file that is named here, a key or an authority, must be readable for the user that runs the program
-([systemd/README.md](../systemd/README.md#files-of-your-own)); `sudo emotion-edge doctor` tries it as that user.
+`/etc/emotion-edge/mqtt-password` by itself, as a systemd credential: **do not set `mqtt.password_file` there**,
+because that file belongs to root, and the service, which runs as the user `emotion-edge`, cannot read it. Started by
+hand, the program reads the file that `mqtt.password_file` names, which only its owner may read (`chmod 600`). Any other
+file named here, such as a key or a certificate, must be readable for the user that runs the program
+([systemd/README.md](../systemd/README.md#files-of-your-own)); `sudo emotion-edge doctor` checks this as that user.
 
 ```toml
 device = "hallway"
@@ -85,8 +85,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _attribute_docstrings(section: type[msgspec.Struct]) -> dict[str, str]:
-    """Read the text under each field, which Python itself throws away."""
-    tree = ast.parse(inspect.getsource(module))
+    """Read the docstring under each field; Python itself does not keep it."""
+    tree = ast.parse(inspect.getsource(types))
     body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == section.__name__)
     return {
         field.target.id: ast.literal_eval(text.value)

@@ -1,8 +1,7 @@
-"""The settings in force, each with where it came from, and no secret among them: ``emotion-edge config show``."""
+"""``emotion-edge config show``: each setting in force with its origin, without secrets."""
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,30 +9,19 @@ from typing import Any
 
 import msgspec
 
-from edge.cameras.address import redacted
-from edge.errors import ConfigError
-from edge.settings import (
-    ENVIRONMENT_PREFIX,
-    Settings,
-    fields_of,
-    is_section,
-    load_settings,
-    read_file,
-    read_password,
-    settings_file,
-)
-
-_ADDRESS_WITH_PASSWORD = re.compile(r"(//[^:/@]*):.*@", re.DOTALL)
+from edge.errors import ConfigError, redacted
+from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, read_password, settings_file
+from edge.settings.types import Settings, fields_of, is_section
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One setting, fit to be shown to anybody."""
+    """One setting, without secrets."""
 
     key: str
     """dotted, as ``mqtt.url``"""
     value: str | int | float | bool
-    """redacted where it is an address"""
+    """without passwords"""
     origin: str
     """``default``, the file's path, or the variable's name"""
 
@@ -55,12 +43,14 @@ def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] |
     for key, value in _flat(settings):
         parts = key.split(".")
         origin = named.get("__".join(parts)) or (str(settings_file(path)) if _holds(in_file, parts) else "default")
-        shown.append(Shown(key, _redacted(key, value), origin))
+        # A password in mqtt.url has been refused; a lone user name is no secret.
+        harmless = key == "mqtt.url" or not isinstance(value, str)
+        shown.append(Shown(key, value if harmless else redacted(value), origin))
     return shown
 
 
 def password_origin(settings: Settings) -> str:
-    """Say where the broker's password comes from, never what it is."""
+    """Return where the broker's password comes from, never the password."""
     try:
         password = read_password(settings.mqtt)
     except ConfigError as error:
@@ -96,7 +86,7 @@ def _line(one: Shown) -> str:
 
 def _flat(settings: Settings) -> Iterator[tuple[str, Any]]:
     values = msgspec.structs.asdict(settings)
-    for key, kind in fields_of(Settings).items():  # what stands at the top of a TOML file goes before its sections
+    for key, kind in fields_of(Settings).items():  # in TOML, keys without a section must come first
         if not is_section(kind):
             yield key, values[key]
     for key, kind in fields_of(Settings).items():
@@ -111,9 +101,3 @@ def _holds(tree: Mapping[str, Any], parts: list[str]) -> bool:
             return False
         tree = tree[part]
     return True
-
-
-def _redacted(key: str, value: Any) -> Any:
-    if key == "camera":
-        return redacted(value)
-    return _ADDRESS_WITH_PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value

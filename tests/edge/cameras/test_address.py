@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.cameras import open_camera, redacted
+from edge.cameras import open_camera
 from edge.cameras.address import parse_address
-from edge.errors import ConfigError
+from edge.errors import ConfigError, redacted
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.settings import ENVIRONMENT_PREFIX, Settings, fields_of, is_section, load_settings
+from edge.settings import ENVIRONMENT_PREFIX, Settings, load_settings
 from edge.settings.show import _flat, as_toml, shown_settings
+from edge.settings.types import fields_of, is_section
 
 FILES = 1000
 SECTIONS = {key: kind for key, kind in fields_of(Settings).items() if is_section(kind)}

@@ -9,20 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import settings as module
 from edge.errors import ConfigError
-from edge.settings import (
-    DEVICE_PATTERN,
-    MqttSettings,
-    Settings,
-    default_device,
-    default_state_dir,
-    fields_of,
-    is_section,
-    load_settings,
-    read_password,
-)
+from edge.settings import DEVICE_PATTERN, MqttSettings, Settings, load_settings, read_password
+from edge.settings import loading as module
 from edge.settings.doc import render
+from edge.settings.types import default_device, default_state_dir, fields_of, is_section
 
 SECRET = "hunter2-swordfish"
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
@@ -245,6 +236,28 @@ def test_a_password_file_open_to_others_is_refused(tmp_path: Path, mode: int) ->
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ['device = "hall"\n[mqtt]\nusername = "u"\n', 'device = "hall"'])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_file_of_another_system_is_read(config: Path, text: str, line_break: str, mark: str) -> None:
+    config.write_bytes((mark + text.replace("\n", line_break)).encode())
+    assert load_settings(config, environment={}).device == "hall"
+
+
+@pytest.mark.parametrize("content", ["\ufeff{}", "{}\r\n", "\ufeff{}\r\n\r\n"])
+def test_password_file_of_another_system_is_read(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(content.format(SECRET).encode())
+    path.chmod(0o600)
+    assert read_password(MqttSettings(password_file=str(path))) == SECRET
+
+
+def test_file_in_utf_16_is_refused_with_advice(config: Path) -> None:
+    config.write_bytes('device = "hall"'.encode("utf-16"))
+    with pytest.raises(ConfigError, match="save the file as UTF-8"):
+        load_settings(config, environment={})
+
+
 def test_a_password_file_that_holds_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "password"
     with pytest.raises(ConfigError, match=r"mqtt.password_file: .* cannot be read: No such file"):
@@ -298,7 +311,7 @@ def test_root_means_the_state_of_the_service_where_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    monkeypatch.setattr("edge.settings.SERVICE_STATE", tmp_path)
+    monkeypatch.setattr("edge.settings.types.SERVICE_STATE", tmp_path)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert default_state_dir() == str(tmp_path)
     monkeypatch.setattr("os.geteuid", lambda: 1000)

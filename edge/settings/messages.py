@@ -1,24 +1,23 @@
-"""The sentences that tell a user which setting is wrong: key, what was found, what is allowed. Never a password."""
+"""The parts of a message about a wrong setting: key, what was found, what is allowed. Never a password."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, redacted
 
 URL_FORM = "mqtt://[user@]host[:port] or mqtts://[user@]host[:port]"
 
 
 def closest(key: str, known: Mapping[str, Any], prefix: str = "") -> str:
-    """Suggest the known key that looks most like one, or list them all."""
+    """Suggest the known key that is most similar, or list all of them."""
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean {prefix}{near[0]}?" if near else f"; there are {', '.join(known)}"
 
 
 def allowed(kind: Any, message: str) -> str:
-    """Say what a setting takes, from its type and msgspec's message (``Expected `int` <= 2 - at …``)."""
+    """Return what a setting takes, from its type and msgspec's message (``Expected `int` <= 2 - at …``)."""
     bare = kind.__origin__ if hasattr(kind, "__metadata__") else kind
     if get_origin(bare) is Literal:
         return f"allowed is {' or '.join(map(str, get_args(bare)))}"
@@ -31,20 +30,20 @@ def allowed(kind: Any, message: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as text for a message: short, and without a password where it holds an address with one."""
+    """Return a value as text for a message: at most 120 characters, and without passwords."""
     if isinstance(value, bool):
         return str(value).lower()
-    text = re.sub(r"(//[^:/@]*):.*@", r"\1:***@", repr(value), flags=re.DOTALL)
+    text = repr(redacted(value)) if isinstance(value, str) else redacted(repr(value))
     return text if len(text) <= 120 else text[:117] + "…"
 
 
 def check_url(url: str) -> None:
-    """Refuse an address of a broker that cannot be one. Raises ``ConfigError``."""
+    """Check the address of a broker. Raises ``ConfigError``."""
     try:
         parts = urlsplit(url)
         wrong = parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.port == 0
         wrong = wrong or parts.path not in {"", "/"} or bool(parts.query or parts.fragment)
-    except ValueError:  # its text may hold a piece of a password
+    except ValueError:  # its text may hold part of a password
         wrong, parts = True, None
     if parts is not None and parts.password is not None and not wrong:
         raise ConfigError(
@@ -55,7 +54,7 @@ def check_url(url: str) -> None:
 
 
 def check_one_line(values: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse texts with line breaks and other control characters, wherever they are. Raises ``ConfigError``."""
+    """Check that no text holds line breaks or other control characters. Raises ``ConfigError``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             check_one_line(value, f"{prefix}{name}.")

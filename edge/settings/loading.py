@@ -1,0 +1,169 @@
+"""Reading the settings: the file, the environment over it, flags over both; checked whole before anything starts.
+
+Precedence, weakest first: defaults, the file, ``EMOTION_EDGE__SECTION__KEY`` variables, flags. An unknown key, a
+wrong type or an impossible value is a `ConfigError` that names the key, what was found and what is allowed.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.errors import ConfigError
+from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
+from edge.settings.types import MqttSettings, Settings, fields_of, is_section
+
+DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
+ENVIRONMENT_PREFIX = "EMOTION_EDGE__"
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str | None] | None = None,
+) -> Settings:
+    """Read, merge and check all settings.
+
+    Parameters
+    ----------
+    path
+        A file that must exist; None reads ``/etc/emotion-edge/config.toml`` if it exists.
+    environment
+        Defaults to ``os.environ``.
+    flags
+        Dotted key to text; None if the flag was not given.
+
+    Raises
+    ------
+    ConfigError
+        Names the key, what was found, what is allowed and the closest known key.
+    """
+    merged: dict[str, Any] = read_file(path)
+    source = str(settings_file(path))
+    _refuse_unknown(merged, Settings, prefix="", source=source)
+    for name, text in (os.environ if environment is None else environment).items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), text, origin=name)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(merged, key.split("."), value, origin=f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
+    try:
+        settings = msgspec.convert(merged, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), merged, source)) from None
+    check_one_line(msgspec.to_builtins(settings))
+    check_url(settings.mqtt.url)
+    if settings.web.enabled:
+        raise ConfigError("web.enabled: found true: this version has no web page, only false is allowed")
+    return settings
+
+
+def read_password(settings: MqttSettings) -> str | None:
+    """Return the broker's password from its file or systemd's credential, None if there is neither.
+
+    Line breaks at the end and a byte order mark are not part of it; blanks are.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is open to others (mode beyond 0600), or is empty.
+    """
+    if settings.password_file:
+        path = Path(settings.password_file)
+        name = "mqtt.password_file"
+    else:
+        path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / "mqtt-password"
+        name = "credential mqtt-password"
+        if not os.environ.get("CREDENTIALS_DIRECTORY") or not path.exists():
+            return None
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name}: {path} is not text in UTF-8") from None
+    if settings.password_file and mode & 0o077:  # systemd protects its credentials by their folder
+        raise ConfigError(f"{name}: {path} has mode {mode:04o}; others may read it: chmod 600 {path}")
+    if not text and not settings.password_file:  # the service's credential for a broker without a password
+        return None
+    if not text:
+        raise ConfigError(f"{name}: {path} is empty")
+    return text
+
+
+def settings_file(path: Path | None) -> Path:
+    """Return the path of the settings file: the given one, else ``/etc/emotion-edge/config.toml``."""
+    return path or DEFAULT_PATH
+
+
+def read_file(path: Path | None) -> dict[str, Any]:
+    """Return the content of the settings file, unchecked; empty if none is named and the default does not exist.
+
+    Raises
+    ------
+    ConfigError
+        The named file is missing, or it cannot be read or is not TOML.
+    """
+    chosen = settings_file(path)
+    try:
+        return tomllib.loads(chosen.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        if path is None:
+            return {}
+        raise ConfigError(f"{chosen}: no such file") from error
+    except OSError as error:
+        raise ConfigError(f"{chosen}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{chosen}: not TOML: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{chosen}: not TOML: {error}") from error
+
+
+def _put(tree: dict[str, Any], keys: list[str], text: str, *, origin: str) -> None:
+    """Set a value that was given as text, converted to the type of the setting."""
+    kind: Any = Settings
+    for index, key in enumerate(keys):
+        hints = fields_of(kind) if is_section(kind) else {}
+        if key not in hints:
+            near = closest(key, hints, "".join(f"{k}." for k in keys[:index])) if hints else ""
+            raise ConfigError(f"{origin}: there is no setting {'.'.join(keys)}{near}")
+        kind = hints[key]
+    name = ".".join(keys)
+    if is_section(kind):
+        raise ConfigError(f"{origin}: {name} is a section; name one of {', '.join(fields_of(kind))}")
+    try:
+        value = msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {name}: found {shown(text)}: {allowed(kind, str(error))}") from None
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{origin}: {key} is a section, the file has {shown(tree)} there")
+    tree[keys[-1]] = value
+
+
+def _refuse_unknown(tree: Mapping[str, Any], kind: type[msgspec.Struct], *, prefix: str, source: str) -> None:
+    hints = fields_of(kind)
+    for key, value in tree.items():
+        if key not in hints:
+            raise ConfigError(f"{source}: there is no setting {prefix}{key}{closest(key, hints, prefix)}")
+        if is_section(hints[key]) and isinstance(value, dict):
+            _refuse_unknown(value, hints[key], prefix=f"{prefix}{key}.", source=source)
+
+
+def _explain(message: str, tree: Mapping[str, Any], source: str) -> str:
+    """Turn msgspec's sentence (``… - at `$.mqtt.url` ``) into key, found, allowed."""
+    key = message.partition(" - at `$.")[2].rstrip("`")
+    found: Any = tree
+    kind: Any = Settings
+    for part in key.split("."):
+        found = found[part]
+        kind = fields_of(kind)[part]
+    takes = "allowed is a section, [" + key + "]" if is_section(kind) else allowed(kind, message)
+    return f"{source}: {key}: found {shown(found)}: {takes}"
