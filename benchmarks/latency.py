@@ -24,7 +24,7 @@ from benchmarks.daemon import mosquitto
 from edge.cameras import open_camera
 from edge.clock import new_boot_id, utc_time, uuid7
 from edge.emotions import EMOTIONS
-from edge.events.payloads import EmotionEvent
+from edge.events.payloads import UNNUMBERED, EmotionEvent
 from edge.faces.types import TrackedFace
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
@@ -43,7 +43,9 @@ def main() -> None:
     whole_ms, pipeline_ms = [], []
     with mosquitto() as url, tempfile.TemporaryDirectory(prefix="emotion-edge-latency-") as folder:
         outbox = Outbox(Path(folder) / "outbox.sqlite3", max_events=1000, max_age_s=3600)
-        publisher = Publisher(MqttSettings(url=url), "latency", outbox, boot=new_boot_id(), version="0", model="m")
+        publisher = Publisher(
+            MqttSettings(url=url), "latency", outbox, boot=new_boot_id(), version="0", model=lambda: "m"
+        )
         publisher.start()
         for index in range(arguments.frames + 20):
             frame = source.read(5)
@@ -54,7 +56,7 @@ def main() -> None:
             looked_s = time.perf_counter()
             if not faces:
                 continue
-            publisher.publish_events([lambda seq, face=faces[0]: event(seq, face)])  # type: ignore[misc]
+            publisher.publish_events([event(faces[0])])
             if not publisher.drain(10):
                 raise SystemExit("the broker acknowledges nothing")
             if index >= 20:  # connecting is not part of it
@@ -72,11 +74,11 @@ def main() -> None:
     Console().print(table)
 
 
-def event(seq: int, face: TrackedFace) -> EmotionEvent:
+def event(face: TrackedFace) -> EmotionEvent:
     """An event that tells of this face."""
     now_s = time.time()
     return EmotionEvent(
-        event_type="emotion_changed", id=uuid7(round(now_s * 1000)), seq=seq, boot="b", time=utc_time(now_s),
+        event_type="emotion_changed", id=uuid7(round(now_s * 1000)), seq=UNNUMBERED, boot="b", time=utc_time(now_s),
         mono_ms=round(time.monotonic() * 1000), time_synced=True, device="latency", model="m", face=face.track,
         box=tuple(face.box), emotion=str(EMOTIONS[int(face.scores.argmax())]),  # type: ignore[arg-type]  # one of EMOTIONS
         confidence=float(face.scores.max()), duration_s=0.0,

@@ -7,14 +7,13 @@ Prints the ``seq`` of each event when the outbox has taken it; with a rate of 0 
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from edge.backoff import Backoff
 from edge.clock import Clock, new_boot_id, utc_time, uuid7
-from edge.events.payloads import EmotionEvent
+from edge.events.payloads import UNNUMBERED, EmotionEvent
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
@@ -33,22 +32,18 @@ def outbox(
 def publisher(settings: MqttSettings, box: Outbox, boot: str) -> Publisher:
     """Return a publisher that comes back at once: the pauses between attempts are not what is measured."""
     backoff = Backoff(first_s=0.1, most_s=0.5)
-    return Publisher(settings, DEVICE, box, boot=boot, version="1", model="none-00000000", backoff=backoff)
+    return Publisher(settings, DEVICE, box, boot=boot, version="1", model=lambda: "none-00000000", backoff=backoff)
 
 
-def event(boot: str) -> Callable[[int], EmotionEvent]:
-    """Return a builder of events, as large as real ones."""
-
-    def build(seq: int) -> EmotionEvent:
-        return EmotionEvent(
-            event_type="emotion_changed", id=uuid7(), seq=seq, boot=boot, time=utc_time(),
-            mono_ms=time.monotonic_ns() // 10**6, time_synced=True, device=DEVICE, face=1, box=(10, 20, 100, 100),
-            emotion="happy", confidence=0.75,
-            scores={"angry": 0.05, "happy": 0.75, "sad": 0.1, "surprise": 0.05, "neutral": 0.05}, duration_s=1.5,
-            model="none-00000000",
-        )  # fmt: skip
-
-    return build
+def event(boot: str) -> EmotionEvent:
+    """Return an event that is as large as a real one."""
+    return EmotionEvent(
+        event_type="emotion_changed", id=uuid7(), seq=UNNUMBERED, boot=boot, time=utc_time(),
+        mono_ms=time.monotonic_ns() // 10**6, time_synced=True, device=DEVICE, face=1, box=(10, 20, 100, 100),
+        emotion="happy", confidence=0.75,
+        scores={"angry": 0.05, "happy": 0.75, "sad": 0.1, "surprise": 0.05, "neutral": 0.05}, duration_s=1.5,
+        model="none-00000000",
+    )  # fmt: skip
 
 
 def main(settings_file: str, folder: str, rate: str) -> None:
@@ -59,9 +54,8 @@ def main(settings_file: str, folder: str, rate: str) -> None:
     sender.start()
     if float(rate) == 0:
         sys.exit(0 if sender.drain(120) and sender.stop(10) else 1)
-    build = event(boot)
     while True:
-        print(sender.publish_events([build])[0], flush=True)
+        print(sender.publish_events([event(boot)])[0], flush=True)
         time.sleep(1 / float(rate))
 
 

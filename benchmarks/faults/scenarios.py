@@ -125,11 +125,10 @@ def broker_away(
         broker.stop()
         box = device.outbox(folder / "state", max_events=max_events, max_age_s=max_age_s, clock=clock)
         publisher = device.publisher(broker.settings(), box, "boot")
-        build = device.event("boot")
         began_s = time.monotonic()
         sent = []
         for _ in range(events):
-            sent.extend(publisher.publish_events([build]))
+            sent.extend(publisher.publish_events([device.event("boot")]))
             clock.pass_time(every_s)
         box.batch(0, 1)  # as the sender does before it sends: what is too old goes
         dropped = box.dropped
@@ -176,13 +175,12 @@ def _publishing(settings: MqttSettings, folder: Path) -> Iterator[tuple[Publishe
 def _events(publisher: Publisher, sent: list[int], rate: float) -> Iterator[None]:
     """Publish in a thread, as many a second as were asked for, also where the machine falls behind at times."""
     over = threading.Event()
-    build = device.event("boot")
 
     def publish() -> None:
         began_s = time.monotonic()
         while not over.is_set():
             while len(sent) < (time.monotonic() - began_s) * rate:
-                sent.extend(publisher.publish_events([build]))
+                sent.extend(publisher.publish_events([device.event("boot")]))
             over.wait(0.5 / rate)
 
     thread = threading.Thread(target=publish, name="events")

@@ -164,12 +164,13 @@ class _Tally:
 
 @contextmanager
 def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, WatchedCamera]]:
-    identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
+    identity = Identity(settings.device, new_boot_id())
     with tempfile.TemporaryDirectory(prefix="emotion-edge-bench-") as folder:
         outbox = Outbox(Path(folder) / "outbox.sqlite3", max_events=100_000, max_age_s=86_400)
         publisher = Publisher(
-            settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__, model=identity.model
-        )
+            settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
+            model=lambda: pipeline.classifier.name,
+        )  # fmt: skip
         clock = SystemClock()
         # Not endless: a camera that fails ends the measurement.
         camera = WatchedCamera(

@@ -33,17 +33,15 @@ class HourlyRate:
 class HealthReporter:
     """Says when a health message is due, and makes it; the first is due at once."""
 
-    def __init__(self, clock: Clock, *, interval_s: float, bundle: str) -> None:
+    def __init__(self, clock: Clock, *, interval_s: float) -> None:
         self._clock = clock
         self._interval_s = interval_s
-        self._bundle = bundle
         self._began_s = self._told_s = self._due_s = clock.monotonic()
         self._frames_told = 0
         self._commits, self._megabytes = HourlyRate(), HourlyRate()
 
-    def name_bundle(self, bundle: str) -> None:
-        """Say from now on, and soon, that this one runs."""
-        self._bundle = bundle
+    def make_due(self) -> None:
+        """Have the next message made at the next opportunity."""
         self._due_s = self._clock.monotonic()
 
     def is_due(self) -> bool:
@@ -51,7 +49,14 @@ class HealthReporter:
         return self._clock.monotonic() >= self._due_s
 
     def make(
-        self, *, frames: int, camera: WatchedCamera, governor: Governor, stages: Stages, delivery: PublisherStats
+        self,
+        *,
+        frames: int,
+        camera: WatchedCamera,
+        governor: Governor,
+        stages: Stages,
+        bundle: str,
+        delivery: PublisherStats,
     ) -> Health:
         """Return the message; ``frames`` is how many were looked at since the start."""
         now_s = self._clock.monotonic()
@@ -79,7 +84,7 @@ class HealthReporter:
             disk_commits_per_hour=self._commits.per_hour(now_s, delivery.commits) or 0.0,
             disk_mb_per_hour=self._megabytes.per_hour(now_s, None if written is None else written / 1e6),
             reconnects=delivery.reconnects,
-            bundle=self._bundle,
+            bundle=bundle,
             time_synced=self._clock.synced(),
             paused=camera.state == "paused",
             camera=camera.state,

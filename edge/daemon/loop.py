@@ -2,8 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 from edge.clock import Clock, utc_time, uuid7
 from edge.daemon.camera import WatchedCamera
@@ -14,7 +13,7 @@ from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.episodes import Episodes, Moment
-from edge.events.payloads import CameraState, EmotionEvent, Privacy, State
+from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, Privacy, State
 from edge.faces.types import TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
@@ -34,11 +33,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who speaks; only the model changes between a start and its end."""
+    """Which device this is, and which start of its daemon."""
 
     device: str
     boot: str
-    model: str
 
 
 class Daemon:
@@ -65,7 +63,7 @@ class Daemon:
         self._pulse = watchdog.pulse("loop", LOOP_LIMIT_S)
         self._clock = clock
         self._episodes = Episodes(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
-        self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s, bundle=identity.model)
+        self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
         self._stop = threading.Event()
         self._frames = 0
         self._frame_s = 0.0
@@ -78,11 +76,10 @@ class Daemon:
         self._stop.set()
 
     def take_classifier(self, classifier: Classifier) -> None:
-        """Let another classifier decide from the next frame on; from any thread. Visits and their smoothing go on."""
-        self._pipeline.classifier = classifier
-        self._identity = replace(self._identity, model=classifier.name)
-        self._health.name_bundle(classifier.name)
-        self._publisher.announce_model(classifier.name)
+        """Use another classifier from the next frame on; from any thread. Visits and their smoothing go on."""
+        self._pipeline.classifier = classifier  # the one place that holds the model's name
+        self._health.make_due()
+        self._publisher.publish_status()
 
     def run(self) -> None:
         """Work until the source ends or `stop` is called, then wait until the broker has everything.
@@ -195,7 +192,7 @@ class Daemon:
             reading = moment.reading
             log.info("face %d %s: %s %.2f", reading.face, moment.event_type, reading.emotion, reading.confidence)
         try:
-            self._publisher.publish_events([partial(self._event, moment) for moment in moments])
+            self._publisher.publish_events([self._event(moment) for moment in moments])
         except DeliveryError as error:  # looking goes on: a full disk may have room again
             if not self._lost:
                 log.error("events are lost: %s", error)  # noqa: TRY400 - one line, no traceback
@@ -205,19 +202,19 @@ class Daemon:
             log.warning("events are stored again; %d were lost", self._lost)
             self._lost = 0
 
-    def _event(self, moment: Moment, seq: int) -> EmotionEvent:
+    def _event(self, moment: Moment) -> EmotionEvent:
         now_s = self._clock.unix_s()
         reading = moment.reading
         return EmotionEvent(
             event_type=moment.event_type,
             id=uuid7(round(now_s * 1000)),
-            seq=seq,
+            seq=UNNUMBERED,
             boot=self._identity.boot,
             time=utc_time(now_s),
             mono_ms=round(moment.time_s * 1000),
             time_synced=self._clock.synced(),
             device=self._identity.device,
-            model=self._identity.model,
+            model=self._pipeline.classifier.name,
             face=reading.face,
             box=reading.box,
             emotion=reading.emotion,
@@ -257,6 +254,7 @@ class Daemon:
                 camera=self._camera,
                 governor=self._governor,
                 stages=self._pipeline.stages,
+                bundle=self._pipeline.classifier.name,
                 delivery=delivery,
             )
         )

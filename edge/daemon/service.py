@@ -24,8 +24,11 @@ from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.events.payloads import State
+from edge.homeassistant.discovery import discovery_message
+from edge.mqtt.client import Message
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
+from edge.mqtt.topics import Topics
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
 
@@ -53,10 +56,10 @@ def run_service(settings: Settings) -> None:
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         clock = SystemClock()
         camera = parts.enter_context(_camera(settings, clock))
-        identity = Identity(settings.device, new_boot_id(), pipeline.classifier.name)
+        identity = Identity(settings.device, new_boot_id())
         publisher = Publisher(
-            settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__, model=identity.model,
-            home_assistant=settings.homeassistant,
+            settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
+            model=lambda: pipeline.classifier.name, announcements=_announcements(settings),
         )  # fmt: skip
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
@@ -69,7 +72,7 @@ def run_service(settings: Settings) -> None:
                 camera.open()
             except CameraError:
                 with suppress(DeliveryError):
-                    _tell_of_failure(settings, identity, clock, camera=camera, pipeline=pipeline, publisher=publisher)
+                    _tell_of_failure(settings, clock, camera=camera, pipeline=pipeline, publisher=publisher)
                 raise
         daemon = Daemon(
             settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,
@@ -79,7 +82,7 @@ def run_service(settings: Settings) -> None:
             "%s: %s, bundle %s, broker %s",
             settings.device,
             redacted(settings.camera),
-            identity.model,
+            pipeline.classifier.name,
             settings.mqtt.url,
         )
         parts.callback(notify_systemd, "STOPPING=1")
@@ -90,6 +93,13 @@ def run_service(settings: Settings) -> None:
         parts.callback(reloader.close)
         with _signals(daemon.stop, reloader.request):
             daemon.run()
+
+
+def _announcements(settings: Settings) -> list[Message]:
+    """Return the retained messages that Home Assistant wants, none where it is turned off."""
+    if not settings.homeassistant.enabled:
+        return []
+    return [discovery_message(Topics(settings.device), settings.homeassistant.prefix, version=__version__)]
 
 
 @contextmanager
@@ -106,7 +116,6 @@ def _camera(settings: Settings, clock: Clock) -> Iterator[WatchedCamera]:
 
 def _tell_of_failure(
     settings: Settings,
-    identity: Identity,
     clock: Clock,
     *,
     camera: WatchedCamera,
@@ -115,11 +124,11 @@ def _tell_of_failure(
 ) -> None:
     """Say that there is no camera, and have sent what waits in the outbox as long as the time allows."""
     publisher.publish_state(State(faces=[], emotion=None, time=utc_time(clock.unix_s()), camera="failed"))
-    health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s, bundle=identity.model)
+    health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
     publisher.publish_health(
         health.make(
             frames=0, camera=camera, governor=Governor(settings.power, clock), stages=pipeline.stages,
-            delivery=publisher.stats(),
+            bundle=pipeline.classifier.name, delivery=publisher.stats(),
         )
     )  # fmt: skip
     until_s = clock.monotonic() + (LAST_CHANCE_S if is_camera(settings.camera) else 0.0)

@@ -15,6 +15,9 @@ CameraState = Literal["starting", "ok", "black", "failed", "paused", "stopped"]
 EmotionName = Literal["angry", "happy", "sad", "surprise", "neutral", "uncertain"]
 assert set(EmotionName.__args__) == {*EMOTIONS, UNCERTAIN}  # type: ignore[attr-defined]
 
+UNNUMBERED = 0
+"""``seq`` of an event that the outbox has not stored yet: it gives the number when it stores the event."""
+
 RateLimit = Literal["max_fps", "max_cpu_percent", "temperature", "throttled"]
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]

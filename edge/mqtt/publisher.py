@@ -1,14 +1,12 @@
 """Publishes over MQTT, at least once and in order, whatever the network does."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import msgspec
 
 from edge.backoff import Backoff
 from edge.clock import Clock, SystemClock, utc_time
 from edge.events.payloads import CameraState, EmotionEvent, Health, Privacy, PrivacyCommand, State, Status, StatusName
-from edge.homeassistant.discovery import discovery_message
 from edge.mqtt.address import broker_address
 from edge.mqtt.client import Message
 from edge.mqtt.inbox import Inbox
@@ -17,7 +15,7 @@ from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.seam import PublisherStats
 from edge.mqtt.sender import Sender
 from edge.mqtt.topics import Topics
-from edge.settings import HomeAssistantSettings, MqttSettings
+from edge.settings import MqttSettings
 
 
 class Publisher:
@@ -39,9 +37,9 @@ class Publisher:
     version
         Of the program.
     model
-        Bundle name and short hash.
-    home_assistant
-        Whether and where to publish discovery; None does not.
+        Returns the name of the model that runs now: bundle name and short hash.
+    announcements
+        More retained messages to publish on each connection, such as Home Assistant's discovery.
     backoff
         Waits between attempts to connect.
     clock
@@ -61,8 +59,8 @@ class Publisher:
         *,
         boot: str,
         version: str,
-        model: str,
-        home_assistant: HomeAssistantSettings | None = None,
+        model: Callable[[], str],
+        announcements: Sequence[Message] = (),
         backoff: Backoff | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -74,7 +72,7 @@ class Publisher:
         self._sender = Sender(
             broker_address(settings),
             client_id=f"emotion-edge-{device}",
-            will=self._status("offline", at=None),
+            will=lambda: self._status("offline", at=None),
             command_topic=self._topics.privacy_set,
             on_command=self._inbox.take,
             greeting=lambda: self._status("online", at=utc_time()),
@@ -85,23 +83,23 @@ class Publisher:
             backoff=backoff or Backoff(),
             clock=self._clock,
         )
-        if home_assistant is not None and home_assistant.enabled:
-            self._sender.post(Retain(discovery_message(self._topics, home_assistant.prefix, version=version)))
+        for message in announcements:
+            self._sender.post(Retain(message))
         self.publish_state(_nobody("starting"))
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
         self._sender.start()
 
-    def publish_events(self, builds: Sequence[Callable[[int], EmotionEvent]]) -> list[int]:
-        """Store events in one write and return each one's ``seq``; they are sent as soon as can be.
+    def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
+        """Store events in one write, to be sent as soon as possible; return the ``seq`` that each was given.
 
         Raises
         ------
         DeliveryError
             They could not be stored, none of them.
         """
-        seqs = self._outbox.append([partial(_encoded, build) for build in builds])
+        seqs = self._outbox.append(events)
         self._sender.post(Stored())
         return seqs
 
@@ -126,9 +124,8 @@ class Publisher:
         """Call this from the sender's thread at each of its turns, every few seconds at least."""
         self._sender.on_turn = pulse
 
-    def announce_model(self, model: str) -> None:
-        """Publish the status again, with the model that runs from now on."""
-        self._model = model
+    def publish_status(self) -> None:
+        """Publish the status again: the model has changed."""
         self._sender.post(Greet())
 
     def drain(self, timeout_s: float) -> bool:
@@ -171,12 +168,8 @@ class Publisher:
         self._sender.post(Retain(Message(topic, msgspec.json.encode(payload), retain=True)))
 
     def _status(self, state: StatusName, *, at: str | None) -> Message:
-        status = Status(state=state, boot=self._boot, version=self._version, model=self._model, time=at)
+        status = Status(state=state, boot=self._boot, version=self._version, model=self._model(), time=at)
         return Message(self._topics.status, msgspec.json.encode(status), retain=True)
-
-
-def _encoded(build: Callable[[int], EmotionEvent], seq: int) -> bytes:
-    return msgspec.json.encode(build(seq))
 
 
 def _nobody(camera: CameraState) -> State:

@@ -39,13 +39,8 @@ class EventPublisher(Protocol):
         """Begin to connect; returns at once, whether or not there is a broker."""
         ...
 
-    def publish_events(self, builds: Sequence[Callable[[int], EmotionEvent]]) -> list[int]:
-        """Store events, those of one frame, to be sent as soon as can be, and return each one's ``seq``.
-
-        Parameters
-        ----------
-        builds
-            Each makes the event for the ``seq`` that it is given.
+    def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
+        """Store the events of one frame, to be sent as soon as possible; return the ``seq`` that each was given.
 
         Raises
         ------
@@ -74,8 +69,8 @@ class EventPublisher(Protocol):
         """Have this called by whatever thread talks to the broker, each time that it gets something done."""
         ...
 
-    def announce_model(self, model: str) -> None:
-        """Say with the status that another model runs from now on."""
+    def publish_status(self) -> None:
+        """Publish the status again: the model has changed."""
         ...
 
     def drain(self, timeout_s: float) -> bool:

@@ -61,7 +61,7 @@ class Sender:
         address: BrokerAddress,
         *,
         client_id: str,
-        will: Message,
+        will: Callable[[], Message],
         command_topic: str,
         on_command: Callable[[bytes, bool], None],
         greeting: Callable[[], Message],
@@ -211,7 +211,7 @@ class Sender:
         self._link = Link(
             self._address.without_login() if probing else self._address,
             client_id=f"{self._client_id}-nobody" if probing else self._client_id,
-            will=None if probing else self._will,
+            will=None if probing else self._will(),
             command_topic=None if probing else self._command_topic,
             protocol=self._protocol,
             report=self._mailbox.put,

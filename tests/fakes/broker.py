@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
 from edge.mqtt.seam import PublisherStats
 
@@ -20,16 +22,16 @@ class FakePublisher:
         self.privacies: list[Privacy] = []
         self.commands: list[PrivacyCommand] = []
         self.pulse: Callable[[], object] | None = None
-        self.models: list[str] = []
+        self.statuses = 0
 
     def start(self) -> None:
         self.started = True
 
-    def publish_events(self, builds: Sequence[Callable[[int], EmotionEvent]]) -> list[int]:
-        events = [build(len(self.events) + number) for number, build in enumerate(builds, 1)]
-        self.events += events
+    def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
+        first = len(self.events) + 1
+        self.events += [msgspec.structs.replace(event, seq=seq) for seq, event in enumerate(events, first)]
         self.batches.append(len(events))
-        return [event.seq for event in events]
+        return [event.seq for event in self.events[first - 1 :]]
 
     def publish_state(self, state: State) -> None:
         self.states.append(state)
@@ -47,8 +49,8 @@ class FakePublisher:
     def watch(self, pulse: Callable[[], object]) -> None:
         self.pulse = pulse
 
-    def announce_model(self, model: str) -> None:
-        self.models.append(model)
+    def publish_status(self) -> None:
+        self.statuses += 1
 
     def drain(self, timeout_s: float) -> bool:
         return self.acknowledges or not self.events

@@ -4,14 +4,33 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from edge.mqtt.outbox.queue import Outbox
 from tests.fakes.clock import FakeClock
 
 Opens = Callable[..., Outbox]
 
 
-def payload(seq: int) -> bytes:
-    return f"event {seq}".encode()
+class Numbered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of an event that the outbox knows of, and something that makes it as long as a test wants."""
+
+    seq: int = 0
+    text: object = ""
+
+
+EVENT = Numbered()
+UNENCODABLE = Numbered(text=object())
+
+
+def long_event(length: int) -> Numbered:
+    """An event of so many bytes and a few more."""
+    return Numbered(text="x" * length)
+
+
+def payload(seq: int, length: int = 0) -> bytes:
+    """What the outbox stores of `EVENT` or of a `long_event`."""
+    return msgspec.json.encode(Numbered(seq, "x" * length))
 
 
 def stored(box: Outbox) -> list[int]:

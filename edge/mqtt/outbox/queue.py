@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import msgspec
+
 from edge.clock import Clock, SystemClock
 from edge.errors import EmotionEdgeError
 from edge.files import Files
@@ -113,17 +115,22 @@ class Outbox:
         """Return how long an event has waited, seconds, never negative; no jump of the date changes it."""
         return max(0.0, self._store.now_s() - event.stored_s)
 
-    def append(self, makes: Sequence[Callable[[int], bytes]]) -> list[int]:
-        """Store events in one write, all or none; return each one's ``seq``, one more than the last one's, for ever.
+    def append(self, events: Sequence[msgspec.Struct]) -> list[int]:
+        """Number events, store them as JSON in one write, all or none, and return each one's ``seq``.
 
         Parameters
         ----------
-        makes
-            Each builds the payload for a ``seq``. If one raises, nothing is stored and no number is used up.
+        events
+            Each has a field ``seq``, which is replaced by the next number: one more than the last one, for ever.
+
+        Raises
+        ------
+        TypeError
+            One of them cannot be encoded: nothing is stored and no number is used up.
         """
 
         def append(store: Store) -> list[int]:
-            seqs = store.append(makes)
+            seqs = store.append(events)
             self._known = store.held()
             return seqs
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+
+import msgspec
 
 from edge.clock import Clock, elapsed_s
 from edge.mqtt.outbox.tables import (
@@ -70,25 +72,28 @@ class Store:
         """Seconds of this outbox's clock."""
         return self._base_s + self._clock.monotonic() - self._began_s
 
-    def append(self, makes: Sequence[Callable[[int], bytes]]) -> list[int]:
-        """Store events, all or none, drop what goes beyond the bounds, return each one's ``seq``."""
-        last = counters(self._writer)["seq"]
-        events = [StoredEvent(seq, self.now_s(), make(seq)) for seq, make in enumerate(makes, last + 1)]
-        rows = [row_of(event) for event in events]
+    def append(self, events: Sequence[msgspec.Struct]) -> list[int]:
+        """Number events and store them, all or none; drop what exceeds the bounds; return each one's ``seq``."""
         with self._transaction(self._writer) as database:
-            database.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", rows)
-            add(database, seq=len(events), depth=len(events), bytes=sum(len(event.payload) for event in events))
+            first = counters(database)["seq"] + 1
+            stored = [
+                StoredEvent(seq, self.now_s(), msgspec.json.encode(msgspec.structs.replace(event, seq=seq)))
+                for seq, event in enumerate(events, first)
+            ]
+            database.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", [row_of(event) for event in stored])
+            add(database, seq=len(stored), depth=len(stored), bytes=sum(len(event.payload) for event in stored))
             self._drop_beyond_bounds(database)
             self._note_time(database)
-        return [event.seq for event in events]
+        return [event.seq for event in stored]
 
     def batch(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events above `after_seq`, in order; those too old are dropped."""
         with as_written():
             oldest = self._reader.execute("SELECT stored_s FROM event ORDER BY seq LIMIT 1").fetchone()
-            if oldest and oldest[0] < self.now_s() - self._bounds.age_s:
-                with self._transaction(self._reader) as database:
-                    self._drop_beyond_bounds(database)
+            too_old = oldest is not None and oldest[0] < self.now_s() - self._bounds.age_s
+        if too_old:
+            with self._transaction(self._reader) as database:
+                self._drop_beyond_bounds(database)
         rows = self._reader.execute(
             "SELECT seq, stored_s, payload, crc FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
         )
@@ -146,6 +151,7 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 database.close()
 
+    @as_written()
     def _drop_beyond_bounds(self, database: sqlite3.Connection) -> None:
         """Drop from the front while it is too old or too much waits, so that the order is never broken."""
         counted = counters(database)
@@ -170,8 +176,7 @@ class Store:
     def _transaction(self, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         database.execute("BEGIN IMMEDIATE")
         try:
-            with as_written():
-                yield database
+            yield database
             database.execute("COMMIT")
             self.commits += 1
         finally:
@@ -186,6 +191,7 @@ def in_memory() -> sqlite3.Connection:
     return database
 
 
+@as_written()
 def _remove(database: sqlite3.Connection, seqs: Iterable[int]) -> None:
     delete = "DELETE FROM event WHERE seq = ? RETURNING length(payload)"
     sizes = [size for seq in seqs for (size,) in database.execute(delete, (seq,)).fetchall()]

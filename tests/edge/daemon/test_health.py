@@ -48,7 +48,7 @@ def test_each_value_is_told_under_its_name(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("edge.daemon.health.written_bytes", lambda: written[0])
     monkeypatch.setattr("edge.daemon.health.memory_mb", lambda: 101.5)
     monkeypatch.setattr("edge.daemon.health.temperature_c", lambda: 48.5)
-    reporter = HealthReporter(clock, interval_s=30, bundle="one@1")
+    reporter = HealthReporter(clock, interval_s=30)
     governor = Governor(PowerSettings(max_fps=5), clock)
 
     def make(frames: int, commits: int) -> dict[str, object]:
@@ -57,6 +57,7 @@ def test_each_value_is_told_under_its_name(monkeypatch: pytest.MonkeyPatch) -> N
             camera=FakeCamera(),  # type: ignore[arg-type]  # what it says of itself
             governor=governor,
             stages=Stages(),
+            bundle="two@2",
             delivery=delivery(commits),
         )
         return msgspec.to_builtins(told)  # type: ignore[no-any-return]
@@ -68,7 +69,7 @@ def test_each_value_is_told_under_its_name(monkeypatch: pytest.MonkeyPatch) -> N
     clock.pass_time(30)
     assert reporter.is_due()
     written[0] += 3_000_000
-    reporter.name_bundle("two@2")
+    reporter.make_due()
     clock.knows_date = False
     assert make(50, commits=1002) == {
         "time": "2025-06-15T15:07:10.000Z",

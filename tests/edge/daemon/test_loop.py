@@ -4,6 +4,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from tests.fakes.clock import FakeClock
 
 HAPPY = np.array([0.01, 0.95, 0.01, 0.01, 0.02], np.float32)
 SAD = np.array([0.01, 0.01, 0.95, 0.01, 0.02], np.float32)
-IDENTITY = Identity("hallway", "b00t", "test@00000000")
+IDENTITY = Identity("hallway", "b00t")
 
 
 @dataclass
@@ -36,6 +37,7 @@ class FakePipeline:
 
     script: dict[int, list[TrackedFace]] = field(default_factory=dict)
     stages: Stages = field(default_factory=Stages)
+    classifier: Any = field(default_factory=lambda: SimpleNamespace(name="test@00000000"))
 
     def follow(self, frame: Frame) -> list[TrackedFace]:
         return self.script.get(frame.index, [])
@@ -198,11 +200,11 @@ def test_what_could_not_be_stored_is_counted_once_there_is_room_again(caplog: py
     class FullAtFirst(FakePublisher):
         full = True
 
-        def publish_events(self, builds):  # type: ignore[no-untyped-def]
+        def publish_events(self, events):  # type: ignore[no-untyped-def]
             if self.full:
                 self.full = False
                 raise DeliveryError("the disk is full")
-            return super().publish_events(builds)
+            return super().publish_events(events)
 
     script = {index: [a_face(HAPPY, 1), a_face(SAD, 2), a_face(SAD, 3)] for index in range(20)}
     run = Run(clip(20), script, FullAtFirst())
@@ -214,7 +216,7 @@ def test_what_could_not_be_stored_is_counted_once_there_is_room_again(caplog: py
 
 def test_a_full_disk_is_said_once_and_looking_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     class Full(FakePublisher):
-        def publish_events(self, builds):  # type: ignore[no-untyped-def]
+        def publish_events(self, events):  # type: ignore[no-untyped-def]
             raise DeliveryError("the disk is full")
 
     script = {index: [a_face(HAPPY if index < 20 else SAD)] for index in range(40)}

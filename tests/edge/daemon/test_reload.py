@@ -96,7 +96,7 @@ def test_a_reload_in_the_middle_of_a_visit_goes_on_with_it() -> None:
         ("emotion_changed", "new@1", 1, 2),
         ("face_left", "new@1", 1, 3),
     ]
-    assert run.publisher.models == ["new@1"]
+    assert run.publisher.statuses == 1
     assert [health.bundle for health in run.publisher.healths] == ["test@00000000", "new@1", "new@1"]
 
 

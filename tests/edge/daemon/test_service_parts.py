@@ -12,11 +12,6 @@ from tests.edge.daemon.test_loop import FakePipeline, clip
 from tests.fakes.broker import FakePublisher
 
 
-class NamedPipeline(FakePipeline):
-    class classifier:  # noqa: N801  # an attribute of the real one
-        name = "test@00000000"
-
-
 def test_the_watchdog_hears_of_the_loop_and_of_the_sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher, watchdogs = FakePublisher(), list[Watchdog]()
 
@@ -26,7 +21,7 @@ def test_the_watchdog_hears_of_the_loop_and_of_the_sender(tmp_path: Path, monkey
 
     monkeypatch.setattr(service, "Watchdog", watchdog)
     monkeypatch.setattr(service, "Publisher", lambda *_, **__: publisher)
-    monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: NamedPipeline())
+    monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: FakePipeline())
     monkeypatch.setattr(service, "open_camera", lambda _: clip(3))
     service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
     (made,) = watchdogs

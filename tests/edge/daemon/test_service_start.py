@@ -8,20 +8,21 @@ from edge.daemon import service
 from edge.errors import CameraError, ConfigError
 from edge.frames import FrameSource
 from edge.settings import MqttSettings, Settings
-from tests.edge.daemon.test_service_parts import NamedPipeline
+from tests.edge.daemon.test_loop import FakePipeline
 from tests.fakes.broker import FakePublisher
 from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.outbox import EVENT
 from tests.fakes.subscriber import Subscriber
 
 
 @pytest.fixture(autouse=True)
 def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: NamedPipeline())
+    monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: FakePipeline())
 
 
 def put_into_outbox(settings: Settings, count: int) -> None:
     with service._open_outbox(settings) as outbox:
-        outbox.append([lambda seq: f'{{"seq": {seq}}}'.encode()] * count)
+        outbox.append([EVENT] * count)
 
 
 def left_in_outbox(settings: Settings) -> int:

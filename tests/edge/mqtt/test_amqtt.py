@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -45,11 +45,13 @@ def amqtt_port() -> Iterator[int]:
 
 
 def test_a_broker_without_mqtt_5_gets_3_1_1(
-    amqtt_port: int, outbox: Outbox, event: Callable[[int], EmotionEvent], caplog: pytest.LogCaptureFixture
+    amqtt_port: int, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="edge")
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{amqtt_port}")
-    publisher = Publisher(settings, "dev-1", outbox, boot="b", version="1", model="m", backoff=Backoff(0.1, 0.5))
+    publisher = Publisher(
+        settings, "dev-1", outbox, boot="b", version="1", model=lambda: "m", backoff=Backoff(0.1, 0.5)
+    )
     with Subscriber(amqtt_port) as subscriber:
         publisher.start()
         for _ in range(30):

@@ -11,12 +11,13 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from edge.clock import SystemClock
+from edge.events.payloads import EmotionEvent
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.patience import Patience
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings
-from tests.edge.mqtt.test_publisher import Build, WaitFor, listening, publishing, seqs
+from tests.edge.mqtt.test_publisher import WaitFor, listening, publishing, seqs
 from tests.fakes.clock import FakeClock
 from tests.fakes.mosquitto import Mosquitto
 
@@ -70,7 +71,7 @@ def logins(broker: Mosquitto) -> int:
 def test_a_name_that_is_never_resolved_is_asked_for_again_and_comes_too_late(
     mosquitto: Mosquitto,
     outbox: Outbox,
-    event: Build,
+    event: EmotionEvent,
     clock: SkippingClock,
     wait_for: WaitFor,
     caplog: pytest.LogCaptureFixture,
@@ -106,7 +107,7 @@ def test_a_name_that_is_never_resolved_is_asked_for_again_and_comes_too_late(
 def test_a_broker_that_acknowledges_nothing_is_left_and_gets_time_to_come_back_with_mqtt_5(
     mosquitto: Mosquitto,
     outbox: Outbox,
-    event: Build,
+    event: EmotionEvent,
     clock: SkippingClock,
     wait_for: WaitFor,
     caplog: pytest.LogCaptureFixture,
@@ -147,7 +148,7 @@ def test_a_broker_that_acknowledges_nothing_is_left_and_gets_time_to_come_back_w
 def test_a_connection_whose_thread_is_stuck_is_replaced(
     mosquitto: Mosquitto,
     outbox: Outbox,
-    event: Build,
+    event: EmotionEvent,
     wait_for: WaitFor,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -184,7 +185,7 @@ def test_a_sender_that_leaves_stuck_threads_behind_does_not_count_as_alive(
 ) -> None:
     monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)
     beats: list[float] = []
-    publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b", version="1", model="m")
+    publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b", version="1", model=lambda: "m")
     left = [FakeLink() for _ in range(4)]
     publisher._sender._given_up = list(left)  # type: ignore[arg-type]  # the part of it that is asked
     publisher.watch(lambda: beats.append(1.0))

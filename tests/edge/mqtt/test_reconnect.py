@@ -8,12 +8,12 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
 from edge.clock import utc_time
-from edge.events.payloads import Privacy
+from edge.events.payloads import EmotionEvent, Privacy
 from edge.mqtt.client import Ended
 from edge.mqtt.outbox.queue import Outbox
 from edge.mqtt.publisher import Publisher
 from tests.edge.mqtt.test_patience import SkippingClock, trusting
-from tests.edge.mqtt.test_publisher import Build, WaitFor, health, listening, publishing, state
+from tests.edge.mqtt.test_publisher import WaitFor, health, listening, publishing, state
 from tests.edge.mqtt.test_too_long import CONNACK, broker_that_says, notices_of
 from tests.fakes.mosquitto import Mosquitto
 
@@ -64,7 +64,7 @@ def test_two_devices_of_one_name_give_way_and_say_why_once(
     mosquitto.start()
     other_box = Outbox(tmp_path / "other.sqlite", max_events=10, max_age_s=100)
     devices = [
-        Publisher(trusting(mosquitto), "dev-1", box, boot="b", version="1", model="m", backoff=NotedBackoff())
+        Publisher(trusting(mosquitto), "dev-1", box, boot="b", version="1", model=lambda: "m", backoff=NotedBackoff())
         for box in (outbox, other_box)
     ]
     for device in devices:
@@ -131,7 +131,7 @@ def test_a_refused_login_is_tried_again_slowly_and_a_broker_that_is_away_is_not(
 
 
 def test_no_more_is_under_way_than_the_broker_wants(
-    mosquitto: Mosquitto, outbox: Outbox, event: Build, wait_for: WaitFor
+    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
 ) -> None:
     with (mosquitto.folder / "mosquitto.conf").open("a") as conf:
         conf.write("max_inflight_messages 3\n")

@@ -1,14 +1,12 @@
 """The fake publisher stands in for the real one."""
 
-from collections.abc import Callable
-
 from edge.events.payloads import EmotionEvent
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.seam import EventPublisher
 from tests.fakes.broker import FakePublisher
 
 
-def test_the_fake_and_the_real_one_have_the_same_methods(event: Callable[[int], EmotionEvent]) -> None:
+def test_the_fake_and_the_real_one_have_the_same_methods(event: EmotionEvent) -> None:
     kinds: list[type[EventPublisher]] = [FakePublisher, Publisher]  # mypy compares the signatures
     for kind in kinds:
         assert {name for name in vars(EventPublisher) if not name.startswith("_")} <= set(vars(kind))

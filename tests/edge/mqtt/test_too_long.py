@@ -86,7 +86,7 @@ def test_with_3_1_1_it_is_counted_as_refused_and_commands_go_on_after_it(
     mosquitto.start()
     topic = "emotion/1/dev-1/privacy/set"
     publisher = Publisher(
-        trusting(mosquitto), "dev-1", outbox, boot="b", version="1", model="m", backoff=Backoff(0.05, 0.4)
+        trusting(mosquitto), "dev-1", outbox, boot="b", version="1", model=lambda: "m", backoff=Backoff(0.05, 0.4)
     )
     publisher._sender._protocol = MQTTProtocolVersion.MQTTv311  # as for a broker that speaks no other
 

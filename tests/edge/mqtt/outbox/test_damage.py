@@ -12,7 +12,7 @@ import pytest
 from edge.errors import ConfigError
 from edge.mqtt.outbox.queue import Outbox
 from tests.fakes.clock import FakeClock
-from tests.fakes.outbox import Opens, payload, stored
+from tests.fakes.outbox import EVENT, Opens, long_event, payload, stored
 
 SEED = 20_261_122
 WHEN = ["between two starts", "while it is used"]
@@ -25,7 +25,7 @@ def test_what_is_no_database_is_set_aside_and_seq_jumps_ahead(
     path.write_bytes(b"this was never a database" * 100)
     with caplog.at_level(logging.ERROR):
         box = reopen()
-    assert [box.append([payload])[0], box.append([payload])[0]] == [
+    assert [box.append([EVENT])[0], box.append([EVENT])[0]] == [
         int(clock.unix_s() * 1000) + 1,
         int(clock.unix_s() * 1000) + 2,
     ]
@@ -40,14 +40,14 @@ def test_a_damaged_database_whose_numbers_can_be_read_is_continued(
 ) -> None:
     box = reopen()
     for _ in range(300):
-        box.append([lambda seq: payload(seq) * 100])
+        box.append([long_event(1000)])
     box.close()
     raw = bytearray(path.read_bytes())
     raw[-4096 * 8 :] = os.urandom(4096 * 8)  # the last pages: events
     path.write_bytes(raw)
     box = reopen()
     assert "is damaged" in caplog.text
-    assert (0 < box.depth() < 300, box.depth() + box.dropped, box.append([payload])[0]) == (True, 300, 301)
+    assert (0 < box.depth() < 300, box.depth() + box.dropped, box.append([EVENT])[0]) == (True, 300, 301)
     box.close()
 
 
@@ -58,7 +58,7 @@ def test_a_start_that_was_cut_off_while_repairing_does_not_number_twice(
     (path.parent / "outbox.sqlite.damaged-20250101T000000Z").write_bytes(b"x")
     path.write_bytes(b"")
     box = reopen()
-    assert box.append([payload])[0] > clock.unix_s()
+    assert box.append([EVENT])[0] > clock.unix_s()
     box.close()
 
 
@@ -73,11 +73,11 @@ def test_an_outbox_of_a_newer_version_is_refused_and_left_alone(path: Path, reop
 
 def test_a_format_that_nobody_wrote_is_damage_and_no_newer_version(path: Path, reopen: Opens) -> None:
     box = reopen()
-    box.append([payload])
+    box.append([EVENT])
     box.close()
     change(path, "PRAGMA user_version = 66")
     box = reopen()
-    assert (stored(box), box.append([payload])[0], box.set_aside) == ([1], 2, 1)
+    assert (stored(box), box.append([EVENT])[0], box.set_aside) == ([1], 2, 1)
     box.close()
 
 
@@ -85,7 +85,7 @@ def test_no_flipped_bit_in_the_counter_of_an_empty_outbox_lets_a_number_be_given
     path: Path, reopen: Opens, clock: FakeClock
 ) -> None:
     box = reopen(synchronous="off")
-    box.acknowledge(*box.append([payload] * 1000))
+    box.acknowledge(*box.append([EVENT] * 1000))
     box.close()
     sound = path.read_bytes()
     at = sound.rindex(b"seq" + (1000).to_bytes(2)) + 3
@@ -94,14 +94,14 @@ def test_no_flipped_bit_in_the_counter_of_an_empty_outbox_lets_a_number_be_given
         raw[at + bit // 8] ^= 1 << bit % 8
         path.write_bytes(raw)
         box = reopen(synchronous="off")
-        assert (box.append([payload])[0], box.set_aside) == (int(clock.unix_s() * 1000) + 1, 1)
+        assert (box.append([EVENT])[0], box.set_aside) == (int(clock.unix_s() * 1000) + 1, 1)
         box.close()
 
 
 @pytest.mark.parametrize("when", WHEN)
 def test_a_counter_that_is_too_low_costs_no_event(when: str, path: Path, reopen: Opens) -> None:
     box = reopen()
-    box.append([payload] * 9)
+    box.append([EVENT] * 9)
     too_low = "UPDATE counter SET value = 4, twin = ~4 WHERE name = 'seq'"
     if when == "between two starts":
         box.close()
@@ -109,8 +109,8 @@ def test_a_counter_that_is_too_low_costs_no_event(when: str, path: Path, reopen:
         box = reopen()
     else:
         change(path, too_low)
-    assert (box.append([payload]), stored(box), box.set_aside) == ([10], list(range(1, 11)), 1)
-    assert box.batch(9, 1)[0].payload == b"event 10"
+    assert (box.append([EVENT]), stored(box), box.set_aside) == ([10], list(range(1, 11)), 1)
+    assert box.batch(9, 1)[0].payload == payload(10)
     box.close()
 
 
@@ -137,7 +137,7 @@ def test_rows_that_were_never_written_are_damage_and_stop_nothing(
     when: str, damage: str, path: Path, reopen: Opens
 ) -> None:
     box = reopen(synchronous="off")
-    box.append([payload] * 3)
+    box.append([EVENT] * 3)
     if when == "between two starts":
         box.close()
         change(path, damage)
@@ -145,7 +145,7 @@ def test_rows_that_were_never_written_are_damage_and_stop_nothing(
         assert box.set_aside == 1
     else:
         change(path, damage)
-    assert box.append([payload])[0] > 3
+    assert box.append([EVENT])[0] > 3
     waiting = box.batch(0, 9)
     assert {1, 3} <= {event.seq for event in waiting} | ({1} if "seq = 1" in damage else set())
     assert all(event.payload == payload(event.seq) for event in waiting)
@@ -155,11 +155,11 @@ def test_rows_that_were_never_written_are_damage_and_stop_nothing(
 
 def test_an_event_that_is_damaged_counts_as_dropped_where_their_number_is_not_known(path: Path, reopen: Opens) -> None:
     box = reopen()
-    box.append([payload] * 3)
+    box.append([EVENT] * 3)
     box.close()
     change(path, "UPDATE event SET payload = x'00' WHERE seq = 2", "DELETE FROM counter WHERE name = 'depth'")
     box = reopen()
-    assert (stored(box), box.dropped, box.append([payload])) == ([1, 3], 1, [4])
+    assert (stored(box), box.dropped, box.append([EVENT])) == ([1, 3], 1, [4])
     box.close()
 
 
@@ -175,7 +175,7 @@ def test_damage_at_random_bytes_a_hundred_times(
         path = tmp_path / str(round_) / "outbox.sqlite"
         box = Outbox(path, max_events=1000, max_age_s=3600, synchronous="off", clock=clock)
         for _ in range(60):
-            box.append([lambda seq: b"event %d " % seq * 20])
+            box.append([long_event(180)])
         box.acknowledge(*range(1, 61 - waiting))
         if when == "between two starts":
             box.close()
@@ -188,15 +188,15 @@ def test_damage_at_random_bytes_a_hundred_times(
             _damage(path, chance)
         for _ in range(5):
             events = box.batch(0, 1000)
-            assert all(event.payload == b"event %d " % event.seq * 20 for event in events)
+            assert all(event.payload == payload(event.seq, 180) for event in events)
             assert [event.seq for event in events] == sorted({event.seq for event in events})
-            seq = box.append([lambda seq: b"event %d " % seq * 20])[0]
+            seq = box.append([long_event(180)])[0]
             assert seq > 60
             assert box.batch(seq - 1, 9)[0].seq == seq
         found = [event.seq for event in box.batch(0, 1000) if event.seq <= 60]
         kept, set_aside = kept + len(found), set_aside + box.set_aside
         if len(found) != waiting:
-            assert box.dropped > 0 or box.append([payload])[0] > clock.unix_s(), "a loss is counted, or seen as a gap"
+            assert box.dropped > 0 or box.append([EVENT])[0] > clock.unix_s(), "a loss is counted, or seen as a gap"
         box.close()
     assert set_aside > 10
     assert kept > 500 or not waiting, "what can be read is saved"

@@ -16,7 +16,7 @@ from edge.daemon.service import _open_outbox
 from edge.mqtt.outbox.queue import Outbox
 from edge.settings import Settings
 from tests.fakes.clock import FakeClock
-from tests.fakes.outbox import Opens, payload, stored
+from tests.fakes.outbox import EVENT, Opens, long_event, stored
 
 
 def kill(box: Outbox) -> None:
@@ -46,13 +46,13 @@ def test_a_full_disk_is_said_and_events_wait_in_memory_until_there_is_room(
 ) -> None:
     box = reopen()
     for _ in range(3):
-        box.append([payload])
+        box.append([EVENT])
     # SQLite's own answer to a full disk, without filling one.
     box._store._writer.execute("PRAGMA max_page_count = 1")
-    assert box.append([lambda seq: payload(seq) * 1000])[0] == 4
+    assert box.append([long_event(10_000)])[0] == 4
     assert not box.on_disk
     box.acknowledge(1)
-    assert (stored(box), box.append([payload])[0]) == ([2, 3, 4], 5)
+    assert (stored(box), box.append([EVENT])[0]) == ([2, 3, 4], 5)
     (record,) = caplog.records
     assert "the disk is full; free some space; until then events wait in memory" in record.message
     assert "\n" not in record.message
@@ -62,7 +62,7 @@ def test_a_full_disk_is_said_and_events_wait_in_memory_until_there_is_room(
     assert "can be written again" in caplog.text
     box.close()
     box = reopen()
-    assert (stored(box), box.append([payload])[0], box.dropped) == ([2, 3, 4, 5], 6, 0)
+    assert (stored(box), box.append([EVENT])[0], box.dropped) == ([2, 3, 4, 5], 6, 0)
     box.close()
 
 
@@ -78,13 +78,13 @@ def test_a_disk_that_is_really_full(tmp_path: Path, clock: FakeClock) -> None:
     try:
         box = Outbox(disk / "outbox.sqlite", max_events=10_000, max_age_s=3600, clock=clock)
         for _ in range(20):
-            box.append([payload])
+            box.append([EVENT])
         (disk / "other").write_bytes(b"")
         with contextlib.suppress(OSError), (disk / "other").open("wb", buffering=0) as other:
             while True:
                 other.write(bytes(512))
         for _ in range(300):
-            box.append([lambda seq: payload(seq).ljust(1000)])
+            box.append([long_event(1000)])
         assert not box.on_disk
         box.acknowledge(*range(1, 11))
         assert stored(box) == list(range(11, 321))
@@ -94,7 +94,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, clock: FakeClock) -> None:
         assert (stored(box), box.on_disk) == (list(range(301, 321)), True)
         box.close()
         box = Outbox(disk / "outbox.sqlite", max_events=10_000, max_age_s=3600, clock=clock)
-        assert (stored(box), box.append([payload])[0], box.dropped) == (list(range(301, 321)), 321, 0)
+        assert (stored(box), box.append([EVENT])[0], box.dropped) == (list(range(301, 321)), 321, 0)
         box.close()
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -104,12 +104,12 @@ def test_a_process_that_is_killed_while_events_wait_in_memory_gives_no_number_tw
     path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
-    box.append([payload])
+    box.append([EVENT])
     box._store._writer.execute("PRAGMA max_page_count = 1")
-    assert box.append([lambda seq: payload(seq) * 1000])[0] == 2
+    assert box.append([long_event(10_000)])[0] == 2
     kill(box)
     box = reopen()
-    assert box.append([payload])[0] > clock.unix_s()
+    assert box.append([EVENT])[0] > clock.unix_s()
     assert caplog.text.count("which number was the last is not known; events go on from seq 1750") == 1
     box.close()
 
@@ -121,9 +121,9 @@ def test_a_folder_that_cannot_be_written_does_not_stop_anything(
     (tmp_path / "file").write_text("")
     box = Outbox(tmp_path / folder / "outbox.sqlite", max_events=100, max_age_s=60, clock=clock)
     last = int(clock.unix_s() * 1000)
-    assert [box.append([payload])[0] - last for _ in range(3)] == [1, 2, 3], "what earlier starts gave is not known"
+    assert [box.append([EVENT])[0] - last for _ in range(3)] == [1, 2, 3], "what earlier starts gave is not known"
     clock.pass_time(61)
-    assert (box.append([payload])[0], stored(box), box.dropped, box.on_disk) == (last + 4, [last + 4], 3, False)
+    assert (box.append([EVENT])[0], stored(box), box.dropped, box.on_disk) == (last + 4, [last + 4], 3, False)
     assert caplog.text.count("cannot be written; check state_dir") == 1
     box.close()
 
@@ -133,7 +133,7 @@ def test_a_read_only_disk_gives_what_it_holds(
 ) -> None:
     box = reopen()
     for _ in range(3):
-        box.append([payload])
+        box.append([EVENT])
     box.close()
     before = path.read_bytes()
 
@@ -143,7 +143,7 @@ def test_a_read_only_disk_gives_what_it_holds(
     monkeypatch.setattr("edge.mqtt.outbox.repair.connect", read_only)
     monkeypatch.setattr("edge.mqtt.outbox.queue.connect", read_only)
     box = reopen()
-    assert (stored(box), box.append([payload])[0]) == ([1, 2, 3], 4)
+    assert (stored(box), box.append([EVENT])[0]) == ([1, 2, 3], 4)
     assert not box.on_disk
     assert "cannot be written" in caplog.text
     kill(box)
@@ -153,7 +153,7 @@ def test_a_read_only_disk_gives_what_it_holds(
 @pytest.mark.parametrize("synchronous", ["off", "normal", "full"])
 def test_what_reaches_the_disk_when_is_as_set(path: Path, clock: FakeClock, synchronous: Any) -> None:
     box = Outbox(path, max_events=9, max_age_s=60, synchronous=synchronous, clock=clock)
-    box.append([payload])
+    box.append([EVENT])
     levels = [db.execute("PRAGMA synchronous").fetchone()[0] for db in (box._store._writer, box._store._reader)]
     assert levels == {"off": [0, 0], "normal": [1, 1], "full": [2, 1]}[synchronous]
     assert box.commits >= 1
@@ -164,12 +164,12 @@ def test_an_outbox_that_cannot_be_opened_costs_no_event_and_no_number(
     path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
-    box.append([payload] * 5)
+    box.append([EVENT] * 5)
     box.close()
     last = int(clock.unix_s() * 1000)
     with unusable(path):
         box = reopen()
-        assert (box.append([payload, payload]), box.on_disk) == ([last + 1, last + 2], False)
+        assert (box.append([EVENT, EVENT]), box.on_disk) == ([last + 1, last + 2], False)
         assert caplog.text.count(f"they go on from seq {last + 1}") == 1
     clock.pass_time(61)
     assert (stored(box), box.dropped, box.on_disk) == ([1, 2, 3, 4, 5, last + 1, last + 2], 0, True)
@@ -180,13 +180,13 @@ def test_numbers_given_in_memory_are_not_given_again_by_a_start_that_cannot_writ
     path: Path, reopen: Opens, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = reopen()
-    box.append([payload])
+    box.append([EVENT])
     box._store._writer.execute("PRAGMA max_page_count = 1")
-    assert box.append([lambda seq: payload(seq) * 1000]) == [2]
+    assert box.append([long_event(10_000)]) == [2]
     kill(box)
     with unusable(path):
         box = reopen()
-        assert box.append([payload])[0] > clock.unix_s()
+        assert box.append([EVENT])[0] > clock.unix_s()
         kill(box)
 
     def no_lock(*_: object) -> int:
@@ -199,7 +199,7 @@ def test_numbers_given_in_memory_are_not_given_again_by_a_start_that_cannot_writ
     monkeypatch.setattr("edge.mqtt.outbox.repair.os.open", no_lock)
     clock.pass_time(1)
     box = reopen()
-    assert (stored(box), box.append([payload])) == ([1], [int(clock.unix_s() * 1000) + 1])
+    assert (stored(box), box.append([EVENT])) == ([1], [int(clock.unix_s() * 1000) + 1])
     box._store.abandon()
 
 
@@ -207,9 +207,9 @@ def test_a_stop_while_events_wait_in_memory_says_how_many_are_lost(
     path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
-    box.append([payload] * 3)
+    box.append([EVENT] * 3)
     box._store._writer.execute("PRAGMA max_page_count = 1")
-    box.append([lambda seq: payload(seq) * 1000, payload])
+    box.append([long_event(10_000), EVENT])
     with unusable(path):
         box.close()
         last = caplog.records[-1]
@@ -217,7 +217,7 @@ def test_a_stop_while_events_wait_in_memory_says_how_many_are_lost(
     assert last.message.startswith("2 events are lost: they waited in memory, and outbox ")
     assert "cannot be written" in last.message
     box = reopen()
-    assert (stored(box), box.append([payload])) == ([1, 2, 3], [int(clock.unix_s() * 1000) + 1])
+    assert (stored(box), box.append([EVENT])) == ([1, 2, 3], [int(clock.unix_s() * 1000) + 1])
     box.close()
 
 
@@ -226,7 +226,7 @@ def test_a_stop_on_a_full_disk_ends_in_order(reopen: Opens, monkeypatch: pytest.
         raise sqlite3.OperationalError("database or disk is full")
 
     box = reopen()
-    box.append([payload])
+    box.append([EVENT])
     monkeypatch.setattr("edge.mqtt.outbox.store.note_time", full)
     box.close()
     monkeypatch.undo()
@@ -240,7 +240,7 @@ def test_nobody_else_reads_what_waits(path: Path) -> None:
     try:
         settings = Settings(state_dir=str(path.parent))
         with _open_outbox(settings) as box:
-            box.append([payload])
+            box.append([EVENT])
             (path.parent / "outbox.sqlite3-wal").stat()
             modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
             assert (stat.S_IMODE(path.parent.stat().st_mode), modes) == (0o700, {0o600})

@@ -14,7 +14,7 @@ from edge.mqtt.outbox import repair as outbox_file
 from edge.mqtt.outbox.tables import SCHEMA
 from tests.fakes.clock import FakeClock
 from tests.fakes.disk import FragileDisk, Loss, PowerCut
-from tests.fakes.outbox import Opens, opens, payload, stored
+from tests.fakes.outbox import EVENT, Opens, long_event, opens, payload, stored
 
 FORMAT_1 = """
     BEGIN IMMEDIATE;
@@ -55,16 +55,16 @@ def of_format_1(path: Path) -> None:
 def damaged(path: Path) -> None:
     """What a kill leaves on a disk that forgot a page of events: 200 of 500, and five more in the log."""
     box = opens(path.with_name("working") / path.name, FakeClock())(synchronous="off")
-    box.append([lambda seq: payload(seq).ljust(100)] * 500)
+    box.append([long_event(90)] * 500)
     box._store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    box.append([payload] * 5)
+    box.append([EVENT] * 5)
     path.parent.mkdir(exist_ok=True)
     for suffix in ("", "-wal"):
         shutil.copy(path.with_name("working") / (path.name + suffix), path.with_name(path.name + suffix))
     box.close()
     shutil.rmtree(path.with_name("working"))
     raw = bytearray(path.read_bytes())
-    at = raw.index(b"event 300") // 4096 * 4096
+    at = raw.index(payload(300, 90)) // 4096 * 4096
     raw[at : at + 4096] = bytes(4096)
     path.write_bytes(raw)
 
@@ -74,7 +74,7 @@ def test_an_outbox_of_the_first_format_is_taken_over_whole(path: Path, reopen: O
     box = reopen()
     assert [(event.seq, event.payload) for event in box.batch(0, 99)] == [(n, payload(n)) for n in range(3, 21)]
     assert (box.depth(), box.dropped, box.set_aside, box.on_disk) == (18, 5, 0, True)
-    assert box.append([payload]) == [21]
+    assert box.append([EVENT]) == [21]
     box.close()
     assert {part.name for part in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
     box = reopen()
@@ -88,7 +88,7 @@ def test_an_empty_outbox_of_the_first_format_goes_on_where_its_numbers_ended(pat
     database.execute("DELETE FROM event")
     database.close()
     box = reopen()
-    assert (box.append([payload]), box.depth(), box.set_aside) == ([21], 1, 0)
+    assert (box.append([EVENT]), box.depth(), box.set_aside) == ([21], 1, 0)
     box.close()
 
 
@@ -103,7 +103,7 @@ def test_a_repair_that_is_cut_off_at_any_step_loses_nothing(
     shutil.copytree(original.parent, whole.parent)
     disk = FragileDisk()
     box = opens(whole, clock)(files=disk)
-    expected = (stored(box), box.dropped, box.append([payload]))
+    expected = (stored(box), box.dropped, box.append([EVENT]))
     assert len(expected[0]) > 10
     box.close()
     disk.lose("nothing")
@@ -116,7 +116,7 @@ def test_a_repair_that_is_cut_off_at_any_step_loses_nothing(
             opens(path, clock)(files=fragile)
         fragile.lose(loss)
         box = opens(path, clock)()
-        assert (stored(box), box.dropped, box.append([payload])) == expected, disk.steps[cut_at]
+        assert (stored(box), box.dropped, box.append([EVENT])) == expected, disk.steps[cut_at]
         box.close()
         left = {part.name for part in path.parent.iterdir() if ".damaged-" not in part.name}
         assert left == {"outbox.sqlite", "outbox.sqlite.lock"}
@@ -126,7 +126,7 @@ def test_a_new_database_that_was_never_finished_is_made_again(path: Path, reopen
     of_format_1(path)
     path.with_name("outbox.sqlite.building").write_bytes(b"half of it" * 1000)
     box = reopen()
-    assert (len(stored(box)), box.append([payload])) == (18, [21])
+    assert (len(stored(box)), box.append([EVENT])) == (18, [21])
     box.close()
 
 
@@ -170,7 +170,7 @@ def test_what_was_saved_waits_in_memory_where_the_disk_is_full(
     else:
         box = opens(path, clock)(files=Full() if full_for == "the kernel" else FullLater())
     assert (stored(box), box.dropped, box.on_disk) == (expected, lost, False)
-    assert box.append([payload]) == [last + 1]
+    assert box.append([EVENT]) == [last + 1]
     assert "the disk is full" in caplog.text
     monkeypatch.undo()
     box._files = Files()
@@ -178,7 +178,7 @@ def test_what_was_saved_waits_in_memory_where_the_disk_is_full(
     assert (stored(box), box.dropped, box.on_disk) == ([*expected, last + 1], lost, True)
     box.close()
     box = opens(path, clock)()
-    assert (stored(box), box.append([payload])) == ([*expected, last + 1], [last + 2])
+    assert (stored(box), box.append([EVENT])) == ([*expected, last + 1], [last + 2])
     box.close()
 
 
@@ -186,13 +186,13 @@ def test_damage_that_is_found_on_a_full_disk_keeps_what_is_read_in_memory(
     path: Path, reopen: Opens, clock: FakeClock
 ) -> None:
     box = reopen()
-    box.append([payload] * 3)
+    box.append([EVENT] * 3)
     box._files = Full()
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("UPDATE event SET payload = x'00' WHERE seq = 2")
     database.close()
     assert (stored(box), box.on_disk, box.dropped) == ([1, 3], False, 1)
-    assert box.append([payload]) == [4]
+    assert box.append([EVENT]) == [4]
     box._files = Files()
     clock.pass_time(61)
     assert (stored(box), box.on_disk, box.dropped, box.set_aside) == ([1, 3, 4], True, 1, 1)
