@@ -159,7 +159,7 @@ build_release() {
     run "$python" -m venv --system-site-packages "$prefix/$release"
     if [ -z "$wheels" ]; then
         run mkdir "$copy"
-        run cp -r "$source"/{edge,train,export,models,pyproject.toml,README.md} "$copy"
+        run cp -r "$source"/{edge,train,export,models,pyproject.toml,README.md,LICENSE} "$copy"
     fi
     run "$prefix/$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
         -c "$constraints" "${from[@]}" "$what"

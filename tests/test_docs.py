@@ -14,7 +14,7 @@ import train.cli
 from edge.events.schema import CHANNELS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("systemd/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("models/*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("systemd/*.md")])
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
