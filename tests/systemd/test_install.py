@@ -38,7 +38,7 @@ class Device:
         for name in ("edge", "train", "export", "models"):
             (self.checkout / name).mkdir(parents=True)
             (self.checkout / name / "__init__.py").touch()
-        for name in ("pyproject.toml", "README.md"):
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
             (self.checkout / name).touch()
         for name in ("systemd", "constraints"):
             shutil.copytree(ROOT / name, self.checkout / name)
@@ -111,7 +111,7 @@ def test_a_build_leaves_nothing_in_the_checkout(device: Device) -> None:
     said = device.install()
     assert str(device.checkout) not in said.partition(" -c ")[2].partition(" ")[2]
     assert (device.folder / "built").read_text().split() == [
-        "README.md", "edge", "export", "models", "pyproject.toml", "train",
+        "LICENSE", "README.md", "edge", "export", "models", "pyproject.toml", "train",
     ]  # fmt: skip
     assert sorted(device.checkout.rglob("*")) == before
     assert not list((device.folder / "root").rglob("source"))
