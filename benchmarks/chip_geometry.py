@@ -38,7 +38,7 @@ def main() -> None:
     anchors, differences = [], []
     for row in track(rows, description="reading faces", console=Console(stderr=True)):
         frame = enlarge(dataset.images[row])
-        found = detector.whole(frame)
+        found = detector.find(frame)
         if not found:
             continue
         landmarks = predictor.points(frame, found[0].box)

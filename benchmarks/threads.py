@@ -35,7 +35,7 @@ def main() -> None:
     bundle = open_bundle(shipped_bundle())
     interpreter = open_interpreter(bundle.read(bundle.manifest.models["cnn"].file))
     calls: dict[str, Callable[[], object]] = {
-        "dlib detector, 640x480": lambda: detector.whole(luma),
+        "dlib detector, 640x480": lambda: detector.find(luma),
         "dlib landmarks": lambda: predictor.points(luma, Box(200, 150, 160, 160)),
         "LiteRT invoke": interpreter.invoke,
         "OpenCV resize of 1920x960": lambda: cv2.resize(large, (640, 320), interpolation=cv2.INTER_AREA),

@@ -11,7 +11,7 @@ from edge.bundles.choice import load_chosen_or_previous
 from edge.faces.chip import face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
-from edge.faces.searcher import Searcher
+from edge.faces.search import BackgroundSearch
 from edge.faces.tracker import FaceTracker
 from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame
@@ -43,21 +43,21 @@ class Pipeline:
         classifier: Classifier,
         landmarks: LandmarkPredictor,
         detector: FaceDetector | None = None,
-        searcher: Searcher | None = None,
+        background: BackgroundSearch | None = None,
         stages: Stages | None = None,
     ) -> None:
         self.classifier = classifier
         self.stages = stages or Stages()
         self._landmarks = landmarks
         self._detector = detector or FaceDetector()
-        self._searcher = searcher
+        self._background = background
         self._settings = faces
         self.forget()
 
     def forget(self) -> None:
         """Know nobody any more: the next frame is of another source."""
         self._recent = RecentScores(self._settings.classify_every_s)
-        self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._searcher)
+        self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._background)
 
     def lose_sight(self) -> None:
         """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
@@ -122,7 +122,7 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
         classifier=load_chosen_or_previous(settings),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
         detector=detector,
-        searcher=Searcher(detector.another()) if live else None,
+        background=BackgroundSearch(detector.copy()) if live else None,
         stages=stages,
     )
 
@@ -138,5 +138,5 @@ def _search_still(detector: FaceDetector, luma: NDArray[np.uint8]) -> list[Box]:
     if shrink < 1:
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    seen = detector.whole(luma, upsample=doublings)
+    seen = detector.find(luma, upsample=doublings)
     return [Box(*(round(value / shrink) for value in one.box)) for one in seen]

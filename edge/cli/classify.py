@@ -20,7 +20,7 @@ from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.download import download
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, ImageError
-from edge.faces.draw import draw_tracked_face
+from edge.faces.drawing import draw_tracked_face
 from edge.faces.types import TrackedFace
 from edge.pipeline import Pipeline
 

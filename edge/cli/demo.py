@@ -22,7 +22,7 @@ from edge.cli.watch import EventTable, subscribe
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
-from edge.faces.draw import draw_tracked_face
+from edge.faces.drawing import draw_tracked_face
 from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, load_settings
 

@@ -48,9 +48,16 @@ def face_chip(luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArra
     return np.asarray(chip, dtype=np.uint8)
 
 
-def chip_transform(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the 2x3 matrix from frame to chip pixels: least squares over three points, scale and turn only."""
-    return _matrix(*_similarity(landmarks))
+def correlation(chip: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Correlation of two chips, uint8 [48, 48]: -1..1, whatever their light and contrast.
+
+    0 where one of them has but one gray.
+    """
+    a, b = chip.ravel().astype(np.float32), other.ravel().astype(np.float32)
+    a -= a.mean()
+    b -= b.mean()
+    spread = float(a @ a) * float(b @ b)
+    return float(a @ b) / spread**0.5 if spread > 0 else 0.0
 
 
 def anchor_points(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:

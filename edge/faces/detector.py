@@ -1,37 +1,37 @@
-"""dlib's frontal HOG detector, on a whole frame or inside a region around a face that was there a moment ago."""
+"""dlib's frontal face detector (HOG): in a whole frame, in a part of one, or near a face's last box."""
 
 import copy
-from dataclasses import dataclass
+import hashlib
+import logging
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
+import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.detector_cache import frontal_face_detector
-from edge.faces.searches import Area
-from edge.faces.types import Box
+from edge.faces.types import Box, Detection, Region
 
 REGION_FACE_PX = 90.0
-"""Width at which a face is looked for again: above the detector's 80 px window, and small enough to cost 1-2 ms."""
+"""To check a known face, its surroundings are scaled so that it is this wide: above the detector's window of 80 px, and
+small enough to take 1-2 ms."""
 STEADY_MARGIN = 0.25
-"""Of the box's width, added on each side, where the box is as old as the last frame."""
+"""Searched around a face seen in the last frame, on each side, in widths of its box."""
 LOST_MARGIN = 0.45
-"""The same for a face that was not found there in the last frame: it has moved."""
-WHOLE_THRESHOLD = 0.3
-"""Detector score for a new face; above dlib's own 0, since a false alarm is an event. Measured: docs/faces.md."""
-REGION_THRESHOLD = -0.2
-"""Score for a face that is known to be there: a turned or half-covered face scores lower than a new one may."""
+"""The same for a lost face, which may have moved."""
+NEW_FACE_SCORE = 0.3
+"""Least detector score of a new face; above dlib's own 0, as a false alarm is an event. Measured: docs/faces.md."""
+KNOWN_FACE_SCORE = -0.2
+"""Least score of a face that is known to be there: turned or half covered it scores less than a new face must."""
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """A face that the detector saw."""
+MAX_STORED_BYTES = 2_000_000
+"""A prepared detector in a file takes 155 kB."""
 
-    box: Box
-    score: float
-    """distance from the decision border; larger is surer, 0 is dlib's default threshold"""
+log = logging.getLogger(__name__)
 
 
 class FaceDetector:
@@ -40,85 +40,130 @@ class FaceDetector:
     Parameters
     ----------
     kept_in
-        See `edge.faces.detector_cache.frontal_face_detector`.
+        Folder of the prepared detector, see `frontal_face_detector`.
     ready
-        A ``dlib.fhog_object_detector`` to use in its place.
+        A ``dlib.fhog_object_detector`` to use instead.
     """
 
     def __init__(self, kept_in: Path | None = None, *, ready: Any = None) -> None:
         self._detector = ready or frontal_face_detector(kept_in)
 
-    def another(self) -> "FaceDetector":
-        """Return one for another thread; cheaper than one made from nothing."""
+    def copy(self) -> "FaceDetector":
+        """Return a second detector for another thread; this is cheaper than to prepare one."""
         return FaceDetector(ready=copy.copy(self._detector))
 
-    def whole(
-        self, luma: NDArray[np.uint8], *, upsample: int = 0, threshold: float = WHOLE_THRESHOLD
+    def find(
+        self, luma: NDArray[np.uint8], *, upsample: int = 0, least_score: float = NEW_FACE_SCORE
     ) -> list[Detection]:
-        """Search all of a luma plane, uint8 [height, width]; the largest face first.
+        """Find the faces in a luma plane, uint8 [height, width]; the largest first.
 
         ``upsample`` doubles the picture that many times: 0 finds faces from about 75 px, 1 from 38, 2 from 19.
-        ``threshold`` is the least score of a detection.
+        ``least_score`` is what a detection must score.
         """
-        found = self._run(np.ascontiguousarray(luma), upsample, threshold)
+        found = self._run(np.ascontiguousarray(luma), upsample, least_score)
         return sorted(found, key=lambda seen: seen.box.width, reverse=True)
 
-    def area(self, luma: NDArray[np.uint8], area: Area) -> list[Detection]:
-        """Search a part of a luma plane, uint8 [height, width], scaled as the area says; the largest face first."""
-        left, top, width, height = area.box
+    def find_in(self, luma: NDArray[np.uint8], region: Region) -> list[Detection]:
+        """Find the faces in a region of a luma plane, uint8 [height, width]; the largest first."""
+        left, top, width, height = region.box
         part = luma[top : top + height, left : left + width]
-        if area.scale < 1:
-            size = (max(1, round(width * area.scale)), max(1, round(height * area.scale)))
+        if region.scale < 1:
+            size = (max(1, round(width * region.scale)), max(1, round(height * region.scale)))
             part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        found = self.whole(part, upsample=area.upsample)
-        return [Detection(_back(seen.box, area.scale, left, top), seen.score) for seen in found]
+        found = self.find(part, upsample=region.upsample)
+        return [Detection(_in_frame(seen.box, region.scale, left, top), seen.score) for seen in found]
 
-    def region(self, luma: NDArray[np.uint8], around: Box, *, margin: float = LOST_MARGIN) -> Detection | None:
-        """Look for one face near a box it had before, in ``luma`` uint8 [height, width]; None where it is not.
+    def find_near(self, luma: NDArray[np.uint8], box: Box, *, margin: float = LOST_MARGIN) -> Detection | None:
+        """Find one face near its last box, in ``luma`` uint8 [height, width]; None where it is not there.
 
-        ``margin`` is searched around the box on each side, in widths of it.
+        ``margin`` is searched on each side of the box, in widths of it.
         """
-        if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(around):
+        if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(box):
             return None
-        patch, scale, (left, top) = cut_region(luma, around, margin)
-        seen = self._run(patch, 0, REGION_THRESHOLD)
+        patch, scale, (left, top) = _cut(luma, box, margin)
+        seen = self._run(patch, 0, KNOWN_FACE_SCORE)
         if not seen:
             return None
-        found = [Detection(_back(d.box, scale, left, top), d.score) for d in seen]
-        near = max(found, key=lambda d: (round(d.box.iou(around), 1), d.score))
-        return near if near.box.iou(around) > 0.1 else None
+        found = [Detection(_in_frame(d.box, scale, left, top), d.score) for d in seen]
+        near = max(found, key=lambda d: (round(d.box.iou(box), 1), d.score))
+        return near if near.box.iou(box) > 0.1 else None
 
-    def _run(self, luma: NDArray[np.uint8], upsample: int, threshold: float) -> list[Detection]:
-        rectangles, scores, _ = self._detector.run(luma, upsample, threshold)
+    def _run(self, luma: NDArray[np.uint8], upsample: int, least_score: float) -> list[Detection]:
+        rectangles, scores, _ = self._detector.run(luma, upsample, least_score)
         return [
             Detection(Box(r.left(), r.top(), r.width(), r.height()), float(score))
             for r, score in zip(rectangles, scores, strict=True)
         ]
 
 
-def cut_region(
-    luma: NDArray[np.uint8], around: Box, margin_share: float
-) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
-    """Cut the neighbourhood of a box, scaled so that its face is `REGION_FACE_PX` wide; the box must touch the frame.
+def _cut(luma: NDArray[np.uint8], box: Box, margin_share: float) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    """Cut the surroundings of a box that touches the frame, scaled so that the box is `REGION_FACE_PX` wide.
 
-    Returns the patch, the factor from frame to patch, and the frame's pixel at the patch's top left corner.
+    Returns the patch, its scale, and the pixel of the frame at its top left corner.
     """
     height, width = luma.shape
-    margin = round(around.width * margin_share)
-    left, right = max(0, around.x - margin), min(width, around.x + around.width + margin)
-    top, bottom = max(0, around.y - margin), min(height, around.y + around.height + margin)
+    margin = round(box.width * margin_share)
+    left, right = max(0, box.x - margin), min(width, box.x + box.width + margin)
+    top, bottom = max(0, box.y - margin), min(height, box.y + box.height + margin)
     patch = luma[top:bottom, left:right]
-    scale = REGION_FACE_PX / max(around.width, 1)
+    scale = REGION_FACE_PX / max(box.width, 1)
     size = (max(1, round(patch.shape[1] * scale)), max(1, round(patch.shape[0] * scale)))
     shrinking = scale < 1
     scaled = cv2.resize(patch, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
     return np.asarray(scaled, dtype=np.uint8), scale, (left, top)
 
 
-def _back(box: Box, scale: float, left: int, top: int) -> Box:
+def _in_frame(box: Box, scale: float, left: int, top: int) -> Box:
     return Box(
         round(box.x / scale) + left,
         round(box.y / scale) + top,
         round(box.width / scale),
         round(box.height / scale),
     )
+
+
+def frontal_face_detector(folder: Path | None = None) -> Any:
+    """Return dlib's detector (``dlib.fhog_object_detector``), from a file where there is one.
+
+    `dlib.get_frontal_face_detector` unpacks and prepares its filters at each call: 0.9 s of CPU on an EPYC
+    (2026-11-25), most of a program's start. Reading the result from a file takes 3 ms.
+
+    Parameters
+    ----------
+    folder
+        Where the prepared detector is stored, if that folder exists and can be written; None stores it nowhere. The
+        file's name holds dlib's version and the sha256 of its content, so that a damaged file is recognised and
+        replaced.
+    """
+    if folder is None:
+        return dlib.get_frontal_face_detector()
+    for path in folder.glob(f"detector-{dlib.__version__}-*.svm"):
+        try:
+            if (
+                path.is_symlink()
+                or path.stat().st_size > MAX_STORED_BYTES
+                or _file_name(path.read_bytes()) != path.name
+            ):
+                raise RuntimeError("its content does not match its name")
+            return dlib.fhog_object_detector(str(path))
+        except (OSError, RuntimeError) as error:
+            log.info("%s is replaced: %s", path, error)
+    detector = dlib.get_frontal_face_detector()
+    if folder.is_dir():
+        _store(detector, folder)
+    return detector
+
+
+def _store(detector: Any, folder: Path) -> None:
+    partial = folder / f"detector.{os.getpid()}.partial"
+    with suppress(OSError, RuntimeError):  # where the folder cannot be written, each start prepares the detector again
+        detector.save(str(partial))
+        for path in folder.glob("detector-*.svm"):
+            path.unlink()
+        partial.rename(folder / _file_name(partial.read_bytes()))
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
+
+
+def _file_name(content: bytes) -> str:
+    return f"detector-{dlib.__version__}-{hashlib.sha256(content).hexdigest()[:32]}.svm"

@@ -1,38 +1,33 @@
-"""Who is who from frame to frame: faces are carried by their landmarks, and the detector looks again now and then."""
+"""Follows faces from frame to frame: by their landmarks, with the detector as a check now and then."""
 
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.carry import box_of, correlation
-from edge.faces.chip import face_chip
-from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, Detection, FaceDetector
-from edge.faces.landmarks import LandmarkPredictor
-from edge.faces.searcher import Searcher
-from edge.faces.searches import Area, Searches
-from edge.faces.types import Box
+from edge.faces.chip import correlation, face_chip
+from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, FaceDetector
+from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks
+from edge.faces.search import BackgroundSearch, SearchPlan
+from edge.faces.types import Box, Detection, Region
 from edge.frames import Frame
 from edge.settings import FaceSettings
 from edge.stages import Stages
 
 SAME_FACE_IOU = 0.25
-"""Overlap from which a box is the face that was there before."""
+"""A detection that overlaps a track's box by this much (intersection over union) is the same face."""
 SAME_FACE_REACH = 0.9
-"""Of the wider box: a face that was lost may come back this far from where it was last seen."""
+"""A lost face may come back this far from its last place, in widths of the wider box."""
 DOUBLE_IOU = 0.5
-"""Two boxes that overlap more are one face found twice."""
+"""Two tracks whose boxes overlap more than this follow the same face."""
 CANDIDATE_LOST_FRAMES = 5
-"""Frames without a sight of it after which a face that was never confirmed is given up: it was likely none."""
+"""A track that is not confirmed is dropped after this many frames without its face."""
 LOST_EVERY_FRAME_S = 0.5
-"""For so long is a face that was lost looked for in every frame, seconds: most come back at once."""
+"""Seconds during which a lost face is searched for in every frame: most come back at once."""
 LOST_SEARCH_S = 0.12
-"""After that, and for searches of what has changed, seconds between two looks."""
+"""Seconds between two searches after that, near the lost face and in what has changed."""
 STEADY_IOU = 0.6
-"""A carried box that overlaps the detector's this much stays: the detector's sizes come in steps of a fifth."""
-SEARCH_LIMIT_S = 5.0
-"""A search beside the loop that takes longer is waited for, so that the loop's own watchdog sees one that hangs."""
+"""A tracked box that overlaps the detector's by this much is kept: the detector's sizes come in steps of a fifth."""
 SAME_CHIP = 0.6
 """Correlation with the chip of the last check, below which the detector checks again. Measured: docs/faces.md."""
 
@@ -69,7 +64,7 @@ class Track:
 
     def see(self, landmarks: NDArray[np.float32], chip: NDArray[np.uint8], now_s: float) -> None:
         """Take in what a frame shows of the face."""
-        box = box_of(landmarks)
+        box = box_from_landmarks(landmarks)
         (x, y), (old_x, old_y), limit = box.centre, self.box.centre, 0.25 * box.width
         moved = (0.0, 0.0) if self.lost_frames else (x - old_x, y - old_y)
         self.velocity = tuple(
@@ -81,15 +76,15 @@ class Track:
 
 
 class FaceTracker:
-    """Follows faces through the frames of one source; ``update`` is called with each frame in turn.
+    """Follows faces through the frames of one source; call ``update`` with each frame in turn.
 
-    A visit begins when a face was found in ``confirm_frames`` frames, and ends ``forget_after_s`` after it was last
-    seen. A frame costs the landmarks of each known face; the detector looks in a small region around it every
-    ``verify_every_s``, and at once where its chip no longer looks like it did; new faces are searched for as
-    `edge.faces.searches` says.
+    A track gets its number once its face was seen in ``confirm_frames`` frames, and is dropped ``forget_after_s`` after
+    its face was last seen. Each frame, a face's landmarks are found in the box that its last landmarks give. The
+    detector checks the surroundings of that box every ``verify_every_s``, and at once where the chip has changed too
+    much. `SearchPlan` says where to search for new faces.
 
-    With a ``searcher`` such a search runs beside the frames that follow, and what it found joins the first frame after
-    its end: a search of the whole frame takes as long as several frames. Without one it is over when its frame is.
+    With a ``background`` such a search runs beside the next frames, since it takes as long as several of them, and its
+    detections join the first frame after its end. Without one they join the frame that was searched.
     """
 
     def __init__(
@@ -98,19 +93,18 @@ class FaceTracker:
         detector: FaceDetector,
         predictor: LandmarkPredictor,
         stages: Stages,
-        searcher: Searcher | None = None,
+        background: BackgroundSearch | None = None,
     ) -> None:
         self._settings = settings
         self._detector = detector
         self._predictor = predictor
         self._stages = stages
-        self._searches = Searches(
+        self._plan = SearchPlan(
             every_s=settings.search_every_s,
             small_every_s=settings.small_faces_every_s,
             upsample=settings.upsample,
         )
-        self._searcher = searcher
-        self._search_under_way: tuple[float, Future[list[Detection]]] | None = None
+        self._background = background
         self._tracks: list[Track] = []
         self._shape: tuple[int, ...] = ()
         self._numbers = 0
@@ -129,11 +123,12 @@ class FaceTracker:
     def lose_sight(self) -> None:
         """Take whoever comes next for somebody new: the camera was away. Track numbers go on."""
         self._tracks = []
-        self._forget_searches()
+        self._forget_scene()
 
-    def _forget_searches(self) -> None:
-        self._searches.forget()
-        self._search_under_way = None
+    def _forget_scene(self) -> None:
+        self._plan.forget()
+        if self._background is not None:
+            self._background.drop()
 
     def _follow(self, track: Track, frame: Frame) -> bool:
         """Find a face again: by its landmarks alone, or with the detector where that is due or in doubt."""
@@ -154,7 +149,7 @@ class FaceTracker:
         track.searched_s = frame.time_s
         with self._stages.measure("detect"):
             margin = LOST_MARGIN if track.lost_frames else STEADY_MARGIN
-            found = self._detector.region(frame.luma, expected, margin=margin)
+            found = self._detector.find_near(frame.luma, expected, margin=margin)
         if found is None:
             return False
         self._see_detected(track, frame, expected if found.box.iou(expected) >= STEADY_IOU else found.box)
@@ -174,30 +169,28 @@ class FaceTracker:
     def _search(self, frame: Frame, seen: set[Track]) -> set[Track]:
         """Search for faces other than those seen in this frame already; return the tracks of those found."""
         found: set[Track] = set()
-        if self._search_under_way is not None:
-            began_s, search = self._search_under_way
-            if not search.done() and frame.time_s - began_s < SEARCH_LIMIT_S:
+        if self._background is not None:
+            if self._background.is_running(frame.time_s):
                 return found
-            self._search_under_way = None
-            found = self._join(search.result(), frame, seen)
-        area = self._due(frame, seen | found)
-        if area is None:
+            found = self._join(self._background.take(), frame, seen)
+        region = self._next_region(frame, seen | found)
+        if region is None:
             return found
-        if self._searcher is not None:
-            self._search_under_way = frame.time_s, self._searcher.start(frame.luma, area)
+        if self._background is not None:
+            self._background.start(frame.luma, region, frame.time_s)
             return found
         with self._stages.measure("detect"):
-            detections = self._detector.area(frame.luma, area)
-        return found | self._join(detections, frame, seen)
+            detections = self._detector.find_in(frame.luma, region)
+        return self._join(detections, frame, seen)
 
-    def _due(self, frame: Frame, seen: set[Track]) -> Area | None:
+    def _next_region(self, frame: Frame, seen: set[Track]) -> Region | None:
         somebody_is_lost = any(track.number and track not in seen for track in self._tracks)
         with self._stages.measure("detect"):
-            return self._searches.due(
+            return self._plan.next_region(
                 frame.luma,
                 frame.time_s,
                 every_s=LOST_SEARCH_S if somebody_is_lost else self._settings.search_every_s,
-                seen=[track.box for track in self._tracks if track in seen],
+                known=[track.box for track in self._tracks if track in seen],
             )
 
     def _join(self, detections: list[Detection], frame: Frame, seen: set[Track]) -> set[Track]:
@@ -217,13 +210,13 @@ class FaceTracker:
 
     def _begin(self, detection: Detection, frame: Frame) -> Track:
         landmarks, chip = self._landmarks(frame, detection.box)
-        return Track(box_of(landmarks), landmarks, chip, frame.time_s, frame.time_s, chip)
+        return Track(box_from_landmarks(landmarks), landmarks, chip, frame.time_s, frame.time_s, chip)
 
     def _forget(self, frame: Frame) -> None:
         """Drop the tracks that were lost for too long; all of them where the picture has another size than before."""
         if frame.luma.shape != self._shape:
             self._shape, self._tracks = frame.luma.shape, []
-            self._forget_searches()
+            self._forget_scene()
 
         def is_kept(track: Track) -> bool:
             if not track.number:

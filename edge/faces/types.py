@@ -1,4 +1,4 @@
-"""Boxes, and a face as the rest of the device sees it."""
+"""What the rooms around pass on: boxes, what the detector saw, a face with its scores."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +28,27 @@ class Box(NamedTuple):
             return 0.0
         shared = across * down
         return shared / (self.width * self.height + other.width * other.height - shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face that the detector saw in one frame."""
+
+    box: Box
+    score: float
+    """distance from the detector's decision boundary: larger is surer, 0 is dlib's default threshold"""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of the frame in which to search for faces."""
+
+    box: Box
+    """pixels of the frame"""
+    scale: float
+    """at most 1: the part is scaled by this before it is searched"""
+    upsample: int
+    """how often it is doubled after that"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

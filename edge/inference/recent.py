@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.carry import correlation
+from edge.faces.chip import correlation
 from edge.faces.tracker import Track
 from edge.inference.classifier import Classifier
 

@@ -32,7 +32,7 @@ def representative_chips(dataset: Dataset, *, n: int = PICTURES) -> tuple[NDArra
     chips = [*dataset.images[chosen]]
     for image in dataset.images[chosen]:
         frame = enlarge(image)
-        best = max(detector.whole(frame), key=lambda seen: seen.score, default=None)
+        best = max(detector.find(frame), key=lambda seen: seen.score, default=None)
         if best is not None:
             chips.append(face_chip(frame, predictor.points(frame, best.box)))
     return np.stack(chips), {"crops": len(chosen), "device chips": len(chips) - len(chosen)}

@@ -237,7 +237,7 @@ def _found_boxes(detector: FaceDetector, image: NDArray[np.uint8], points: NDArr
         scale = face_px / max(1.0, float(high[0] - low[0]))
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        for seen in detector.whole(np.asarray(scaled, dtype=np.uint8)):
+        for seen in detector.find(np.asarray(scaled, dtype=np.uint8)):
             box = Box(*(round(value / scale) for value in seen.box))
             if np.hypot(*(np.array(box.centre) - centre)) < 0.35 * box.width:
                 yield box

@@ -27,10 +27,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.detector import Detection, FaceDetector
+from edge.faces.detector import FaceDetector
 from edge.faces.distances import landmark_features
 from edge.faces.landmarks import LandmarkPredictor, shipped_landmarks
-from edge.faces.types import Box
+from edge.faces.types import Box, Detection
 from train.data.csv_rows import SIDE_PX
 from train.data.dataset import DAMAGE
 
@@ -163,7 +163,7 @@ class _Reader:
         if not hasattr(self._own, "detector"):
             self._own.detector = FaceDetector()
         frame = enlarge(image)
-        box, how = choose_box(self._own.detector.whole(frame, threshold=LOWEST_SCORE))
+        box, how = choose_box(self._own.detector.find(frame, least_score=LOWEST_SCORE))
         return self._predictor.points(frame, box).astype(np.int16), how
 
     def sum_of_views(self, image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.int16]:

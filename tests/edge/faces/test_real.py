@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.errors import LandmarkModelError
 from edge.faces.chip import anchor_points
 from edge.faces.detector import FaceDetector
-from edge.faces.draw import REGIONS, draw_face
+from edge.faces.drawing import REGIONS, draw_face
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box
 
@@ -28,9 +28,9 @@ def photo() -> NDArray[Any]:
 
 def test_whole_and_region_find_the_same_face(photo: NDArray[Any]) -> None:
     detector = FaceDetector()
-    whole = detector.whole(photo)
+    whole = detector.find(photo)
     assert len(whole) == 1
-    again = detector.region(photo, whole[0].box)
+    again = detector.find_near(photo, whole[0].box)
     assert again is not None
     assert again.box.iou(whole[0].box) > 0.7
 
@@ -38,34 +38,34 @@ def test_whole_and_region_find_the_same_face(photo: NDArray[Any]) -> None:
 @pytest.mark.parametrize("moved", [(25, 0), (-25, 10), (0, 25), (0, -25)])
 def test_region_finds_a_face_that_moved(photo: NDArray[Any], moved: tuple[int, int]) -> None:
     detector = FaceDetector()
-    box = detector.whole(photo)[0].box
+    box = detector.find(photo)[0].box
     stale = Box(box.x + moved[0], box.y + moved[1], box.width, box.height)
-    found = detector.region(photo, stale)
+    found = detector.find_near(photo, stale)
     assert found is not None
     assert found.box.iou(box) > 0.6
 
 
 def test_region_sees_no_face_where_there_is_none(photo: NDArray[Any]) -> None:
-    assert FaceDetector().region(photo, Box(360, 380, 100, 100)) is None
+    assert FaceDetector().find_near(photo, Box(360, 380, 100, 100)) is None
 
 
 def test_a_region_outside_the_frame_holds_nobody(photo: NDArray[Any]) -> None:
     for box in (Box(900, 900, 100, 100), Box(-500, -500, 100, 100), Box(512, 0, 80, 80)):
-        assert FaceDetector().region(photo, box) is None
+        assert FaceDetector().find_near(photo, box) is None
 
 
 def test_a_region_over_the_edge_of_the_frame_is_cut(photo: NDArray[Any]) -> None:
-    assert FaceDetector().region(photo[:90, :90], Box(60, 60, 100, 100)) is None
+    assert FaceDetector().find_near(photo[:90, :90], Box(60, 60, 100, 100)) is None
 
 
 def test_landmarks_lie_on_eyes_and_mouth(photo: NDArray[Any]) -> None:
-    box = FaceDetector().whole(photo)[0].box
+    box = FaceDetector().find(photo)[0].box
     points = LandmarkPredictor().points(photo, box)
     assert np.abs(anchor_points(points) - EYES_AND_MOUTH).max() < 6
 
 
 def test_drawing_marks_the_face_and_leaves_the_rest(photo: NDArray[Any]) -> None:
-    box = FaceDetector().whole(photo)[0].box
+    box = FaceDetector().find(photo)[0].box
     points = LandmarkPredictor().points(photo, box)
     canvas = cv2.cvtColor(photo, cv2.COLOR_GRAY2BGR)
     scores = {"angry": 0.0, "happy": 1.0, "sad": 0.0, "surprise": 0.0, "neutral": 0.0}

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.faces.carry import _MEAN_SHAPE, box_of
-from edge.faces.detector import Detection
-from edge.faces.searches import Area
+from edge.faces.landmarks import MEAN_SHAPE, box_from_landmarks
 from edge.faces.tracker import FaceTracker, Track
-from edge.faces.types import Box
+from edge.faces.types import Box, Detection, Region
 from edge.frames import Frame
 from edge.settings import FaceSettings
 from edge.stages import Stages
@@ -23,7 +21,7 @@ PATTERN = np.random.default_rng(7).integers(0, 256, (12, 12)).astype(np.uint8)
 def landmarks_in(box: Box) -> NDArray[np.float32]:
     """Landmarks of a mean face in a box; those that do not tell its place lie in its middle."""
     points = np.zeros((68, 2))
-    points[17:48] = _MEAN_SHAPE
+    points[17:48] = MEAN_SHAPE
     points[48:68] = (0, 0.3)
     return (points * box.width + box.centre).astype(np.float32)
 
@@ -42,18 +40,18 @@ class FakeDetector:
 
     def __init__(self) -> None:
         self.there: list[Box] = []
-        self.areas: list[Area] = []
-        self.regions = 0
+        self.searched: list[Region] = []
+        self.checks = 0
 
-    def area(self, luma: NDArray[Any], area: Area) -> list[Detection]:
-        self.areas.append(area)
-        least = 75 / area.scale / 2**area.upsample
-        return [Detection(b, 1.0) for b in self.there if b.width >= least and _share_inside(b, area.box) > 0.9]
+    def find_in(self, luma: NDArray[Any], region: Region) -> list[Detection]:
+        self.searched.append(region)
+        least = 75 / region.scale / 2**region.upsample
+        return [Detection(b, 1.0) for b in self.there if b.width >= least and _share_inside(b, region.box) > 0.9]
 
-    def region(self, luma: NDArray[Any], around: Box, *, margin: float = 0.45) -> Detection | None:
-        self.regions += 1
-        near = max(self.there, key=around.iou, default=None)
-        return Detection(near, 1.0) if near is not None and near.iou(around) > 0.1 else None
+    def find_near(self, luma: NDArray[Any], box: Box, *, margin: float = 0.45) -> Detection | None:
+        self.checks += 1
+        near = max(self.there, key=box.iou, default=None)
+        return Detection(near, 1.0) if near is not None and near.iou(box) > 0.1 else None
 
 
 class FakePredictor:
@@ -144,18 +142,18 @@ def test_two_regions_that_close_in_on_one_face_become_one() -> None:
 def test_a_still_scene_is_hardly_searched() -> None:
     scene = Scene(FaceSettings(verify_every_s=0.4, small_faces_every_s=0))
     scene.play(30, FACE, fps=30)
-    scene.detector.areas.clear()
-    scene.detector.regions = 0
+    scene.detector.searched.clear()
+    scene.detector.checks = 0
     scene.play(300, FACE, fps=30)
-    assert len(scene.detector.areas) in (3, 4)  # every three seconds of ten
-    assert scene.detector.regions in (23, 24, 25)  # every 0.4 s of ten
+    assert len(scene.detector.searched) in (3, 4)  # every three seconds of ten
+    assert scene.detector.checks in (23, 24, 25)  # every 0.4 s of ten
 
 
 def test_an_empty_room_is_hardly_searched() -> None:
     scene = Scene(FaceSettings(small_faces_every_s=10))
     scene.play(1800, fps=30)
-    whole = [area for area in scene.detector.areas if not area.upsample]
-    small = [area for area in scene.detector.areas if area.upsample]
+    whole = [region for region in scene.detector.searched if not region.upsample]
+    small = [region for region in scene.detector.searched if region.upsample]
     assert len(whole) in (19, 20, 21)
     assert len(small) in (1, 2)
 
@@ -179,9 +177,9 @@ def test_a_new_face_is_seen_within_half_a_second(fps: float, somebody: bool) -> 
 def test_a_search_looks_where_something_has_changed() -> None:
     scene = Scene()
     scene.play(10, FACE)
-    scene.detector.areas.clear()
+    scene.detector.searched.clear()
     scene.play(5, FACE, Box(420, 200, 120, 120))
-    box = scene.detector.areas[0].box
+    box = scene.detector.searched[0].box
     assert box.x > 250
     assert box.x + box.width > 540
     assert box.y < 200
@@ -200,9 +198,9 @@ def test_a_large_frame_is_searched_at_the_size_of_a_small_one() -> None:
     scene = Scene()
     luma = np.zeros((1080, 1920), np.uint8)
     scene.show(luma=luma)
-    area = scene.detector.areas[0]
-    assert area.box == Box(0, 0, 1920, 1080)
-    assert area.scale == pytest.approx((640 * 480 / (1920 * 1080)) ** 0.5)
+    region = scene.detector.searched[0]
+    assert region.box == Box(0, 0, 1920, 1080)
+    assert region.scale == pytest.approx((640 * 480 / (1920 * 1080)) ** 0.5)
 
 
 def test_what_was_carried_onto_a_wall_is_noticed_at_once() -> None:
@@ -228,7 +226,7 @@ def test_between_two_looks_of_the_detector_the_box_follows_the_face() -> None:
         (seen,) = scene.show(moved)
         assert seen.box.iou(moved) > 0.95
         assert seen.landmarks == pytest.approx(landmarks_in(moved))
-    assert scene.detector.regions < 8
+    assert scene.detector.checks < 8
 
 
 @pytest.mark.parametrize("angle_deg", [0, 20, -35])
@@ -237,7 +235,7 @@ def test_a_box_from_landmarks_is_the_box_that_they_lie_in(angle_deg: int) -> Non
     turn = np.deg2rad(angle_deg)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     points = ((landmarks_in(box) - box.centre) @ rotation.T + box.centre).astype(np.float32)
-    assert box_of(points).iou(box) > 0.97
+    assert box_from_landmarks(points).iou(box) > 0.97
 
 
 def test_no_more_faces_than_asked_for() -> None:

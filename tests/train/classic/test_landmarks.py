@@ -34,7 +34,7 @@ def faces() -> LandmarkData:
     """Twenty turns of the astronaut's face; the truth is what the predictor that ships says of the upright one."""
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
     photo = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)
-    points = LandmarkPredictor().points(photo, FaceDetector().whole(photo)[0].box)
+    points = LandmarkPredictor().points(photo, FaceDetector().find(photo)[0].box)
     images, truths = [], []
     for number in range(20):
         matrix = cv2.getRotationMatrix2D((223, 125), (number - 10) * 1.2, 1.6)
@@ -64,7 +64,7 @@ def test_a_tiny_predictor_learns_and_is_written_with_its_figures(faces: Landmark
     assert manifest["bytes"] == out.stat().st_size
     assert manifest["held_out"]["faces"] == 4
     assert manifest["held_out"]["mean_error"] < 0.06
-    assert LandmarkPredictor(out).points(faces.images[0], FaceDetector().whole(faces.images[0])[0].box).shape == (68, 2)
+    assert LandmarkPredictor(out).points(faces.images[0], FaceDetector().find(faces.images[0])[0].box).shape == (68, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "points.dat"]
 
 
@@ -85,7 +85,7 @@ def test_compacting_shrinks_the_file_and_moves_no_point_that_anybody_sees(
     small = tmp_path / "small.dat"
     compact_predictor(whole_predictor, small)
     assert small.stat().st_size < 0.75 * whole_predictor.stat().st_size
-    box = FaceDetector().whole(faces.images[3])[0].box
+    box = FaceDetector().find(faces.images[3])[0].box
     before, after = (
         predict_points(dlib.shape_predictor(str(path)), faces.images[3], box) for path in (whole_predictor, small)
     )

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.faces.chip import TARGET, anchor_points, face_chip
-from edge.faces.detector import Detection, FaceDetector
+from edge.faces.detector import FaceDetector
 from edge.faces.distances import FEATURES
 from edge.faces.landmarks import LandmarkPredictor
-from edge.faces.types import Box
+from edge.faces.types import Box, Detection
 from train.data import landmarks as picture_landmarks
 from train.data.landmarks import (
     ENLARGE,
@@ -31,7 +31,7 @@ def faces() -> NDArray[np.uint8]:
     """The astronaut's face as FER2013 would have it, its mirror image, and a picture without a face."""
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
     photo = np.asarray(cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    chip = face_chip(photo, LandmarkPredictor().points(photo, FaceDetector().whole(photo)[0].box))
+    chip = face_chip(photo, LandmarkPredictor().points(photo, FaceDetector().find(photo)[0].box))
     return np.stack([chip, chip[:, ::-1], np.full((48, 48), 90, np.uint8)])
 
 

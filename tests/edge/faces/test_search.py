@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from edge.faces.detector import Detection
-from edge.faces.searcher import Searcher
-from edge.faces.searches import Area
-from edge.faces.tracker import SEARCH_LIMIT_S, FaceTracker
-from edge.faces.types import Box
+from edge.faces.search import SEARCH_LIMIT_S, BackgroundSearch
+from edge.faces.tracker import FaceTracker
+from edge.faces.types import Box, Detection, Region
 from edge.stages import Stages
 from tests.edge.faces.test_tracker import FACE, SETTINGS, FakePredictor, Scene
 
@@ -28,7 +26,7 @@ class SlowDetector:
         self.started = threading.Semaphore(0)
         self.asked = 0
 
-    def area(self, luma: NDArray[Any], area: Area) -> list[Detection]:
+    def find_in(self, luma: NDArray[Any], region: Region) -> list[Detection]:
         self.asked += 1
         self.started.release()
         sees = [*self.sees]
@@ -43,8 +41,8 @@ class SlowScene(Scene):
         self.slow = SlowDetector()
         predictor: Any = FakePredictor(self.detector)
         detector: Any = self.detector
-        searcher = Searcher(self.slow)  # type: ignore[arg-type]  # a fake
-        self.tracker = FaceTracker(SETTINGS, detector, predictor, Stages(), searcher)
+        self.background = BackgroundSearch(self.slow)  # type: ignore[arg-type]  # a fake
+        self.tracker = FaceTracker(SETTINGS, detector, predictor, Stages(), self.background)
 
     def found(self) -> None:
         """Wait until a search has come to its end; the frame after that sees what it found."""
@@ -53,9 +51,8 @@ class SlowScene(Scene):
 
     def settle(self) -> None:
         """Wait for the search that is under way, if any."""
-        pending = self.tracker._search_under_way
-        if pending is not None:
-            pending[1].result(20)
+        if self.background._pending is not None:
+            self.background._pending.result(20)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The detector that is kept is dlib's own, and one that was damaged is made anew."""
+"""The prepared detector in a file: the same as dlib's own, and replaced when damaged."""
 
 import logging
 from pathlib import Path
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.faces.detector import FaceDetector
-from edge.faces.detector_cache import frontal_face_detector
+from edge.faces.detector import FaceDetector, frontal_face_detector
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def face() -> NDArray[np.uint8]:
     return np.ascontiguousarray(data.astronaut()[:256, 96:352].mean(axis=2).astype(np.uint8))
 
 
-def test_what_is_read_back_sees_what_dlibs_own_sees(kept: Path, face: NDArray[np.uint8]) -> None:
+def test_stored_detector_sees_what_dlibs_own_sees(kept: Path, face: NDArray[np.uint8]) -> None:
     assert len([*kept.iterdir()]) == 1
     own = dlib.get_frontal_face_detector().run(face, 1, -1.0)
     found = frontal_face_detector(kept).run(face, 1, -1.0)
@@ -33,22 +32,22 @@ def test_what_is_read_back_sees_what_dlibs_own_sees(kept: Path, face: NDArray[np
     assert [str(box) for box in found[0]] == [str(box) for box in own[0]]
     assert [*found[1]] == [*own[1]]
     first = FaceDetector(kept)
-    assert first.another().whole(face, upsample=1) == first.whole(face, upsample=1)
+    assert first.copy().find(face, upsample=1) == first.find(face, upsample=1)
 
 
-def test_a_damaged_file_is_said_and_made_anew(kept: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_stored_detector_is_replaced_when_damaged(kept: Path, caplog: pytest.LogCaptureFixture) -> None:
     (file,) = kept.iterdir()
     content = bytearray(file.read_bytes())
     content[1000] ^= 1
     file.write_bytes(content)
     with caplog.at_level(logging.INFO):
         frontal_face_detector(kept)
-    assert "is made anew" in caplog.text
+    assert "is replaced" in caplog.text
     (file,) = kept.iterdir()
     assert file.read_bytes() != content
 
 
-def test_no_folder_or_one_that_cannot_be_written_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detector_is_not_stored_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frontal_face_detector(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 

@@ -1,0 +1,163 @@
+"""When to search for new faces, and where: often in what has changed, now and then in the whole frame."""
+
+from concurrent.futures import Future
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.background import Worker
+from edge.faces.detector import FaceDetector
+from edge.faces.types import Box, Detection, Region
+
+SEARCH_PIXELS = 640 * 480
+"""A larger frame is scaled down to this many pixels for a search: 80 px in it are a face at the far end of a room."""
+BLOCK_PX = 16
+"""Side of the blocks whose mean brightness is compared, pixels of the scaled frame: a face covers 25 blocks."""
+CHANGED_LEVELS = 6
+"""A block has changed when its mean brightness, 0..255, differs by more: the noise of a dark camera stays below 2."""
+MARGIN_PX = 64
+"""Also searched around what has changed, pixels of the scaled frame: a face may reach over its edge."""
+WHOLE_SHARE = 0.7
+"""Share of the frame: where a search would cover more than this, it covers all."""
+UNCHANGED_EVERY_S = 3.0
+"""Seconds after which the whole frame is searched though nothing has changed."""
+SMALL_UNCHANGED_FACTOR = 5
+"""The whole frame is searched for small faces once in this many intervals of that search."""
+SEARCH_LIMIT_S = 5.0
+"""A background search that takes longer is waited for, so that the loop's watchdog notices one that hangs."""
+
+_Blocks = tuple[int, int, int, int]
+"""left, top, right, bottom"""
+
+
+class SearchPlan:
+    """Decides for each frame of one source which region to search for new faces, if any.
+
+    Parameters
+    ----------
+    every_s
+        Seconds between two searches of what has changed.
+    small_every_s
+        The same for small faces, at four times the cost; 0 for never.
+    upsample
+        How often the frame is doubled for every search.
+    """
+
+    def __init__(self, *, every_s: float, small_every_s: float, upsample: int) -> None:
+        self._every_s, self._small_every_s, self._upsample = every_s, small_every_s, upsample
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again with another scene."""
+        self._usual = _Changes(UNCHANGED_EVERY_S)
+        self._small = _Changes(SMALL_UNCHANGED_FACTOR * self._small_every_s)
+        self._planned_s: float | None = None
+        self._small_planned_s = 0.0
+
+    def next_region(self, luma: NDArray[np.uint8], now_s: float, *, every_s: float, known: list[Box]) -> Region | None:
+        """Return what to search in this frame, uint8 [height, width]; None where no search is due.
+
+        Parameters
+        ----------
+        every_s
+            Seconds between two searches at this moment, if that is less than usual.
+        known
+            Faces seen in this frame already: changes there are their own movements.
+        """
+        if self._planned_s is None:
+            self._small_planned_s = now_s  # the first frames of a run have enough to do
+        elif now_s - self._planned_s < min(every_s, self._every_s) - 1e-6:
+            return None
+        self._planned_s = now_s
+        height, width = luma.shape
+        scale = min(1.0, (SEARCH_PIXELS / (width * height)) ** 0.5)
+        # A whole number of pixels a block: OpenCV averages these four times faster than fractions.
+        side = min(max(1, round(BLOCK_PX / scale)), width, height)
+        size = (width // side, height // side)
+        watched = luma[: size[1] * side, : size[0] * side]
+        blocks = np.asarray(cv2.resize(watched, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        ignored = _covered(size, known, side)
+        small, found = False, None
+        if self._small_every_s and now_s - self._small_planned_s >= self._small_every_s:
+            self._small_planned_s = now_s
+            found = self._small.to_search(blocks, ignored, now_s)
+            small = found is not None
+        found = found or self._usual.to_search(blocks, ignored, now_s)
+        if found is None:
+            return None
+        left, top = found[0] * side, found[1] * side
+        right = width if found[2] == size[0] else found[2] * side
+        bottom = height if found[3] == size[1] else found[3] * side
+        return Region(Box(left, top, right - left, bottom - top), scale, self._upsample + small)
+
+
+class BackgroundSearch:
+    """Searches beside the frames, in a thread of its own: the detector releases the GIL, and another core has time."""
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self._detector = detector
+        self._worker = Worker("search")
+        self._pending: Future[list[Detection]] | None = None
+        self._started_s = 0.0
+
+    def start(self, luma: NDArray[np.uint8], region: Region, now_s: float) -> None:
+        """Search a region of a luma plane, uint8 [height, width], of which a copy is taken."""
+        copy = luma.copy()
+        self._started_s = now_s
+        self._pending = self._worker.submit(lambda: self._detector.find_in(copy, region))
+
+    def is_running(self, now_s: float) -> bool:
+        """Return whether a search goes on, unless it has taken `SEARCH_LIMIT_S` already."""
+        return self._pending is not None and not self._pending.done() and now_s - self._started_s < SEARCH_LIMIT_S
+
+    def take(self) -> list[Detection]:
+        """Return what the last search found, once, and wait for it where it has not ended."""
+        pending, self._pending = self._pending, None
+        return pending.result() if pending else []
+
+    def drop(self) -> None:
+        """Ignore what the search under way will find: it belongs to another scene."""
+        self._pending = None
+
+
+class _Changes:
+    """Finds what has changed since it was last searched."""
+
+    def __init__(self, whole_every_s: float) -> None:
+        self._whole_every_s = whole_every_s
+        self._whole_s = 0.0
+        self._blocks: NDArray[np.uint8] | None = None
+
+    def to_search(self, blocks: NDArray[np.uint8], ignored: NDArray[np.bool_], now_s: float) -> _Blocks | None:
+        """Return the blocks to search now, which count as searched from here on; None where nothing has changed."""
+        rows, columns = blocks.shape
+        if self._blocks is None or now_s - self._whole_s >= self._whole_every_s:
+            return self._searched_whole(blocks, now_s)
+        changed = (cv2.absdiff(blocks, self._blocks) > CHANGED_LEVELS) & ~ignored
+        if not changed.any():
+            return None
+        across, down = changed.any(axis=0).nonzero()[0], changed.any(axis=1).nonzero()[0]
+        margin = MARGIN_PX // BLOCK_PX
+        left, right = max(0, int(across[0]) - margin), min(columns, int(across[-1]) + 1 + margin)
+        top, bottom = max(0, int(down[0]) - margin), min(rows, int(down[-1]) + 1 + margin)
+        if (right - left) * (bottom - top) > WHOLE_SHARE * rows * columns:
+            return self._searched_whole(blocks, now_s)
+        self._blocks[top:bottom, left:right] = blocks[top:bottom, left:right]
+        return left, top, right, bottom
+
+    def _searched_whole(self, blocks: NDArray[np.uint8], now_s: float) -> _Blocks:
+        self._blocks, self._whole_s = blocks, now_s
+        return 0, 0, blocks.shape[1], blocks.shape[0]
+
+
+def _covered(size: tuple[int, int], boxes: list[Box], side: int) -> NDArray[np.bool_]:
+    """Mark the blocks that known faces cover, with hair and neck."""
+    covered = np.zeros((size[1], size[0]), dtype=np.bool_)
+    for box in boxes:
+        left, right = box.x - 0.5 * box.width, box.x + 1.5 * box.width
+        top, bottom = box.y - 0.7 * box.height, box.y + 1.5 * box.height
+        columns = slice(max(0, int(left / side)), max(0, int(right / side) + 1))
+        rows = slice(max(0, int(top / side)), max(0, int(bottom / side) + 1))
+        covered[rows, columns] = True
+    return covered
