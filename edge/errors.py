@@ -20,7 +20,9 @@ The exit codes are those of sysexits.h: 69 EX_UNAVAILABLE is worth a restart, 78
 unit treats them so.
 """
 
+import os
 import re
+from pathlib import Path
 
 _LOCAL_SOURCES = ("demo:", "file:", "photos:", "picamera2:", "v4l2:")
 """camera addresses that are paths or numbers; an @ is part of the name there"""
@@ -87,7 +89,16 @@ class PrivacyError(EmotionEdgeError):
 
 def printable(text: str) -> str:
     """Return the first 400 characters of a text from a file or a server, with control characters escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:400])
+    return _escaped(text[:400])
+
+
+def printable_path(path: str | Path) -> str:
+    r"""Return a path for a message; its bytes that are not UTF-8, and control characters, are escaped.
+
+    >>> printable_path("caf\udce9.mp4")
+    'caf\\xe9.mp4'
+    """
+    return _escaped(os.fsencode(path).decode(errors="backslashreplace"))
 
 
 def redacted(text: str) -> str:
@@ -105,3 +116,7 @@ def redacted(text: str) -> str:
             text = f"{login.partition(mark)[0]}{mark}***@{rest}"
             break
     return _SECRET_OPTION.sub(r"\1***", text)
+
+
+def _escaped(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

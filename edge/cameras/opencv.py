@@ -149,7 +149,7 @@ class OpenCvCamera:
             self._closed.set_result(None)
         if not self._worker.finish(self._release, CLOSE_TIMEOUT_S):
             self.left_behind = True
-            log.warning("%s: hangs in a read; it is left behind", self._name)
+            log.warning("%s: hangs in a read of the camera; it is abandoned", self._name)
 
     def _open(self, open_device: Callable[[], Any]) -> bool:
         self._device = open_device()

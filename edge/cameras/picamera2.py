@@ -126,7 +126,7 @@ class PiCamera:
         # stop() waits for picamera2's event loop, which a broken camera may have taken along.
         if not Worker(f"close {self._name}").finish(self._let_go, CLOSE_TIMEOUT_S):
             self.left_behind = True
-            log.warning("%s: hangs while it is closed; it is left behind", self._name)
+            log.warning("%s: hangs while it is closed; it is abandoned", self._name)
 
     def _start(self, size: tuple[int, int], fps: int) -> tuple[int, int]:
         width, height = size

@@ -1,5 +1,6 @@
-"""How a clip is played: again and again, and at its own pace."""
+"""How a clip is played: once or in a loop, as fast as possible or at its own pace."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,28 +11,52 @@ from edge.errors import CameraError
 from edge.frames import Frame, FrameSource
 
 _LONE_FRAME_S = 0.04
-"""How long the only frame of a clip is shown, seconds."""
+"""Seconds for which the only frame of a clip is shown."""
 
 
-def play(open_clip: Callable[[], FrameSource], address: Address) -> FrameSource:
-    """Open a clip and play it as the options ``pace`` and ``loop`` of its address say.
+class Warnings:
+    """Logs each warning once; repetitions are counted, and the count is logged by `close`."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._times: dict[str, int] = {}
+
+    def warn(self, message: str) -> None:
+        """Log a warning, unless it has been logged before."""
+        self._times[message] = self._times.get(message, 0) + 1
+        if self._times[message] == 1:
+            self._log.warning("%s", message)
+
+    def close(self) -> None:
+        """Log how often each warning came, if more than once."""
+        for message, times in self._times.items():
+            if times > 1:
+                self._log.warning("%s (%d times)", message, times)
+        self._times.clear()
+
+
+def play(open_clip: Callable[[], FrameSource], address: Address, warnings: Warnings | None = None) -> FrameSource:
+    """Open a clip and play it according to the options ``pace`` and ``loop`` of its address.
 
     Parameters
     ----------
     open_clip
-        Opens the clip from its start; called once a round. The sources it gives are not live.
+        Opens the clip at its start; called once per round. Its sources are not live.
+    warnings
+        Where the clip's warnings go; closed with a looped clip.
     """
-    clip: FrameSource = Looped(open_clip) if address.options["loop"] == "1" else open_clip()
+    clip: FrameSource = Looped(open_clip, warnings) if address.options["loop"] == "1" else open_clip()
     return Paced(clip) if address.options["pace"] == "realtime" else clip
 
 
 class Looped:
-    """A clip that begins again at its end; ``index`` and ``time_s`` go on growing."""
+    """A clip that starts again at its end; ``index`` and ``time_s`` keep growing."""
 
     live = False
 
-    def __init__(self, open_clip: Callable[[], FrameSource]) -> None:
+    def __init__(self, open_clip: Callable[[], FrameSource], warnings: Warnings | None = None) -> None:
         self._open_clip = open_clip
+        self._warnings = warnings
         self._clip = open_clip()
         self._lock = threading.Lock()
         self._closed = False
@@ -46,14 +71,14 @@ class Looped:
         Raises
         ------
         CameraError
-            A round gave no frame at all, or the clip cannot be opened again.
+            A round gave no frame, or the clip cannot be opened again.
         """
         with self._lock:
             if self._closed:
                 return None
             frame = self._clip.read(timeout_s)
             if frame is None:
-                frame = self._begin_again(timeout_s)
+                frame = self._restart(timeout_s)
             frame = replace(frame, index=self._first_index + frame.index, time_s=self._first_s + frame.time_s)
             if self._last is not None and frame.time_s > self._last.time_s:
                 self._step_s = frame.time_s - self._last.time_s
@@ -61,12 +86,14 @@ class Looped:
             return frame
 
     def close(self) -> None:
-        """Let go of the clip."""
+        """Close the clip."""
         with self._lock:
             self._closed = True
             self._clip.close()
+            if self._warnings is not None:
+                self._warnings.close()
 
-    def _begin_again(self, timeout_s: float) -> Frame:
+    def _restart(self, timeout_s: float) -> Frame:
         self._clip.close()
         if self._last is None:
             raise CameraError("the clip gives no frames, so it cannot be looped")
@@ -75,17 +102,17 @@ class Looped:
         self._clip = self._open_clip()
         frame = self._clip.read(timeout_s)
         if frame is None:
-            raise CameraError("the clip gave no frames when it was begun again")
+            raise CameraError("the clip gave no frames when it was started again")
         return frame
 
 
 class Paced:
-    """A clip that gives each frame when it is due, as a camera would; live, so the newest wins.
+    """A clip that gives each frame at its time, as a camera would; live, so the newest frame wins.
 
     Parameters
     ----------
     monotonic
-        Seconds that only grow.
+        A clock in seconds that never goes back.
     """
 
     live = True
@@ -98,7 +125,7 @@ class Paced:
         self._early: Frame | None = None
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the next frame once it is due, at once where it is overdue; None at the end or once closed.
+        """Return the next frame at its time, or at once if that has passed; None at the end or once closed.
 
         Raises
         ------
@@ -119,6 +146,6 @@ class Paced:
         return frame
 
     def close(self) -> None:
-        """Let go of the clip; a read that waits returns None."""
+        """Close the clip; a read that waits returns None."""
         self._closed.set()
         self._clip.close()
