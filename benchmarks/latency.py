@@ -26,7 +26,7 @@ from edge.clock import new_boot_id, utc_time, uuid7
 from edge.emotions import EMOTIONS
 from edge.events.payloads import UNNUMBERED, EmotionEvent
 from edge.faces.types import TrackedFace
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, Settings

@@ -14,7 +14,7 @@ import msgspec
 from edge.backoff import Backoff
 from edge.clock import Clock, new_boot_id, utc_time, uuid7
 from edge.events.payloads import UNNUMBERED, EmotionEvent
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
 

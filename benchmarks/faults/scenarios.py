@@ -14,7 +14,7 @@ import msgspec
 from benchmarks.faults import device
 from benchmarks.faults.proxy import Mode, Proxy
 from benchmarks.faults.tally import Tally, tally
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
 from tests.fakes.clock import FakeClock

@@ -29,7 +29,7 @@ from edge.daemon.watchdog import Watchdog
 from edge.errors import CameraError, redacted
 from edge.frames import Frame
 from edge.instructions import InstructionCounter
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings

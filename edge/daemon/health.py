@@ -7,7 +7,7 @@ from edge.daemon.camera import WatchedCamera
 from edge.daemon.governor import Governor
 from edge.daemon.machine import memory_mb, temperature_c, written_bytes
 from edge.events.payloads import Health, StageTimes
-from edge.mqtt.seam import PublisherStats
+from edge.mqtt.interface import PublisherStats
 from edge.stages import Stages
 
 _MOST_READINGS = 1000  # whatever the interval is

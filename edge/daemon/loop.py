@@ -17,7 +17,7 @@ from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, Privacy,
 from edge.faces.types import TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
-from edge.mqtt.seam import EventPublisher
+from edge.mqtt.interface import EventPublisher
 from edge.pipeline import Pipeline
 from edge.settings import Settings
 

@@ -25,8 +25,8 @@ from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.events.payloads import State
 from edge.homeassistant.discovery import discovery_message
-from edge.mqtt.client import Message
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.connection import Message
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
 from edge.pipeline import Pipeline, load_pipeline

@@ -10,7 +10,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.doctor.finding import Finding
 from edge.errors import ConfigError
 from edge.mqtt.address import BrokerAddress, broker_address
-from edge.mqtt.client import ANSWER_S, CONNECT_TIMEOUT_S, Connected, Ended, Link, Notice, Opened
+from edge.mqtt.connection import ANSWER_S, CONNECT_TIMEOUT_S, Connected, Ended, Link, Notice, Opened
 from edge.mqtt.reasons import Ending, Kind
 from edge.settings import Settings
 

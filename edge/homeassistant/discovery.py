@@ -11,7 +11,7 @@ import msgspec
 
 from edge.emotions import EMOTIONS, UNCERTAIN
 from edge.events.payloads import CameraState
-from edge.mqtt.client import Message
+from edge.mqtt.connection import Message
 from edge.mqtt.topics import Topics
 
 

@@ -8,18 +8,17 @@ from edge.backoff import Backoff
 from edge.clock import Clock, SystemClock, utc_time
 from edge.events.payloads import CameraState, EmotionEvent, Health, Privacy, PrivacyCommand, State, Status, StatusName
 from edge.mqtt.address import broker_address
-from edge.mqtt.client import Message
-from edge.mqtt.inbox import Inbox
-from edge.mqtt.mail import Greet, Retain, Stop, Stored
-from edge.mqtt.outbox.queue import Outbox
-from edge.mqtt.seam import PublisherStats
-from edge.mqtt.sender import Sender
+from edge.mqtt.commands import Inbox
+from edge.mqtt.connection import Message
+from edge.mqtt.interface import PublisherStats
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.sender import Greet, Retain, Sender, Stop, Stored
 from edge.mqtt.topics import Topics
 from edge.settings import MqttSettings
 
 
 class Publisher:
-    """The `edge.mqtt.seam.EventPublisher` of a device.
+    """The `edge.mqtt.interface.EventPublisher` of a device.
 
     An event is in the outbox when `publish_events` returns and leaves it when the broker has acknowledged it. Retained
     messages (status, state, health, privacy, discovery) are sent again, the newest of each, after every reconnect.

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -11,12 +12,52 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.backoff import Attempts, Backoff
 from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
-from edge.mqtt.client import SAME_NAME, Acknowledged, Arrived, Connected, Deaf, Ended, Link, Message, Opened
-from edge.mqtt.mail import Greet, Mail, Retain, Stop, Stored
-from edge.mqtt.outbox.queue import Outbox
-from edge.mqtt.outgoing import Outgoing
-from edge.mqtt.patience import Patience
+from edge.mqtt.connection import (
+    SAME_NAME,
+    Acknowledged,
+    Arrived,
+    Connected,
+    ConnectionTimeouts,
+    Ended,
+    Link,
+    Message,
+    Notice,
+    Opened,
+    SubscribeRefused,
+)
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.reasons import Ending, Kind
+from edge.mqtt.send_queue import SendQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """Publish this retained message now and after every reconnect; a newer one of the topic replaces it."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Say again that the device is online: what the greeting says has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The outbox has something new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Send these retained messages as the last ones, then say goodbye."""
+
+    last_words: tuple[Message, ...]
+    deadline: float
+    """of time.monotonic()"""
+
+
+Mail = Notice | Retain | Greet | Stored | Stop
+
 
 _LOG = logging.getLogger(__name__)
 _GOODBYE_S = 1.0  # for the broker to close its side after a DISCONNECT
@@ -78,10 +119,10 @@ class Sender:
         self._command_topic = command_topic
         self._on_command = on_command
         self._greeting = greeting
-        self._out = Outgoing(event_topic=event_topic, outbox=outbox, gather_s=gather_s, clock=clock, say=self._say)
+        self._out = SendQueue(event_topic=event_topic, outbox=outbox, gather_s=gather_s, clock=clock, say=self._say)
         self._clock = clock
         self._attempts = Attempts(backoff, clock)
-        self._patience = Patience(clock)
+        self._patience = ConnectionTimeouts(clock)
         self._probing = refuse_anonymous and address.password is not None
         self._mailbox: SimpleQueue[Mail] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
@@ -183,7 +224,7 @@ class Sender:
                 self._on_acknowledged(mid, refusal)
             case Arrived(link, payload, retained) if link is self._link:
                 self._on_command(payload, retained)
-            case Deaf(link, refusal) if link is self._link:
+            case SubscribeRefused(link, refusal) if link is self._link:
                 line = f"broker {self._address.shown} lets no commands through ({refusal}): check its access list"
                 self._say(logging.WARNING, line)
             case Ended(link, ending) if link is self._link:

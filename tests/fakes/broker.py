@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
-from edge.mqtt.seam import PublisherStats
+from edge.mqtt.interface import PublisherStats
 
 
 class FakePublisher:
-    """An `edge.mqtt.seam.EventPublisher` whose broker acknowledges at once, unless `acknowledges` is False."""
+    """An `edge.mqtt.interface.EventPublisher` whose broker acknowledges at once, unless `acknowledges` is False."""
 
     def __init__(self, *, acknowledges: bool = True) -> None:
         self.acknowledges = acknowledges

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from tests.fakes.clock import FakeClock
 
 Opens = Callable[..., Outbox]

@@ -22,8 +22,7 @@ from edge.clock import Clock, SystemClock
 from edge.errors import EmotionEdgeError
 from edge.files import Files
 from edge.mqtt.outbox.repair import LockFile, build, connect, examine, is_damage, last_words, plain
-from edge.mqtt.outbox.store import Bounds, Store, in_memory
-from edge.mqtt.outbox.tables import SQLITE_ERRORS, Held, StoredEvent
+from edge.mqtt.outbox.tables import SQLITE_ERRORS, Bounds, Snapshot, Store, StoredEvent, in_memory
 
 RETRY_DISK_S = 60.0
 """How often a disk that could not be written is tried again."""
@@ -86,7 +85,7 @@ class Outbox:
         self._files = files or Files()
         self._lock = threading.RLock()
         self._lock_file = LockFile(path)
-        self._known = Held()
+        self._known = Snapshot()
         self._copied: frozenset[int] = frozenset()  # what waits in memory and on the disk
         self._retry_at_s = 0.0
         self._not_on_disk = ""
@@ -169,7 +168,7 @@ class Outbox:
                 self._store.close()
             self._lock_file.close()
 
-    def _held(self) -> Held:
+    def _held(self) -> Snapshot:
         held = self._do(lambda store: store.held())
         self._known = held
         return held
@@ -201,7 +200,7 @@ class Outbox:
                 held = self._far_ahead(held)
             return self._into_memory(error, held)
 
-    def _open(self, *, doubt: bool = False, instead: Held | None = None) -> Store:
+    def _open(self, *, doubt: bool = False, instead: Snapshot | None = None) -> Store:
         """Open the file, made anew where it is damaged or old; what could be read of it goes into the new one."""
         found = examine(self._path, self._files, instead)
         jumps = doubt or not found.seq_known
@@ -235,10 +234,10 @@ class Outbox:
         self._lock_file.note(in_memory=False)
         return store
 
-    def _fill(self, held: Held, database: sqlite3.Connection) -> None:
+    def _fill(self, held: Snapshot, database: sqlite3.Connection) -> None:
         Store(database, database, self._bounds, self._clock).take_over(held)
 
-    def _far_ahead(self, held: Held) -> Held:
+    def _far_ahead(self, held: Snapshot) -> Snapshot:
         """Number on from the Unix time in milliseconds: larger than any number that was counted up by one."""
         return held.numbered(int(self._clock.unix_s() * 1000))
 
@@ -254,7 +253,7 @@ class Outbox:
         except (*SQLITE_ERRORS, OSError) as again:
             return self._into_memory(again, held)
 
-    def _into_memory(self, error: Exception, held: Held) -> Store:
+    def _into_memory(self, error: Exception, held: Snapshot) -> Store:
         self._not_on_disk = str(plain(error, self._path))
         line = "%s; until then events wait in memory, and a power cut takes them; they go on from seq %d"
         _LOG.error(line, self._not_on_disk, held.seq + 1)

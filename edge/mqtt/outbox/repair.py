@@ -19,7 +19,7 @@ from edge.mqtt.outbox.tables import (
     SCHEMA,
     SQLITE_ERRORS,
     DamagedError,
-    Held,
+    Snapshot,
     as_written,
     check,
     format_of,
@@ -94,13 +94,13 @@ class Found:
     """What is there when the outbox is opened."""
 
     state: Literal["none", "sound", "old format", "damaged"]
-    held: Held = field(default_factory=Held)
+    held: Snapshot = field(default_factory=Snapshot)
     """what a new database has to take over"""
     seq_known: bool = True
     """whether the last number is known that was given out"""
 
 
-def examine(path: Path, files: Files, instead: Held | None = None) -> Found:
+def examine(path: Path, files: Files, instead: Snapshot | None = None) -> Found:
     """Say what is there, after finishing a `build` that was cut off.
 
     Parameters
@@ -177,9 +177,9 @@ def build(path: Path, files: Files, fill: Callable[[sqlite3.Connection], None], 
     return _put_in_place(path, files, keep_old=keep_old)
 
 
-def last_words(path: Path) -> Held:
+def last_words(path: Path) -> Snapshot:
     """Return what can be read of a database that cannot be used, without writing a byte."""
-    best = Held()
+    best = Snapshot()
     for part in (_beside(path, _NEW), path):
         for how in ("mode=ro", "mode=ro&immutable=1"):  # the second one where no shared memory file can be made
             try:
@@ -187,7 +187,7 @@ def last_words(path: Path) -> Held:
             except SQLITE_ERRORS:
                 continue
             with contextlib.closing(database):
-                held = read_held(database, Held())
+                held = read_held(database, Snapshot())
             best = max(best, held, key=lambda found: (len(found.events), found.seq))
     return best
 
@@ -274,7 +274,7 @@ def _examined(path: Path, database: sqlite3.Connection) -> Found:
         made = f"outbox {path}: a newer emotion-edge made it (format {version}, not {FORMAT})"
         raise ConfigError(f"state_dir: {made}; install that one again, or set another state_dir")
     check(database)
-    return Found("sound") if version == FORMAT else Found("old format", read_held(database, Held()))
+    return Found("sound") if version == FORMAT else Found("old format", read_held(database, Snapshot()))
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from edge.daemon.governor import Governor
 from edge.daemon.health import HealthReporter, HourlyRate
 from edge.events.payloads import CameraState
-from edge.mqtt.seam import PublisherStats
+from edge.mqtt.interface import PublisherStats
 from edge.settings import PowerSettings
 from edge.stages import Stages
 from tests.fakes.clock import FakeClock

@@ -6,7 +6,7 @@ import pytest
 
 from edge.clock import utc_time, uuid7
 from edge.events.payloads import UNNUMBERED, EmotionEvent
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, opens
 

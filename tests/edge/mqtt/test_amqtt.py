@@ -9,7 +9,7 @@ import pytest
 
 from edge.backoff import Backoff
 from edge.events.payloads import EmotionEvent
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
 from tests.fakes.mosquitto import free_port

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from edge.events.payloads import LONGEST_PAUSE_S, PrivacyCommand
-from edge.mqtt.commands import MOST_BYTES, CommandError, read_command
-from edge.mqtt.inbox import Inbox
+from edge.mqtt.commands import MOST_BYTES, CommandError, Inbox, read_command
 
 SEED = 20_261_122
 REASONS = {"it is retained", "longer than 256 bytes", "not JSON", "allowed is", "for_s without a pause"}

@@ -24,7 +24,7 @@ from edge.errors import ConfigError
 from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
 from edge.events.schema import CHANNELS, json_schema
 from edge.homeassistant.discovery import discovery_message
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
 from edge.settings import MqttSettings
@@ -147,7 +147,7 @@ def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_pat
     mosquitto.start()
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from edge.mqtt.outbox.queue import Outbox\nfrom edge.mqtt.publisher import Publisher\n"
+        "from edge.mqtt.outbox import Outbox\nfrom edge.mqtt.publisher import Publisher\n"
         "from edge.settings import MqttSettings\n"
         "box = Outbox(Path(sys.argv[1]), max_events=10, max_age_s=100)\n"
         "settings = MqttSettings(url=sys.argv[2], username=sys.argv[3], password_file=sys.argv[4])\n"

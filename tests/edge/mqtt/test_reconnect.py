@@ -9,12 +9,12 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.backoff import Backoff
 from edge.clock import utc_time
 from edge.events.payloads import EmotionEvent, Privacy
-from edge.mqtt.client import Ended
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.connection import Ended
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
-from tests.edge.mqtt.test_patience import SkippingClock, trusting
+from tests.edge.mqtt.test_connection import CONNACK, broker_that_says, notices_of
 from tests.edge.mqtt.test_publisher import WaitFor, health, listening, publishing, state
-from tests.edge.mqtt.test_too_long import CONNACK, broker_that_says, notices_of
+from tests.edge.mqtt.test_timeouts import SkippingClock, trusting
 from tests.fakes.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.broker

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import EVENT, Opens, long_event, payload, stored
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edge.daemon.service import _open_outbox
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from edge.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import EVENT, Opens, long_event, stored
@@ -227,7 +227,7 @@ def test_a_stop_on_a_full_disk_ends_in_order(reopen: Opens, monkeypatch: pytest.
 
     box = reopen()
     box.append([EVENT])
-    monkeypatch.setattr("edge.mqtt.outbox.store.note_time", full)
+    monkeypatch.setattr("edge.mqtt.outbox.tables.note_time", full)
     box.close()
     monkeypatch.undo()
     box = reopen()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import DeliveryError
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.outbox import Outbox
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import EVENT, UNENCODABLE, Opens, long_event, payload, stored
 
@@ -119,7 +119,7 @@ def test_nothing_is_lost_or_numbered_twice(tmp_path_factory: pytest.TempPathFact
 
 def test_a_killed_process_loses_nothing_that_was_stored(path: Path, reopen: Opens) -> None:
     script = (
-        "import os, pathlib, signal, sys; from edge.mqtt.outbox.queue import Outbox\n"
+        "import os, pathlib, signal, sys; from edge.mqtt.outbox import Outbox\n"
         "from tests.fakes.outbox import EVENT\n"
         "box = Outbox(pathlib.Path(sys.argv[1]), max_events=100, max_age_s=1e9)\n"
         "for _ in range(7): box.append([EVENT])\n"

@@ -5,21 +5,116 @@ acknowledged is the outbox's to know. paho calls back on its own thread, for som
 callback does nothing but put a notice into the mailbox that the sender's thread reads.
 """
 
+import contextlib
+import errno
+import socket
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.commands import MOST_BYTES
-from edge.mqtt.one_connection import MOST_PACKET_BYTES, OneConnection
-from edge.mqtt.reasons import Ending, Kind, of_connack
+from edge.mqtt.reasons import Ending, Kind, of_connack, of_error
+
+MOST_PACKET_BYTES = 4096
+"""The longest packet that is taken in. A broker that speaks MQTT 5 is asked to send none, any other may."""
+STUCK_S = 30.0
+"""paho's thread turns once a second; after so many without a turn it does not work any more"""
+
+
+class OneConnection(paho.Client):
+    """paho's client, whose thread ends with the connection and says why.
+
+    paho's own loop retries for ever, with no jitter, and keeps the error to itself. It would also collect a packet of
+    any length, up to 256 MB.
+
+    Parameters
+    ----------
+    on_too_long
+        Told that a message ends the connection, because it is longer than `MOST_PACKET_BYTES`; nothing of it is read.
+    on_end
+        Told, as the last thing, that the connection or the attempt at it is over, and the error if there was one.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+        *,
+        on_too_long: Callable[[], None],
+        on_end: Callable[[Ending | None], None],
+    ) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
+            protocol=protocol,
+            reconnect_on_failure=False,
+        )
+        self._on_too_long: Callable[[], None] | None = on_too_long
+        self._on_end: Callable[[Ending | None], None] | None = on_end
+        self._turned_s: float | None = None
+        self._loop_thread: threading.Thread | None = None
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:  # noqa: ARG002
+        """Work until the connection ends; paho runs this in its thread."""
+        self._loop_thread = threading.current_thread()
+        failure: Ending | None = None
+        try:
+            return super().loop_forever(timeout, retry_first_connection=False)
+        except Exception as caught:  # noqa: BLE001  whatever a stranger on that port makes paho raise ends the attempt
+            # Not the error itself: its traceback would keep paho's socket open until the garbage collector comes.
+            failure = of_error(caught)
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        finally:
+            on_end, self._on_end, self._on_too_long = self._on_end, None, None
+            if on_end is not None:
+                on_end(failure)
+
+    def _loop(self, timeout: float = 1.0) -> MQTTErrorCode:
+        self._turned_s = time.monotonic()
+        return super()._loop(timeout)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MOST_PACKET_BYTES:  # paho asks for all that the packet's header has announced
+            if self._on_too_long is not None:
+                self._on_too_long()
+            raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
+        return super()._sock_recv(bufsize)
+
+    def is_stuck(self) -> bool:
+        """Whether paho's thread has a connection and has not looked at it for `STUCK_S`."""
+        return self._turned_s is not None and time.monotonic() - self._turned_s > STUCK_S
+
+    def has_ended(self) -> bool:
+        """Whether paho's thread is gone."""
+        return self._loop_thread is not None and not self._loop_thread.is_alive()
+
+    def sever(self) -> None:
+        """Cut the connection under paho's feet: its thread sees the end and leaves its loop."""
+        raw = self.socket()
+        if isinstance(raw, socket.socket):
+            with contextlib.suppress(OSError):  # it is gone already
+                # Not SSLSocket.shutdown, which takes the TLS layer away from under the other thread.
+                socket.socket.shutdown(raw, socket.SHUT_RDWR)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for paho's thread; return whether it has ended."""
+        thread = self._loop_thread
+        if thread is not None:
+            thread.join(timeout_s)
+        return thread is None or not thread.is_alive()
+
 
 IN_FLIGHT = 20
 """Messages sent and not yet acknowledged, at most: Mosquitto's default for what it takes from one client."""
@@ -72,7 +167,7 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
-class Deaf:
+class SubscribeRefused:
     """The broker does not let us hear what is sent to this device."""
 
     link: "Link"
@@ -87,7 +182,7 @@ class Ended:
     ending: Ending
 
 
-Notice = Opened | Connected | Acknowledged | Arrived | Deaf | Ended
+Notice = Opened | Connected | Acknowledged | Arrived | SubscribeRefused | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +340,7 @@ class Link:
     ) -> None:
         for code in codes:
             if code.is_failure:
-                self._report(Deaf(self, code.getName().lower()))
+                self._report(SubscribeRefused(self, code.getName().lower()))
 
     def _on_thread_end(self, failure: Ending | None) -> None:
         ending = self._ending or failure or Ending(Kind.UNREACHABLE, "connection lost")
@@ -272,3 +367,57 @@ class Link:
         if message.expires_s is not None:
             properties.MessageExpiryInterval = min(max(1, round(message.expires_s)), _LONGEST_EXPIRY_S)
         return properties
+
+
+OPEN_S = 30.0
+"""For a name to be resolved and a connection to be made, with TLS; a resolver may have no limit of its own."""
+ACKNOWLEDGE_S = 60.0
+"""For a message to be acknowledged. A broker that answers pings and nothing else would hold delivery up for ever."""
+
+_UNREACHED = Ending(Kind.UNREACHABLE, "no answer")
+_SILENT = Ending(Kind.OTHER_VERSION, "it does not answer the login")
+_UNACKNOWLEDGED = Ending(Kind.LOST, f"no acknowledgement for {ACKNOWLEDGE_S:.0f} s")
+_STUCK = Ending(Kind.LOST, "the thread that talks to it is stuck")
+
+
+class ConnectionTimeouts:
+    """The limits of one connection after another; a broker that has spoken MQTT 5 is given time to do so again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._spoke_5 = False
+        self._unless = _UNREACHED
+        self.ends_at: float | None = None
+        """when the next answer is due, of clock.monotonic(); None while none is"""
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self.ends_at, self._unless = self._clock.monotonic() + OPEN_S, _UNREACHED
+
+    def opened(self, protocol: MQTTProtocolVersion) -> None:
+        """The login goes out."""
+        answer_s = ANSWER_S[MQTTProtocolVersion.MQTTv311 if self._spoke_5 else protocol]
+        self.ends_at, self._unless = self._clock.monotonic() + answer_s, _SILENT
+
+    def connected(self, protocol: MQTTProtocolVersion) -> None:
+        """The login is answered."""
+        self._spoke_5 = self._spoke_5 or protocol is MQTTProtocolVersion.MQTTv5
+        self.ends_at = None
+
+    def over(self) -> None:
+        """The attempt, or the connection, has ended."""
+        self.ends_at = None
+
+    def overdue(self, link: Link, *, waits_s: float) -> Ending | None:
+        """Return why a connection is over although it has not ended, None where it is not.
+
+        Parameters
+        ----------
+        waits_s
+            For how long the oldest message under way has waited for its acknowledgement, seconds.
+        """
+        if self.ends_at is not None and self.ends_at <= self._clock.monotonic():
+            return self._unless
+        if waits_s > ACKNOWLEDGE_S:
+            return _UNACKNOWLEDGED
+        return _STUCK if link.is_stuck() else None

@@ -1,8 +1,8 @@
 """The fake publisher stands in for the real one."""
 
 from edge.events.payloads import EmotionEvent
+from edge.mqtt.interface import EventPublisher
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.seam import EventPublisher
 from tests.fakes.broker import FakePublisher
 
 

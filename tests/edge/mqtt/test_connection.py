@@ -12,14 +12,14 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.backoff import Backoff
 from edge.events.payloads import PrivacyCommand
 from edge.mqtt.address import BrokerAddress, broker_address
-from edge.mqtt.client import Arrived, Connected, Ended, Link, Notice, Opened
 from edge.mqtt.commands import MOST_BYTES
-from edge.mqtt.outbox.queue import Outbox
+from edge.mqtt.connection import Arrived, Connected, Ended, Link, Notice, Opened
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings
-from tests.edge.mqtt.test_patience import trusting
 from tests.edge.mqtt.test_publisher import WaitFor, listening
+from tests.edge.mqtt.test_timeouts import trusting
 from tests.fakes.mosquitto import Mosquitto
 
 CONNACK = {MQTTProtocolVersion.MQTTv311: b"\x20\x02\x00\x00", MQTTProtocolVersion.MQTTv5: b"\x20\x03\x00\x00\x00"}

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from edge.clock import Clock
 from edge.errors import DeliveryError
-from edge.mqtt.client import Link, Message
-from edge.mqtt.outbox.queue import Outbox
-from edge.mqtt.outbox.store import StoredEvent
+from edge.mqtt.connection import Link, Message
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox.tables import StoredEvent
 
 Say = Callable[[int, str], None]
 
@@ -20,7 +20,7 @@ class _Sent(NamedTuple):
     """of clock.monotonic()"""
 
 
-class Outgoing:
+class SendQueue:
     """Retained messages, the newest of each topic, and then the outbox's events in order; for the sender's thread.
 
     Parameters

@@ -12,8 +12,8 @@ from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from edge.clock import SystemClock
 from edge.events.payloads import EmotionEvent
-from edge.mqtt.outbox.queue import Outbox
-from edge.mqtt.patience import Patience
+from edge.mqtt.connection import ConnectionTimeouts
+from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings
@@ -199,7 +199,7 @@ def test_a_sender_that_leaves_stuck_threads_behind_does_not_count_as_alive(
 
 def test_each_answer_is_waited_for_as_long_as_is_due() -> None:
     clock, link = FakeClock(), FakeLink()
-    patience = Patience(clock)
+    patience = ConnectionTimeouts(clock)
 
     def kind_after(seconds: float) -> Kind | None:
         clock.pass_time(seconds)

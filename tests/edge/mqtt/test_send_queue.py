@@ -1,8 +1,8 @@
 """What is still to be said is said by a later connection, if this one does not take it."""
 
-from edge.mqtt.client import Message
-from edge.mqtt.outbox.queue import Outbox
-from edge.mqtt.outgoing import Outgoing
+from edge.mqtt.connection import Message
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.send_queue import SendQueue
 from tests.fakes.clock import FakeClock
 
 
@@ -22,7 +22,7 @@ class FakeLink:
 
 def test_last_words_that_the_connection_does_not_take_are_not_said(outbox: Outbox) -> None:
     clock, link = FakeClock(), FakeLink()
-    out = Outgoing(event_topic="event", outbox=outbox, gather_s=0, clock=clock, say=lambda *_: None)
+    out = SendQueue(event_topic="event", outbox=outbox, gather_s=0, clock=clock, say=lambda *_: None)
     words = tuple(Message(topic, b"{}", retain=True) for topic in ("state", "status"))
     out.end_with(words)
     link.broken = True
