@@ -2,9 +2,9 @@
 
 ::
 
-    settings.json     what the run was started with; `resume` demands the same
-    checkpoint.keras  the whole state after the last finished epoch; its step counter alone says which it was
-    curves.jsonl      a line an epoch, for people and plots; never behind the checkpoint, at most a line ahead
+    settings.json     what the run was started with; resuming requires the same
+    checkpoint.keras  the whole state after the last finished epoch; its step counter says which epoch that was
+    curves.jsonl      one line an epoch, for people and plots; at most one line ahead of the checkpoint, never behind
     model.keras       the result, once the run is complete
     result.json       its figures on the validation part
 
@@ -16,26 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import DataError, UsageError
+from train.files import replacing, write_json
 
 COMPARED = ("settings", "network", "data_fingerprint", "teachers", "start")
 """Keys of ``settings.json`` that must not change within a run; library versions may."""
 
 
-def open_run(run: Path, described: dict[str, Any], *, resume: bool, unnoted: dict[str, Any] | None = None) -> bool:
-    """Make a run folder or find one to go on with.
+def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
+    """Make a run folder, or resume the run that is in it.
 
     Parameters
     ----------
     described
         JSON values: at least those of `COMPARED`.
     resume
-        Go on with a run where there is one, start one where there is none.
-    unnoted
-        JSON values of settings that an earlier version did not have, and trained as if it had them.
+        Resume a run if there is one; start one if there is none.
 
     Returns
     -------
-    True where there is a checkpoint to go on from.
+    True if there is a checkpoint to resume from.
 
     Raises
     ------
@@ -44,31 +43,65 @@ def open_run(run: Path, described: dict[str, Any], *, resume: bool, unnoted: dic
     DataError
         The folder's ``settings.json`` is damaged.
     """
-    settings_file = run / "settings.json"
-    if settings_file.exists():
+    if (run / "settings.json").exists():
         if not resume:
             raise UsageError(f"{run} already holds a run: --resume goes on with it, --run NAME starts another")
-        before = _read_json(settings_file)
-        if unnoted and isinstance(before.get("settings"), dict):
-            before["settings"] = unnoted | before["settings"]
-        _demand_same(run, before, json.loads(json.dumps(described)))
+        _require_same(run, described)
     elif (run / "checkpoint.keras").exists():
         raise DataError(f"{run} has a checkpoint but no settings.json: start another run with --run NAME")
     else:
-        run.mkdir(parents=True, exist_ok=True)
-        write_json(settings_file, described)
+        _start(run, described)
     return (run / "checkpoint.keras").exists()
 
 
+def begin_run(run: Path, described: dict[str, Any], *, result: str) -> None:
+    """Make the folder of a run that cannot be resumed; an interrupted one starts again from the beginning.
+
+    Parameters
+    ----------
+    result
+        Name of the file that such a run writes last.
+
+    Raises
+    ------
+    UsageError
+        The folder holds a complete run, or one that was started with other settings, network or data.
+    DataError
+        The folder's ``settings.json`` is damaged.
+    """
+    if (run / result).is_file():
+        raise UsageError(f"{run} already holds a run: start another with --run NAME")
+    if (run / "settings.json").exists():
+        _require_same(run, described)
+    else:
+        _start(run, described)
+
+
+def model_file(model: Path) -> Path:
+    """Return the ``.keras`` file of a complete run, or the file itself; raises ``DataError`` if there is none."""
+    if model.is_file():
+        return model
+    if not model.exists():
+        raise DataError(f"{model}: no such run folder or .keras file")
+    if (model / "model.keras").is_file():
+        return model / "model.keras"
+    if (model / "settings.json").is_file():
+        raise DataError(
+            f"{model}: this run is not complete; give the command that started it again, with --resume if it has that"
+        )
+    raise DataError(f"{model}: neither a run folder (model.keras) nor a bundle folder (manifest.json)")
+
+
 def write_curve(run: Path, epoch: int, figures: dict[str, float]) -> None:
-    """Set the line of an epoch (1 is the first) in ``curves.jsonl``; lines after it go."""
+    """Set the line of an epoch (1 is the first) in ``curves.jsonl``, and drop the lines after it."""
     lines = [line for line in read_curves(run) if line["epoch"] < epoch]
     lines.append({"epoch": epoch} | {name: round(float(value), 5) for name, value in figures.items()})
-    _replace(run / "curves.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    with replacing(run / "curves.jsonl") as partial:
+        partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def read_curves(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of ``curves.jsonl``; a line that was cut short ends them."""
+    """Return the lines of ``curves.jsonl`` up to the first damaged one."""
     try:
         text = (run / "curves.jsonl").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -86,20 +119,35 @@ def read_curves(run: Path) -> list[dict[str, Any]]:
 
 
 def read_fingerprint(run: Path) -> str | None:
-    """Return the fingerprint of the data that a run was started with; None where nothing notes one (a single file).
+    """Return the fingerprint of the data set that a run was trained on; None for a single file, which has none noted.
 
-    Raises ``DataError`` on a damaged ``settings.json``.
+    Raises ``DataError`` if ``settings.json`` is damaged.
     """
     noted = run / "settings.json"
-    return str(_read_json(noted).get("data_fingerprint")) if noted.is_file() else None
+    if not noted.is_file():
+        return None
+    fingerprint = read_json(noted).get("data_fingerprint")
+    return None if fingerprint is None else str(fingerprint)
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write an object, indented."""
-    _replace(path, json.dumps(value, indent=2) + "\n")
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object of a run folder; raises ``DataError`` if the file is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: damaged: {error}; start another run with --run NAME") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: damaged: not a JSON object; start another run with --run NAME")
+    return value
 
 
-def _demand_same(run: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _start(run: Path, described: dict[str, Any]) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(run / "settings.json", described)
+
+
+def _require_same(run: Path, described: dict[str, Any]) -> None:
+    before, now = read_json(run / "settings.json"), json.loads(json.dumps(described))
     for key in COMPARED:
         if (before.get(key) or {}) == (now.get(key) or {}):
             continue
@@ -120,19 +168,3 @@ def _differences(before: Any, now: Any, prefix: str = "") -> str:
         if old != new:
             return f" ({prefix}{name} was {old}, is {new})"
     return ""
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: damaged: {error}; start another run with --run NAME") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: damaged: not a JSON object; start another run with --run NAME")
-    return value
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -1,6 +1,6 @@
-"""Scores of any model on pictures: a finished run, a ``.keras`` file or a bundle that a device runs.
+"""Scores of any model on pictures: a complete run, a ``.keras`` file or a bundle that a device runs.
 
-What a model looks at (chips, pixels in a row, or landmark distances) is told by its shape.
+The shape of a network's input says what it looks at: chips, pixels in a row, or landmark distances.
 """
 
 import hashlib
@@ -8,7 +8,6 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,10 @@ from edge.errors import DataError
 from edge.faces.distances import FEATURES
 from train.data.csv_rows import SIDE_PX
 from train.metrics import softmax
-from train.networks.backend import choose_backend
+from train.networks.backend import load_network
 
 PICKLES = {"landmarks": "landmark-knn.pkl", "pixels": "pixel-knn.pkl"}
-"""What a KNN run keeps its pipeline in, by what it looks at."""
+"""The file in which a KNN run keeps its pipeline, by the features that it looks at."""
 
 Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -40,7 +39,7 @@ def score(
     flip
         Average with the scores of the mirrored pictures.
     cache
-        Where the landmarks of pictures are kept, for models that look at those; see `train.data.landmarks`.
+        File that keeps the pictures' landmarks, for models that look at those; see `train.data.landmarks`.
 
     Returns
     -------
@@ -49,9 +48,9 @@ def score(
     Raises
     ------
     DataError
-        There is no such model, it is damaged, or it is not for these pictures.
+        There is no such model, it is damaged, or it takes another input.
     BundleError
-        A bundle that is refused.
+        The bundle is refused.
     """
     return score_with(open_scorer(model, cache), images, flip=flip)
 
@@ -65,7 +64,7 @@ def score_with(scorer: Scorer, images: NDArray[np.uint8], *, flip: bool = False)
 
 
 def open_scorer(model: Path, cache: Path | None = None) -> Scorer:
-    """Load a model, to score several sets of pictures with. Arguments and errors as those of `score`."""
+    """Load a model that is to score several sets of pictures. Arguments and errors are those of `score`."""
     if (model / "manifest.json").is_file():
         return _bundle_scorer(model)
     for kind, pickled in PICKLES.items():
@@ -74,46 +73,15 @@ def open_scorer(model: Path, cache: Path | None = None) -> Scorer:
     return _keras_scorer(model, cache)
 
 
-def model_file(model: Path) -> Path:
-    """Return the ``.keras`` file of a run folder, or the file itself; raises ``DataError`` where there is none."""
-    if model.is_file():
-        return model
-    if not model.exists():
-        raise DataError(f"{model}: no such run folder, .keras file or bundle folder")
-    if (model / "model.keras").is_file():
-        return model / "model.keras"
-    if (model / "settings.json").is_file():
-        raise DataError(f"{model}: this run is not complete yet; go on with: the command that began it, and --resume")
-    raise DataError(f"{model}: neither a run folder (model.keras) nor a bundle folder (manifest.json)")
-
-
 def _bundle_scorer(folder: Path) -> Scorer:
-    from edge.inference import load_network, open_bundle
+    from edge.inference import load_network as load_device_network
+    from edge.inference import open_bundle
 
-    return load_network(open_bundle(folder)).scores
-
-
-def load_keras(model: Path) -> Any:
-    """Load a run's or file's network, a ``keras.Model``, without its optimizer.
-
-    Raises
-    ------
-    DataError
-        There is none, or it is damaged.
-    """
-    path = model_file(model)
-    choose_backend()
-    import keras
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras, h5py and zipfile raise whatever a broken file makes them raise
-        reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
-        raise DataError(f"{path}: not a Keras model ({reason})") from error
+    return load_device_network(open_bundle(folder)).scores
 
 
 def _keras_scorer(model: Path, cache: Path | None) -> Scorer:
-    network = load_keras(model)
+    network = load_network(model)
     taken, given = tuple(network.input_shape)[1:], tuple(network.output_shape)[1:]
     kind = {(FEATURES,): "landmarks", (SIDE_PX * SIDE_PX,): "pixels", (SIDE_PX, SIDE_PX, 1): "chip"}.get(taken)
     if kind is None or given != (len(EMOTIONS),):
@@ -130,17 +98,15 @@ def _keras_scorer(model: Path, cache: Path | None) -> Scorer:
 
 
 def _knn_scorer(path: Path, kind: str, cache: Path | None) -> Scorer:
-    """Take the pipeline of a KNN run, where it is the one that the run wrote."""
+    """Load the pipeline of a KNN run, if its sha256 is the one in ``result.json``."""
     content = path.read_bytes()
     try:
-        due = json.loads(path.with_name("result.json").read_text(encoding="utf-8"))["sha256"]
+        expected = json.loads(path.with_name("result.json").read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path.parent}: this run is not complete; start another with: python -m train knn --run NAME"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != due:
+        raise DataError(f"{path.parent}: this run is not complete; give the command that started it again") from error
+    if hashlib.sha256(content).hexdigest() != expected:
         raise DataError(f"{path}: damaged: its sha256 is not the one in result.json")
-    pipeline = pickle.loads(content)  # noqa: S301  # what this workstation wrote; a device unpickles nothing like this
+    pipeline = pickle.loads(content)  # noqa: S301  # this workstation wrote it; a device never unpickles like this
 
     def scores(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(pipeline.predict_proba(_features(kind, images, cache)), dtype=np.float32)

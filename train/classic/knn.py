@@ -28,8 +28,9 @@ from edge.errors import DataError
 from edge.faces.distances import LANDMARK_FEATURES_VERSION
 from train.data.dataset import Dataset
 from train.data.features import Features, Kind
+from train.files import replacing, write_json
 from train.metrics import summarise
-from train.run_folder import open_run, write_json
+from train.run_folder import begin_run
 from train.scoring import PICKLES
 
 Projection = Literal["lda", "none"]
@@ -85,7 +86,7 @@ def train_knn(
     if (np.bincount(labels, minlength=len(EMOTIONS)) < FOLDS).any() or not len(dataset.select("validation")):
         raise DataError(f"a KNN needs {FOLDS} training pictures of each emotion, and a validation part")
     described = _describe(dataset, features, settings)
-    open_run(run, described, resume=False)
+    begin_run(run, described, result="result.json")
     report("choosing by cross-validation within the training part")
     tried = _cross_validate(features, rows, labels, settings)
     best = max(tried, key=lambda line: line["balanced_accuracy"] or 0.0)
@@ -95,7 +96,8 @@ def train_knn(
     scores = pipeline.predict_proba(features.of(validation)).astype(np.float32)
     result = summarise(scores, dataset.labels[validation])
     content = pickle.dumps(pipeline, protocol=4)
-    (run / PICKLES[settings.features]).write_bytes(content)
+    with replacing(run / PICKLES[settings.features]) as partial:
+        partial.write_bytes(content)
     write_json(
         run / "result.json",
         {

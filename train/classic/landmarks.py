@@ -4,7 +4,6 @@ An ensemble of regression trees (Kazemi and Sullivan 2014, doi:10.1109/CVPR.2014
 """
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,19 +20,14 @@ from edge.errors import DataError
 from edge.faces.detector import FaceDetector
 from edge.faces.types import Box
 from train.classic.compact import compact_predictor
+from train.data.landmarks import MIRROR
+from train.files import replacing, write_json
 
 HELD_OUT_SHARE = 0.2
 SPLIT_SEED = 42
 LEFT_OUTER_EYE, RIGHT_OUTER_EYE = 36, 45
 DEVICE_FACE_PX = (85.0, 100.0, 118.0)
 """Widths at which the device looks at a face; the detector's box differs a little from one to the next."""
-
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
-     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)  # fmt: skip
-"""Which point a point becomes in a mirrored picture (iBUG order)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +111,12 @@ def train_landmarks(
         report(f"finding boxes in {len(training.images)} faces, their mirror images and turned copies")
         listing = _write_training_set(training, settings, Path(folder))
         whole = Path(folder) / "predictor.dat"
-        report("training; this takes some ten minutes on two cores, and cannot be resumed")
+        report("training; this takes about ten minutes on two cores, and cannot be resumed")
         dlib.train_shape_predictor(str(listing), str(whole), _options(settings))
-        partial = out.with_name(out.name + ".partial")
-        compact_predictor(whole, partial)
-    report(f"measuring on {len(held_out.images)} held-out faces")
-    figures = measure(dlib.shape_predictor(str(partial)), held_out)
-    partial.replace(out)
+        with replacing(out) as partial:
+            compact_predictor(whole, partial)
+            report(f"measuring on {len(held_out.images)} held-out faces")
+            figures = measure(dlib.shape_predictor(str(partial)), held_out)
     content = out.read_bytes()
     manifest = {
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -132,7 +125,7 @@ def train_landmarks(
         "settings": asdict(settings),
         "data_fingerprint": hashlib.sha256(data.images.tobytes() + data.points.tobytes()).hexdigest(),
     }
-    out.with_name("manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_json(out.with_name("manifest.json"), manifest)
     return manifest
 
 

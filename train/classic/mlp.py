@@ -1,9 +1,8 @@
-"""The article's multilayer perceptron, 1024-512-5, on landmark distances or on pixels: its recipe, and ours."""
+"""The article's multilayer perceptron, 1024-512-5, on landmark distances or pixels, with its settings or ours."""
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,10 +15,13 @@ from edge.faces.distances import LANDMARK_FEATURES_VERSION
 from train.classic.mlp_settings import MlpSettings
 from train.data.dataset import Dataset
 from train.data.features import Features
+from train.files import write_json
 from train.fit.calibration import calibrate
-from train.fit.result import describe_versions
+from train.fit.result import describe, save
+from train.fit.targets import class_weights, soft_targets
 from train.metrics import softmax, summarise
-from train.run_folder import open_run, write_curve, write_json
+from train.networks.backend import load_network
+from train.run_folder import open_run, write_curve
 
 HIDDEN = (1024, 512)
 
@@ -33,10 +35,10 @@ def train_mlp(
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
 ) -> keras.Model:
-    """Train, measure on the validation part, and leave ``model.keras`` and ``result.json`` in the run folder.
+    """Train, measure on the validation part, and write ``model.keras`` and ``result.json`` into the run folder.
 
     The result is calibrated on the validation part (`train.fit.calibration`). The state is kept after each epoch
-    (`keras.callbacks.BackupAndRestore`), so that an interruption loses at most one.
+    (`keras.callbacks.BackupAndRestore`), so that an interruption loses at most one epoch.
 
     Parameters
     ----------
@@ -60,7 +62,9 @@ def train_mlp(
     keras.utils.set_random_seed(settings.seed)
     x, targets, weights = training_set(dataset, features, rows, settings)
     model = build_mlp(x, settings)
-    described = _describe(model, dataset, features, settings)
+    described = describe(
+        model, dataset, settings.as_dict(), features=features.described | {"version": LANDMARK_FEATURES_VERSION}
+    )
     open_run(run, described, resume=resume)
     held_x, held_labels = features.of(held), dataset.labels[held]
     if not (run / "model.keras").is_file():
@@ -72,21 +76,19 @@ def train_mlp(
         )  # fmt: skip
         held_logits = np.asarray(model.predict(held_x, batch_size=512, verbose=0))
         calibrate(held_logits, held_labels, 1.0 if settings.balanced else 0.0).apply(model.layers[-1])
-        partial = run / "partial.keras"
-        _plain(model).save(partial)
-        partial.replace(run / "model.keras")
+        save(_plain(model), run / "model.keras")
     else:
         report(f"{run} is complete")
-        model = keras.models.load_model(run / "model.keras", compile=False)
+        model = load_network(run)
     result = summarise(_scores(model, held_x), held_labels)
     write_json(run / "result.json", {"validation": result.as_dict(), **described})
     return model
 
 
 def build_mlp(x: NDArray[np.float32], settings: MlpSettings) -> keras.Model:
-    """Build the network for features like ``x`` [n, k], by which its first layers standardise (and whiten) them."""
+    """Build the network. Its first layers standardise (and whiten) features by the statistics of ``x`` [n, k]."""
     mean, variance = x.mean(axis=0, dtype=np.float64), x.var(axis=0, dtype=np.float64)
-    variance = np.maximum(variance, 1e-9)  # a feature that never changes says nothing, rather than too much
+    variance = np.maximum(variance, 1e-9)  # a feature that never changes must not be divided by 0
     inputs = keras.Input((x.shape[1],), name="features")
     y = layers.Normalization(mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="standardise")(
         inputs
@@ -109,30 +111,24 @@ def build_mlp(x: NDArray[np.float32], settings: MlpSettings) -> keras.Model:
 def training_set(
     dataset: Dataset, features: Features, rows: NDArray[np.intp], settings: MlpSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """What the network is fitted to: float32 features [n, k], targets [n, 5] that sum to 1, weights [n].
+    """Return features float32 [n, k], targets [n, 5] that sum to 1, and weights [n] of these rows of the data set.
 
-    Of these rows of the data set; where the settings mirror, of their mirror images after them.
+    If the settings mirror, those of their mirror images follow.
     """
-    labels = dataset.labels[rows]
-    targets = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
-    if dataset.votes is not None:
-        votes = dataset.votes[rows]
-        voted = votes.sum(axis=1, keepdims=True) > 0
-        targets = np.where(voted, (1 - settings.vote_share) * targets + settings.vote_share * votes, targets)
-    weights = np.ones(len(rows), dtype=np.float32)
-    if settings.balanced:
-        counts = np.maximum(np.bincount(labels, minlength=len(EMOTIONS)), 1)
-        weights = (len(rows) / (len(EMOTIONS) * counts))[labels].astype(np.float32)
+    targets = soft_targets(
+        dataset, rows, vote_share=settings.vote_share, label_smoothing=settings.label_smoothing, match=False
+    )
+    weights = class_weights(dataset.labels[rows], 1.0 if settings.balanced else 0.0)
     x = features.of(rows)
     if settings.mirrored:
         x = np.concatenate([x, features.mirrored(rows)])
         targets, weights = np.concatenate([targets, targets]), np.concatenate([weights, weights])
-    return x, targets.astype(np.float32), weights
+    return x, targets, weights
 
 
 def compile_mlp(model: keras.Model, settings: MlpSettings, *, steps: int) -> None:
-    """Give the network the loss, the optimizer and the schedule of a training of so many steps."""
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
+    """Compile the network with its loss and optimizer, and a learning-rate schedule of ``steps`` steps."""
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     if settings.recipe == "article":
         optimizer = keras.optimizers.SGD(settings.learning_rate)
     else:
@@ -142,7 +138,7 @@ def compile_mlp(model: keras.Model, settings: MlpSettings, *, steps: int) -> Non
 
 
 def _whitening(standardised: NDArray[np.float64], settings: MlpSettings) -> NDArray[np.float32]:
-    """Principal axes [k, components], each divided by a power of its spread: many distances say nearly the same."""
+    """Principal axes [k, components], each divided by a power of its variance: many distances are nearly the same."""
     covariance = standardised.astype(np.float32).T @ standardised.astype(np.float32) / len(standardised)
     spread, axes = np.linalg.eigh(covariance.astype(np.float64))
     kept = min(settings.whitened, standardised.shape[1])
@@ -153,7 +149,7 @@ def _whitening(standardised: NDArray[np.float64], settings: MlpSettings) -> NDAr
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Score the validation part after each epoch, and write the curves."""
+    """After each epoch, score the validation part and write the curves."""
 
     def __init__(self, run: Path, x: NDArray[np.float32], labels: NDArray[np.int8]) -> None:
         super().__init__()
@@ -164,7 +160,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untype
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         scores = _scores(self.model, self._x)
         if not np.isfinite(scores).all():
-            raise DataError(f"training diverged in epoch {epoch + 1}: the network's scores are not numbers any more")
+            raise DataError(f"training diverged in epoch {epoch + 1}: scores are no longer finite numbers")
         logs = logs if logs is not None else {}
         logs["val_balanced_accuracy"] = summarise(scores, self._labels).balanced_accuracy
         write_curve(self._run, epoch + 1, logs)
@@ -179,14 +175,3 @@ def _plain(model: keras.Model) -> keras.Model:
     plain = type(model).from_config(model.get_config())
     plain.set_weights(model.get_weights())
     return plain
-
-
-def _describe(model: keras.Model, dataset: Dataset, features: Features, settings: MlpSettings) -> dict[str, Any]:
-    return {
-        "network": {"name": model.name, "parameters": int(model.count_params())},
-        "settings": settings.as_dict(),
-        "features": features.described | {"version": LANDMARK_FEATURES_VERSION},
-        "data_fingerprint": dataset.fingerprint(),
-        "data": dataset.notes,
-        "versions": describe_versions(),
-    }

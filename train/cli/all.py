@@ -12,23 +12,24 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.errors import EmotionEdgeError
+from train.cli.options import DATA, DataOption, JsonOption
 from train.report.references import ARTICLE, CAVEAT, HUMANS
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One model: what it is, the folder of its run, the command that fills it."""
+    """One model: its title, the folder of its run, and the command that trains it."""
 
     title: str
     run: str
-    words: tuple[str, ...]
-    """``{runs}`` in it stands for the folder of all runs"""
+    arguments: tuple[str, ...]
+    """of ``python -m train``; ``{runs}`` stands for the folder of all runs"""
     resumes: bool = True
-    """takes --resume"""
+    """has --resume"""
 
     def command(self, data: Path, run: Path) -> list[str]:
-        """Words behind ``python -m train`` that fill the run folder, or go on with it."""
-        given = [word.replace("{runs}", str(run.parent)) for word in self.words]
+        """Return the arguments of ``python -m train`` that train this model, or resume its training."""
+        given = [argument.replace("{runs}", str(run.parent)) for argument in self.arguments]
         return [*given, "--data", str(data), "--run", str(run), *(["--resume"] if self.resumes else [])]
 
 
@@ -54,14 +55,14 @@ STEPS = (
 
 def train_all(
     *,
-    data: Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set.")] = Path("data/fer2013.npz"),
-    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the runs are kept.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    data: DataOption = DATA,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
     """Train every model of the article and ours, one after the other, and compare them on the test part.
 
-    A run that is complete is left as it is, one that was interrupted goes on: give the same command again. Together
-    they take most of a day on two cores.
+    Complete runs are kept and interrupted ones resumed: give the same command again. Together they take most of a day
+    on two cores.
 
     For example:
 
@@ -79,7 +80,7 @@ def train_all(
 
 
 def _complete(step: Step, data: Path, run: Path) -> None:
-    """In a process of its own, so that its memory and its Keras go with it."""
+    """Train one model in a process of its own, which frees its memory and Keras's state."""
     from train.scoring import PICKLES
 
     if (run / "result.json").is_file() and any((run / name).is_file() for name in ("model.keras", *PICKLES.values())):

@@ -1,66 +1,132 @@
-"""``python -m train cnn``: which network, in which folder."""
+"""``python -m train cnn``: the CNN of the device, or the article's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
+from train.cli.options import (
+    DATA,
+    BatchOption,
+    DataOption,
+    MixOption,
+    ResumeOption,
+    SeedOption,
+    TeacherOption,
+    ViewsOption,
+    refuse_unused,
+    say,
+)
 from train.cli.training import run_training
 from train.data.dataset import Dataset
-from train.fit.distribute import Distribution, Kind
-from train.fit.settings import FitSettings
+from train.fit.distribute import Distribution
+from train.fit.settings import TAUGHT, FitSettings
+from train.networks.article import (
+    ARTICLE_FILTERS,
+    ARTICLE_PEAK_LEARNING_RATE,
+    article_cnn,
+    count_parameters,
+    require_memory,
+)
 
 if TYPE_CHECKING:
     import keras
 
+DEFAULTS = FitSettings()
 
-def train_cnn(
-    data: Path,
-    run: Path | None,
-    settings: FitSettings,
+
+def cnn(
+    context: typer.Context,
     *,
-    arch: Literal["device", "article"],
-    filters: int,
-    width: float = 1.0,
-    teachers: Sequence[Path] = (),
-    start: Path | None = None,
-    resume: bool,
-    distribute: Kind = "none",
-    say: Callable[[str], None],
-) -> None:
-    """Train one of the two CNNs. Raises what `train.fit.loop.fit` and `train.networks.article.demand_memory` raise."""
-    build: Callable[[], keras.Model]
-    if arch == "article":
-        from train.networks.article import (
-            ARTICLE_FILTERS,
-            ARTICLE_PEAK_LEARNING_RATE,
-            article_cnn,
-            count_parameters,
-            demand_memory,
-        )
+    data: DataOption = DATA,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/cnn-ARCH"),
+    ] = None,
+    arch: Annotated[
+        Literal["device", "article"], typer.Option(help="Ours for the device, or the article's.")
+    ] = "device",
+    filters: Annotated[int, typer.Option(min=1, help="Filters of --arch article; the article had 5000.")] = 128,
+    width: Annotated[
+        float,
+        typer.Option(min=0.25, max=4.0, help="Channels of --arch device, as a share of what ships; wide ones teach."),
+    ] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
+    batch: BatchOption = DEFAULTS.batch,
+    teacher: TeacherOption = None,
+    views: ViewsOption = DEFAULTS.views,
+    mix: MixOption = DEFAULTS.mix_share,
+    start: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Run or int8 bundle whose weights it starts from.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-5, max=1.0, help="Highest learning rate; lower keeps more of --start.",
+            show_default=f"{DEFAULTS.peak_learning_rate:g}; {ARTICLE_PEAK_LEARNING_RATE:g} with --arch article",
+        ),
+    ] = None,
+    seed: SeedOption = DEFAULTS.seed,
+    resume: ResumeOption = False,
+    distribute: Annotated[
+        Literal["none", "mirrored", "multiworker"],
+        typer.Option(help="Split each step between the GPUs of this machine, or between the machines of TF_CONFIG."),
+    ] = "none",
+) -> None:  # fmt: skip
+    """Train the residual CNN that runs on the device, or the CNN of the article.
 
-        literal = f"the article's {ARTICLE_FILTERS:,} filters would make {count_parameters(ARTICLE_FILTERS):,}"
-        say(f"{filters:,} filters make {count_parameters(filters):,} parameters; {literal}")
-        demand_memory(filters, batch=settings.batch)
-        settings = replace(settings, peak_learning_rate=ARTICLE_PEAK_LEARNING_RATE)
+    A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one epoch. Go on with the same command
+    and `--resume`. The Keras backend is TensorFlow unless `KERAS_BACKEND` names another.
 
-        def build() -> "keras.Model":
-            return article_cnn(filters)
+    For example:
+
+    - `python -m train cnn`
+    - `python -m train cnn --run runs/short --epochs 20 --seed 1`
+    - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
+    - `python -m train cnn --teacher runs/vgg --teacher runs/cnn-device --run runs/cnn-taught`
+    - `python -m train cnn --width 2 --run runs/cnn-wide`
+    - `python -m train cnn --arch article --filters 64 --epochs 20`
+    - `TF_CONFIG=... python -m train cnn --distribute multiworker`
+    """
+    if arch == "device":
+        refuse_unused(context, "filters", unless="--arch article")
     else:
-
-        def build() -> "keras.Model":
-            from train.networks.device import DeviceCnnShape, device_cnn
-
-            return device_cnn(DeviceCnnShape().scaled(width))
-
-    folder = run or Path("runs") / f"cnn-{arch}"
+        refuse_unused(context, "width", unless="--arch device")
+    if not teacher:
+        refuse_unused(context, "views", "mix", unless="--teacher MODEL")
+    highest = rate or (DEFAULTS.peak_learning_rate if arch == "device" else ARTICLE_PEAK_LEARNING_RATE)
+    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=highest)
+    if teacher:
+        settings = replace(settings, views=views, mix_share=mix, **TAUGHT)
+    if arch == "article":
+        say(
+            f"{filters:,} filters make {count_parameters(filters):,} parameters; "
+            f"the article's {ARTICLE_FILTERS:,} would make {count_parameters(ARTICLE_FILTERS):,}"
+        )
+        require_memory(filters, batch=batch)
+    folder = run_folder or Path("runs") / f"cnn-{arch}"
+    build = _builder(arch, filters, width)
 
     def work(dataset: Dataset, distribution: Distribution) -> None:
         from train.fit.loop import fit
 
         fit(
-            build, dataset, folder, settings, teachers=teachers, start=start, resume=resume, report=say,
+            build, dataset, folder, settings, teachers=teacher or (), start=start, resume=resume, report=say,
             distribution=distribution,
         )  # fmt: skip
 
-    run_training(work, data, folder, distribute=distribute, say=say)
+    run_training(work, data, folder, distribute=distribute)
+
+
+def _builder(arch: str, filters: int, width: float) -> Callable[[], "keras.Model"]:
+    if arch == "article":
+        return lambda: article_cnn(filters)
+
+    def build() -> "keras.Model":
+        from train.networks.device import DeviceCnnShape, device_cnn
+
+        return device_cnn(DeviceCnnShape().scaled(width))
+
+    return build

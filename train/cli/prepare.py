@@ -1,16 +1,18 @@
-"""``python -m train prepare``: progress while it reads, then what it found."""
+"""``python -m train prepare``: from a CSV file or a folder to one data set, and what was found in it."""
 
 import json
 import sys
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
+import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
+from train.cli.options import DATA, JsonOption
 from train.data.csv_rows import BadRow
 from train.data.dataset import PARTS, Dataset
 from train.data.folder import BadFile
@@ -19,12 +21,25 @@ from train.data.prepare import prepare_csv, prepare_folder
 SHOWN_BAD_ROWS = 20
 
 
-def prepare_and_report(
-    source: Path, out: Path, *, ferplus: Path | None, bad_rows: Literal["skip", "fail"], as_json: bool
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="fer2013.csv (Kaggle), ferdata.csv (article), or a folder by class."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Data set to write.")] = DATA,
+    ferplus: Annotated[Path | None, typer.Option(metavar="CSV", help="FER+ votes for the rows of fer2013.csv.")] = None,
+    bad_rows: Annotated[
+        Literal["skip", "fail"], typer.Option(help="What to do with a row or file that holds no picture.")
+    ] = "skip",
+    as_json: JsonOption = False,
 ) -> None:
-    """Read a CSV file or a folder, write and print.
+    """Read a CSV file or a folder of faces, check every one, split them, and write one data set.
 
-    Raises what `prepare_csv` and `prepare_folder` raise; ``DataError`` too where ``out`` cannot be written.
+    For example:
+
+    - `python -m train prepare fer2013.csv --ferplus fer2013new.csv`
+    - `python -m train prepare ferdata.csv --out data/article.npz --bad-rows fail`
+    - `python -m train prepare my-faces/ --out data/mine.npz` with my-faces/angry/, my-faces/happy/ and so on
     """
     refused: list[BadRow | BadFile] = []
 

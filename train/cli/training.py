@@ -1,4 +1,4 @@
-"""What every command that trains does: load, train, say how to go on, report."""
+"""What every training command does: load the data, train, say how to go on after Ctrl-C, write the report."""
 
 import shlex
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from edge.cli.support import INTERRUPTED
+from train.cli.options import say
 from train.data.dataset import Dataset, landmark_cache, load_dataset
 from train.fit.distribute import Distribution, Kind, open_distribution
 from train.networks.backend import choose_backend
@@ -19,12 +20,19 @@ def run_training(
     run: Path,
     *,
     distribute: Kind = "none",
-    say: Callable[[str], None],
+    resumes: bool = True,
+    result: str = "model.keras",
 ) -> None:
     """Do the work that fills a run folder, and write its report on the validation part.
 
-    Raises what ``work`` raises; ends the process with exit code 130 and a line that says how to go on where Ctrl-C
-    stops it.
+    Raises what ``work`` raises. Ctrl-C ends the process with exit code 130 and a line that says how to go on.
+
+    Parameters
+    ----------
+    resumes
+        The command has ``--resume``; one without it starts again from the beginning.
+    result
+        The file in ``run`` that holds the model.
     """
     dataset = load_dataset(data)
     choose_backend()
@@ -33,31 +41,11 @@ def run_training(
         work(dataset, distribution)
     except KeyboardInterrupt:
         words = [word for word in sys.argv[1:] if word != "--resume"]
-        again = shlex.join(["python", "-m", "train", *words, "--resume"])
-        print(f"\ninterrupted; go on with: {again}", file=sys.stderr)
+        again = shlex.join(["python", "-m", "train", *words, *(["--resume"] if resumes else [])])
+        print(f"\ninterrupted; {'go on' if resumes else 'start again'} with: {again}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     if not distribution.chief:
         return
-    report_run(run, dataset, data, say=say)
-
-
-def report_run(
-    run: Path, dataset: Dataset, data: Path, *, result: str = "model.keras", say: Callable[[str], None]
-) -> None:
-    """Say where the result of a complete run is, and write the run's report on the validation part.
-
-    Parameters
-    ----------
-    data
-        The file of ``dataset``; landmarks of its pictures are kept beside it.
-    result
-        The file that a training of this kind leaves in ``run``.
-
-    Raises
-    ------
-    DataError
-        As `train.report.page.write_report`.
-    """
     from train.report.page import write_report
 
     say(f"{run / result} is written; measure it with: python -m train evaluate {run}")

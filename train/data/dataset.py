@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
+from train.files import replacing
 
 PARTS = ("train", "validation", "test", "excluded")
 SCHEMA = 1
@@ -87,17 +88,12 @@ class Dataset:
     def save(self, path: Path) -> None:
         """Write one ``.npz``, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
         meta = json.dumps({"schema": SCHEMA, "fingerprint": self.fingerprint(), "notes": self.notes})
         arrays: dict[str, NDArray[Any]] = {"images": self.images, "labels": self.labels, "parts": self.parts}
         if self.votes is not None:
             arrays["votes"] = self.votes
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, meta=np.array(meta), **arrays)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, meta=np.array(meta), **arrays)
 
 
 def load_dataset(path: Path) -> Dataset:

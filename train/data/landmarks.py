@@ -33,7 +33,14 @@ from edge.faces.landmarks import LandmarkPredictor, shipped_landmarks
 from edge.faces.types import Box, Detection
 from train.data.csv_rows import SIDE_PX
 from train.data.dataset import DAMAGE
+from train.files import replacing
 
+MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
+     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+"""The index of the point that each point becomes in a mirrored picture (iBUG order)."""
 HOW = ("found", "found at low threshold", "standard box")
 FOUND, LOW, STANDARD = range(len(HOW))
 
@@ -217,16 +224,11 @@ def _load(cache: Path, fingerprint: dict[str, Any]) -> dict[bytes, _Found]:
 def _save(cache: Path, known: dict[bytes, _Found], fingerprint: dict[str, Any]) -> None:
     if not known:
         return
-    partial = cache.with_name(cache.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                meta=np.array(json.dumps(fingerprint)),
-                keys=np.array([np.frombuffer(key, dtype=np.uint8) for key in known]),
-                points=np.array([points for points, _ in known.values()]),
-                how=np.array([how for _, how in known.values()], dtype=np.uint8),
-            )
-        partial.replace(cache)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(cache) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            meta=np.array(json.dumps(fingerprint)),
+            keys=np.array([np.frombuffer(key, dtype=np.uint8) for key in known]),
+            points=np.array([points for points, _ in known.values()]),
+            how=np.array([how for _, how in known.values()], dtype=np.uint8),
+        )

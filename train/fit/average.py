@@ -1,8 +1,8 @@
-"""One network in place of several: the mean of their weights.
+"""Average the weights of several networks into one.
 
-Trainings that begin with the same weights mostly end where the mean of their weights is at least as good as each (model
-soups, Wortsman et al. 2022, arXiv:2203.05482); it costs a device no more than one. Networks that were trained apart
-have no such mean. The result is calibrated and measured on the validation part as any other.
+Networks that started training from the same weights usually have a mean that is at least as accurate as each of them
+(model soups, Wortsman et al. 2022, arXiv:2203.05482), at the cost of one. The mean of networks that were trained
+independently is useless. The result is calibrated and measured on the validation part, like any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,24 +13,24 @@ import numpy as np
 
 from edge.errors import DataError, UsageError
 from train.data.dataset import Dataset
-from train.fit.result import complete, describe_versions
+from train.fit.result import complete, describe
 from train.fit.settings import FitSettings
 from train.fit.teacher import identify
-from train.run_folder import open_run, read_fingerprint
-from train.scoring import load_keras
+from train.networks.backend import load_network
+from train.run_folder import begin_run, read_fingerprint
 
 
 def average(
     models: Sequence[Path], dataset: Dataset, run: Path, *, report: Callable[[str], None] = lambda _line: None
 ) -> keras.Model:
-    """Average networks of one architecture, and leave a complete run folder.
+    """Average networks of one architecture into a complete run folder.
 
     Parameters
     ----------
     models
         Run folders or ``.keras`` files, two at least.
     run
-        See `train.run_folder`; has no curves, since nothing is trained.
+        See `train.run_folder`; it has no curves, since nothing is trained.
 
     Raises
     ------
@@ -44,21 +44,15 @@ def average(
         raise UsageError(f"averaging needs two models at least, found {len(models)}")
     if not len(dataset.select("validation")):
         raise DataError("the validation part of the data set is empty")
-    networks = [load_keras(model) for model in models]
+    networks = [load_network(model) for model in models]
     for path, network in zip(models, networks, strict=True):
         if _layers(network) != _layers(networks[0]):
             raise DataError(f"{path}: has not the layers of {models[0]}")
         if read_fingerprint(path) not in (None, dataset.fingerprint()):
             raise DataError(f"{path}: was trained on another data set; name the right one with --data")
     balance = FitSettings().balance
-    described = {
-        "network": {"name": networks[0].name, "parameters": int(networks[0].count_params())},
-        "settings": {"averaged": identify(models), "balance": balance},
-        "data_fingerprint": dataset.fingerprint(),
-        "data": dataset.notes,
-        "versions": describe_versions(),
-    }
-    open_run(run, described, resume=not (run / "model.keras").is_file())  # what was interrupted is done again
+    described = describe(networks[0], dataset, {"averaged": identify(models), "balance": balance})
+    begin_run(run, described, result="model.keras")
     mean = networks[0]
     every = zip(*(network.get_weights() for network in networks), strict=True)
     mean.set_weights([np.mean(weights, axis=0) for weights in every])

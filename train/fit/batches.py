@@ -1,4 +1,4 @@
-"""What a network sees in a step of training: augmented pictures, soft targets, a weight a picture."""
+"""Training batches: augmented pictures, soft targets, a weight for each picture."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,32 +13,37 @@ from train.data.augment import augment, disturb
 from train.data.dataset import PARTS, Dataset
 from train.fit.settings import FitSettings
 from train.fit.targets import class_weights, soft_targets
-from train.fit.teacher import Lessons, View
+from train.fit.teacher import DistillationTargets, View
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 """pictures [n, side, side, 1], targets [n, 5], weights [n]"""
 
 MOST_THREADS = 8
-"""that make batches ahead, so that an accelerator has not to wait"""
+"""most threads that make batches ahead, so that an accelerator does not wait"""
 AHEAD = 4
-"""batches ahead, a thread"""
+"""batches that are made ahead, for each thread"""
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
-    """Augmented batches of the training part; each is drawn from (seed, epoch, its place in the epoch) alone.
+    """Augmented batches of the training part; each depends on (seed, epoch, index in the epoch) alone.
 
-    So a run that goes on at an epoch sees what one that was never interrupted sees. Pictures that fill no whole
-    batch sit out an epoch.
+    So a resumed run sees the same batches as one that was never interrupted. Pictures that are left over after the
+    last whole batch are not used in that epoch.
 
     Parameters
     ----------
     threads
-        That make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each is made when it
-        is asked for.
+        Threads that make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each batch
+        is made when Keras asks for it.
     """
 
     def __init__(
-        self, dataset: Dataset, settings: FitSettings, lessons: Lessons | None = None, *, threads: int | None = None
+        self,
+        dataset: Dataset,
+        settings: FitSettings,
+        taught: DistillationTargets | None = None,
+        *,
+        threads: int | None = None,
     ) -> None:
         super().__init__(workers=1)  # more of Keras's own workers carry batches over into the next epoch
         threads = threads or min(MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))  # the others are the backend's
@@ -49,24 +54,26 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._settings = settings
         self._rows = trained_rows(dataset, settings)
         labels = dataset.labels[self._rows]
-        self._lessons = lessons
+        self._taught = taught
         self._images = dataset.images
-        self._targets = soft_targets(dataset, self._rows, settings)
+        self._targets = soft_targets(
+            dataset, self._rows, vote_share=settings.vote_share, label_smoothing=settings.label_smoothing
+        )
         self._weights = class_weights(labels, settings.balance)
         self._drawn: tuple[int, NDArray[np.intp], View | None] | None = None
 
     @property
     def size(self) -> int:
-        """Pictures a step."""
+        """Pictures in a batch."""
         return min(self._settings.batch, len(self._rows))
 
     def start_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch, 0 is the first, and its view where there are teachers.
+        """Draw the order of an epoch (0 is the first), and its view if there are teachers.
 
-        To be called as each begins: Keras itself calls ``on_epoch_end`` more often than epochs end.
+        Call it as each epoch begins: Keras calls ``on_epoch_end`` more often than epochs end.
         """
         order = np.random.default_rng([self._settings.seed, epoch]).permutation(len(self._rows))
-        view = self._lessons.view(epoch) if self._lessons is not None else None
+        view = self._taught.view(epoch) if self._taught is not None else None
         with self._lock:  # Keras may still be reading ahead in another thread
             for batch in self._ahead.values():
                 batch.cancel()
@@ -95,14 +102,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
             images = augment(self._images[self._rows[batch]], rng, self._settings.augmentation)
             targets, weights = self._targets[batch], self._weights[batch]
         else:
-            images, targets, weights = self._lesson(view, batch, rng)
+            images, targets, weights = self._of_view(view, batch, rng)
         side = self._settings.side_px(epoch)
         if side is not None:
             images = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
         return images[..., None], targets, weights
 
-    def _lesson(self, view: View, batch: NDArray[np.intp], rng: np.random.Generator) -> Batch:
-        """Pictures of a view, each mirrored or not: a smile has no side. Mixed ones have mean targets and weights."""
+    def _of_view(self, view: View, batch: NDArray[np.intp], rng: np.random.Generator) -> Batch:
+        """Pictures of a view, half of them mirrored; a mixed picture has the mean of two targets and weights."""
         images = view.images[batch]
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
@@ -115,12 +122,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
 
 
 def steps_per_epoch(pictures: int, batch: int) -> int:
-    """Whole batches in an epoch; one where there are fewer pictures than a batch takes."""
+    """Number of whole batches in an epoch, at least 1."""
     return max(1, pictures // batch)
 
 
 def trained_rows(dataset: Dataset, settings: FitSettings) -> NDArray[np.intp]:
-    """Rows of the training part that a run sees: those of the five emotions, and with ``other_classes`` more."""
+    """Rows that a run trains on: the five emotions, and with ``other_classes`` every other face that has votes."""
     rows = dataset.select("train")
     if not settings.other_classes or dataset.votes is None:
         return rows

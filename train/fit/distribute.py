@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import UsageError
+from train.networks.backend import first_line
 
 if TYPE_CHECKING:
     from train.fit.batches import Batches
@@ -118,7 +119,7 @@ class _MultiWorker(_Mirrored):
         try:
             self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
         except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise UsageError(f"worker {index} cannot join the cluster of TF_CONFIG: {_first_line(error)}") from error
+            raise UsageError(f"worker {index} cannot join the cluster of TF_CONFIG: {first_line(error)}") from error
         self._local = None
         self.workers = workers
         self.chief = index == 0
@@ -239,13 +240,9 @@ def _read_tf_config(text: str | None) -> tuple[list[str], int]:
         addresses, task = value["cluster"]["worker"], value["task"]
         kind, index = task["type"], int(task["index"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"TF_CONFIG is not what it must be ({_first_line(error)}), for example {EXAMPLE}") from error
+        raise UsageError(f"TF_CONFIG is not what it must be ({first_line(error)}), for example {EXAMPLE}") from error
     if set(value["cluster"]) != {"worker"} or kind != "worker":
         raise UsageError("TF_CONFIG: only tasks of type worker are known here")
     if not isinstance(addresses, list) or not 0 <= index < len(addresses):
         raise UsageError(f"TF_CONFIG: index {index} is none of the {len(addresses)} workers")
     return addresses, index
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

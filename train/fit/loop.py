@@ -1,12 +1,10 @@
-"""One loop that trains any of the networks: a run folder, progress, a checkpoint an epoch, resume."""
+"""Train any of the networks: run folder, progress, a checkpoint each epoch, resume."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,16 +14,16 @@ from train.data.csv_rows import SIDE_PX
 from train.data.dataset import Dataset
 from train.fit.batches import Batches, trained_rows
 from train.fit.distribute import Distribution
-from train.fit.result import complete, describe_versions, predict, save
+from train.fit.result import complete, describe, predict, save
 from train.fit.settings import FitSettings
-from train.fit.teacher import Lessons, identify
+from train.fit.teacher import DistillationTargets, identify
 from train.fit.tensorboard import log_epoch
 from train.metrics import summarise
+from train.networks.backend import first_line, load_network
 from train.networks.from_bundle import copy_bundle
 from train.networks.torch_speed import use_fused_batch_norm
 from train.networks.transfer import BODY_FACES, copy_weights
 from train.run_folder import open_run, write_curve
-from train.scoring import load_keras
 
 
 def fit(
@@ -35,36 +33,36 @@ def fit(
     settings: FitSettings,
     *,
     teachers: Sequence[Path] = (),
-    lessons: Path | None = None,
+    scores_folder: Path | None = None,
     start: Path | None = None,
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
     distribution: Distribution | None = None,
 ) -> keras.Model:
-    """Train a network and leave ``model.keras`` and ``result.json`` in the run folder.
+    """Train a network and write ``model.keras`` and ``result.json`` into the run folder.
 
     The result has averaged weights, and is calibrated on the validation part (`train.fit.calibration`).
 
-    A checkpoint is written after each epoch, so that an interruption loses at most one. A run that goes on from
-    it ends with the weights of one that was never interrupted; a complete one is left as it is.
+    A checkpoint is written after each epoch, so that an interruption loses at most one epoch. A resumed run ends with
+    the same weights as one that was never interrupted; a complete run is left as it is.
 
     Parameters
     ----------
     build
-        Makes the network; called once, after everything random was seeded.
+        Builds the network; called once, after the random generators were seeded.
     run
         See `train.run_folder`.
     teachers
         Models whose scores are ``settings.teacher_share`` of the targets.
-    lessons
-        Folder for these scores, where several runs learn the same; ``run/lessons`` otherwise.
+    scores_folder
+        Folder that keeps these scores, for runs that share them; default: ``run/teacher-scores``.
     start
-        A model whose weights the network begins with, layer by layer; see `train.networks.transfer` and
+        A model whose weights the network starts from, layer by layer; see `train.networks.transfer` and
         `train.networks.from_bundle`.
     resume
-        Go on where there is a checkpoint.
+        Resume from the checkpoint, if there is one.
     report
-        Takes a line now and then: where the run goes on, and the time left.
+        Is called with lines of progress: where the run resumes, and the time left.
     distribution
         Devices or machines that share the work; only the chief among them touches the run folder.
 
@@ -72,44 +70,48 @@ def fit(
     ------
     UsageError
         The run folder holds a run and ``resume`` is off, it was started with other settings or data, or a batch
-        cannot be shared out evenly.
+        cannot be split evenly.
     DataError
         A part that is needed is empty, the checkpoint is damaged, or training diverged.
     """
     shared = distribution or Distribution()
-    _demand_possible(dataset, settings, shared, teachers)
+    _require_possible(dataset, settings, shared, teachers)
     keras.utils.set_random_seed(settings.seed)
     with shared.scope():
         model = build()
     if start is not None:
-        _begin_with(start, model, dataset)
-    described = _describe(model, dataset, settings, teachers=teachers, start=start)
-    unnoted = None if teachers else json.loads(json.dumps(asdict(FitSettings())))
-    interrupted = open_run(run, described, resume=resume, unnoted=unnoted) if shared.chief else False
+        _copy_start(start, model, dataset)
+    described = describe(
+        model, dataset, asdict(settings), teachers=identify(teachers), start=identify([start] if start else [])
+    )
+    interrupted = open_run(run, described, resume=resume) if shared.chief else False
     if shared.chief and (run / "model.keras").is_file():
         report(f"{run} is complete")
-        return load_keras(run)
+        return load_network(run)
     rows = trained_rows(dataset, settings)
-    taught = Lessons(teachers, dataset, rows, settings, lessons or run / "lessons", report=report) if teachers else None
+    taught = None
+    if teachers:
+        folder = scores_folder or run / "teacher-scores"
+        taught = DistillationTargets(teachers, dataset, rows, settings, folder, report=report)
     batches = Batches(dataset, settings, taught)
     use_fused_batch_norm(model)
     with shared.scope():
         compile_network(model, settings, steps=settings.epochs * len(batches))
-    done = _go_on(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
+    done = _resume(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
     keep = _Checkpoint(dataset, run, batches, epochs=settings.epochs, report=report, shared=shared)
     callbacks = [
         keep,
         _StartEpoch(batches, settings.seed),
-    ]  # in this order, so that the time left counts teachers' time
+    ]  # in this order, so that the time left includes the teachers' scoring
     for begin, end in settings.phases():
         if done < end:
-            batches.start_epoch(max(done, begin))  # Keras looks at the first batch before the epoch begins
+            batches.start_epoch(max(done, begin))  # Keras reads the first batch before the epoch begins
             shared.fit(model, batches, callbacks, done=max(done, begin), epochs=end, verbose=_verbosity(shared))
-            if end < settings.epochs:  # Keras has put the averaged weights in place; those before go on
-                _go_on(model, run / "checkpoint.keras", len(batches), shared)
-    # Keras does it at the end of `fit`; a run that was complete before this call has not been there.
+            if end < settings.epochs:  # Keras has put the averaged weights in place; training needs the others
+                _resume(model, run / "checkpoint.keras", len(batches), shared)
+    # Keras does this at the end of `fit`, which a run that was complete before this call has not reached.
     model.optimizer.finalize_variable_values(model.trainable_variables)
     plain = _without_optimizer(shared.local(model))
     if not shared.chief:
@@ -119,7 +121,7 @@ def fit(
 
 
 def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) -> None:
-    """Give a network the loss, the optimizer and the schedule of a training of so many steps."""
+    """Compile a network with its loss and optimizer, and a learning-rate schedule of ``steps`` steps."""
     warmup = round(steps * settings.warmup_share)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.peak_learning_rate / 25,
@@ -132,22 +134,22 @@ def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) ->
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(model.trainable_variables)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    compiled = keras.backend.backend() == "jax"  # which is eager otherwise
+    compiled = keras.backend.backend() == "jax"  # eager otherwise
     model.compile(optimizer, loss, jit_compile=compiled, weighted_metrics=["accuracy"])
 
 
-def _demand_possible(dataset: Dataset, settings: FitSettings, shared: Distribution, teachers: Sequence[Path]) -> None:
+def _require_possible(dataset: Dataset, settings: FitSettings, shared: Distribution, teachers: Sequence[Path]) -> None:
     for part in ("train", "validation"):
         if not len(dataset.select(part)):
             raise DataError(f"the {part} part of the data set is empty")
     if settings.batch % shared.parts:
-        raise UsageError(f"a batch of {settings.batch} cannot be shared out evenly between {shared.parts} devices")
+        raise UsageError(f"a batch of {settings.batch} cannot be split evenly between {shared.parts} devices")
     if teachers and shared.workers > 1:
         raise UsageError("several workers cannot learn from teachers; one machine can, on all its GPUs")
 
 
 class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Make what an epoch draws a matter of (seed, epoch) alone, pictures as well as dropout.
+    """Seed the pictures and the dropout of each epoch by (seed, epoch) alone.
 
     A checkpoint does not hold the state of dropout's generators.
     """
@@ -167,7 +169,7 @@ class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
 
 
 class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Score the validation part and write curves and the whole state after each epoch."""
+    """After each epoch, score the validation part and write the curves and the checkpoint."""
 
     def __init__(
         self,
@@ -202,14 +204,14 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
         labels = self._dataset.labels[self._dataset.select("validation")]
         scores = predict(self._shared.local(self.model), self._dataset, "validation")
         if not np.isfinite(scores).all():
-            raise DataError(f"training diverged in epoch {epoch + 1}: the network's scores are not numbers any more")
+            raise DataError(f"training diverged in epoch {epoch + 1}: scores are no longer finite numbers")
         logs = logs if logs is not None else {}
         logs["val_balanced_accuracy"] = summarise(scores, labels).balanced_accuracy
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if not self._shared.chief:
             return
         figures = logs | {"learning_rate": rate, "images_per_s": self._pictures / trained_s}
-        write_curve(self._run, epoch + 1, figures)  # before the checkpoint, so that it has no gap
+        write_curve(self._run, epoch + 1, figures)  # before the checkpoint, so that the curves have no gap
         log_epoch(self._run, epoch + 1, figures)
         save(self.model, self._run / "checkpoint.keras")
         left = self._epochs - epoch - 1
@@ -218,7 +220,7 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
             self._report(f"epoch {epoch + 1} of {self._epochs} is saved, about {minutes:.0f} min left")
 
 
-def _begin_with(start: Path, model: keras.Model, dataset: Dataset) -> None:
+def _copy_start(start: Path, model: keras.Model, dataset: Dataset) -> None:
     if (start / "manifest.json").is_file():
         faces = dataset.images[dataset.select("train")[:BODY_FACES]]
         copy_bundle(start, model, faces)
@@ -229,7 +231,7 @@ def _begin_with(start: Path, model: keras.Model, dataset: Dataset) -> None:
 def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
     """Copy a checkpoint's weights and optimizer state into a compiled model; return the number of finished epochs.
 
-    The stored optimizer itself is of no use: Keras does not save which weights are free of decay.
+    The stored optimizer cannot be used itself: Keras does not save which weights are excluded from decay.
     """
     try:
         stored = keras.models.load_model(checkpoint)
@@ -237,15 +239,15 @@ def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
         for mine, saved in zip(model.optimizer.variables, stored.optimizer.variables, strict=True):
             mine.assign(saved)
         taken = int(keras.ops.convert_to_numpy(stored.optimizer.iterations))
-    except Exception as error:  # Keras, h5py and zipfile raise whatever a broken file makes them raise
-        raise DataError(f"{checkpoint}: damaged ({_first_line(error)}); start another run with --run NAME") from error
+    except Exception as error:  # Keras, h5py and zipfile raise many types for a damaged file
+        raise DataError(f"{checkpoint}: damaged ({first_line(error)}); start another run with --run NAME") from error
     if taken % steps:
-        raise DataError(f"{checkpoint}: stopped after {taken} steps, within an epoch of {steps}: not one of ours")
+        raise DataError(f"{checkpoint}: stopped after {taken} steps, within an epoch of {steps}: not of this run")
     return taken // steps
 
 
-def _go_on(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
-    """Bring every worker to where the chief's checkpoint is; return the number of finished epochs."""
+def _resume(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
+    """Copy the state of the chief's checkpoint to every worker; return the number of finished epochs."""
     with shared.scope():
         done = _restore(model, checkpoint, steps=steps) if checkpoint and shared.chief else 0
         if shared.workers == 1:
@@ -266,25 +268,7 @@ def _verbosity(shared: Distribution) -> int:
 
 def _without_optimizer(model: keras.Model) -> keras.Model:
     config = model.get_config()
-    config["layers"][0]["config"]["batch_shape"] = (None, SIDE_PX, SIDE_PX, 1)  # it may have taken any size
+    config["layers"][0]["config"]["batch_shape"] = (None, SIDE_PX, SIDE_PX, 1)  # in training it may have taken any size
     plain = type(model).from_config(config)
     plain.set_weights(model.get_weights())
     return plain
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:120] or type(error).__name__
-
-
-def _describe(
-    model: keras.Model, dataset: Dataset, settings: FitSettings, *, teachers: Sequence[Path], start: Path | None
-) -> dict[str, Any]:
-    return {
-        "network": {"name": model.name, "parameters": int(model.count_params())},
-        "settings": asdict(settings),
-        "teachers": identify(teachers),
-        "start": identify([start] if start else []),
-        "data_fingerprint": dataset.fingerprint(),
-        "data": dataset.notes,
-        "versions": describe_versions(),
-    }

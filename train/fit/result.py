@@ -1,4 +1,4 @@
-"""What a complete run of a network leaves: the calibrated network, and its figures on the validation part."""
+"""What a complete run of a network holds: the calibrated network, and its figures on the validation part."""
 
 import platform
 from importlib.metadata import version
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.dataset import Dataset
+from train.files import replacing, write_json
 from train.fit.calibration import calibrate
 from train.metrics import softmax, summarise
-from train.run_folder import write_json
 
 
 def complete(run: Path, model: keras.Model, dataset: Dataset, balance: float, described: dict[str, Any]) -> None:
@@ -21,9 +21,9 @@ def complete(run: Path, model: keras.Model, dataset: Dataset, balance: float, de
     Parameters
     ----------
     balance
-        How much more a picture of a rare emotion counts; see `train.fit.targets.class_weights`.
+        Exponent of the class weights; see `train.fit.targets.class_weights`.
     described
-        JSON values that ``result.json`` holds besides the figures.
+        JSON values for ``result.json``, beside the figures.
     """
     labels = dataset.labels[dataset.select("validation")]
     calibration = calibrate(_logits(model, dataset, "validation"), labels, balance)
@@ -40,18 +40,24 @@ def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float
 
 def save(model: keras.Model, path: Path) -> None:
     """Write a network, whole or not at all."""
-    partial = path.with_name("partial.keras")  # Keras wants the suffix
-    model.save(partial)
-    partial.replace(path)
+    with replacing(path) as partial:
+        model.save(partial)
 
 
-def describe_versions() -> dict[str, str]:
-    """Versions of what a network was made with, for JSON."""
+def describe(model: keras.Model, dataset: Dataset, settings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Describe a run for ``settings.json``: network, settings, data set and versions; JSON values."""
     return {
-        "python": platform.python_version(),
-        "keras": version("keras"),
-        "numpy": version("numpy"),
-        "backend": keras.backend.backend(),
+        "network": {"name": model.name, "parameters": int(model.count_params())},
+        "settings": settings,
+        **more,
+        "data_fingerprint": dataset.fingerprint(),
+        "data": dataset.notes,
+        "versions": {
+            "python": platform.python_version(),
+            "keras": version("keras"),
+            "numpy": version("numpy"),
+            "backend": keras.backend.backend(),
+        },
     }
 
 

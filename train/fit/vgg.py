@@ -1,4 +1,4 @@
-"""``python -m train vgg``: transfer to five emotions, frozen first, then fine-tuned. Importing this loads Keras."""
+"""Train VGG16 by transfer: a new head on frozen convolutions, then all layers. Importing this loads Keras."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from train.networks.vgg import vgg16
 
 @dataclass(frozen=True, slots=True)
 class VggPlan:
-    """How the network gets to its result; the stages are runs of their own, each resumable."""
+    """Settings of the three stages; each stage is a resumable run of its own."""
 
     weights: Path | Literal["imagenet", "none"] = "none"
     width: float = 0.5
@@ -34,16 +34,16 @@ class VggPlan:
     teachers: tuple[Path, ...] = ()
     """models whose scores are learned too, in pretraining and fine-tuning"""
     views: int = FitSettings().views
-    """warped copies of each training picture that they score"""
+    """warped copies of each training picture that teachers score"""
     mix_share: float = FitSettings().mix_share
-    """share of these that another is laid over (mixup)"""
+    """share of these that another picture is mixed into (mixup)"""
 
     def __post_init__(self) -> None:
         if self.weights != "none" and self.width != 1:
             raise UsageError(f"weights of VGG16's layout need --width 1, found {self.width}")
 
     def pretraining(self) -> FitSettings:
-        """Return settings for learning from nothing: every face that has votes, growing pictures."""
+        """Return settings for training from scratch: every face that has votes, growing pictures."""
         settings = FitSettings(
             epochs=self.pretrain_epochs, batch=self.batch, seed=self.seed, peak_learning_rate=0.08, vote_share=0.4,
             other_classes=True, growing_sides=((0.6, 32), (0.85, 40)),
@@ -51,11 +51,11 @@ class VggPlan:
         return self._taught(settings)
 
     def frozen(self) -> FitSettings:
-        """Return settings for the new head on top of what must not be disturbed yet."""
+        """Return settings for the new head on frozen convolutions."""
         return FitSettings(epochs=self.frozen_epochs, batch=self.batch, seed=self.seed, peak_learning_rate=0.05)
 
     def fine_tuning(self) -> FitSettings:
-        """Return settings for all layers together, at a rate that keeps what they know."""
+        """Return settings for fine-tuning all layers, at a low learning rate."""
         settings = replace(self.frozen(), epochs=self.epochs, peak_learning_rate=0.02)
         return self._taught(settings)
 
@@ -72,34 +72,26 @@ def train_vgg(
     report: Callable[[str], None] = lambda _line: None,
     distribution: Distribution | None = None,
 ) -> keras.Model:
-    """Pretrain where there are no weights, train a new head, fine-tune all.
+    """Pretrain if there are no weights, train a new head, fine-tune all layers.
 
     ``run/pretrain`` and ``run/frozen`` are run folders of the first two stages, ``run`` is that of the last.
 
     Raises
     ------
     UsageError, DataError
-        As `train.fit.loop.fit`; also where ``weights`` cannot be had.
+        As `train.fit.loop.fit`; also if ``weights`` cannot be loaded.
     """
-    go = partial(
-        fit, resume=resume, report=report, distribution=distribution, teachers=plan.teachers, lessons=run / "lessons"
-    )
+    stage = partial(fit, resume=resume, report=report, distribution=distribution)
+    taught = partial(stage, teachers=plan.teachers, scores_folder=run / "teacher-scores")
     body: Path | None = None
     if plan.weights == "none":
-        report("pretraining on every face with votes, since there are no weights to begin with")
+        report("pretraining on every face with votes, since no weights are given")
         body = run / "pretrain"
-        go(lambda: vgg16(width=plan.width, side_px=None), dataset, body, plan.pretraining())
+        taught(lambda: vgg16(width=plan.width, side_px=None), dataset, body, plan.pretraining())
     report("training the new head on frozen convolutions")
-    fit(
-        lambda: _with_new_head(dataset, plan, body),
-        dataset,
-        run / "frozen",
-        plan.frozen(),
-        resume=resume,
-        report=report,
-    )
+    stage(lambda: _with_new_head(dataset, plan, body), dataset, run / "frozen", plan.frozen())
     report("fine-tuning all layers")
-    return go(lambda: vgg16(width=plan.width), dataset, run, plan.fine_tuning(), start=run / "frozen")
+    return taught(lambda: vgg16(width=plan.width), dataset, run, plan.fine_tuning(), start=run / "frozen")
 
 
 def _with_new_head(dataset: Dataset, plan: VggPlan, body: Path | None) -> keras.Model:

@@ -62,7 +62,7 @@ def training_bytes(filters: int, *, batch: int) -> int:
     return count_parameters(filters) * BYTES_A_PARAMETER + filters * batch * BYTES_A_FILTER_AND_PICTURE
 
 
-def demand_memory(filters: int, *, batch: int, free_bytes: int | None = None) -> None:
+def require_memory(filters: int, *, batch: int, free_bytes: int | None = None) -> None:
     """Refuse a network whose training does not fit into this machine's free memory.
 
     Raises ``UsageError``, with its number of parameters, what it takes, and the largest that fits.

@@ -1,4 +1,4 @@
-"""Weights of a bundle's int8 network back into a network that can be trained on. Importing this module loads Keras."""
+"""Copy the weights of a bundle's int8 network into one that can be trained further. Importing this loads Keras."""
 
 import re
 from pathlib import Path
@@ -11,58 +11,58 @@ from numpy.typing import NDArray
 from edge.errors import DataError
 from edge.inference import open_bundle
 from edge.inference.runtime import open_interpreter
-from train.networks.transfer import begins_as_nothing, unfold
+from train.networks.transfer import unfold, zero_init
 
 DENSE_SUFFIX = "_convolution"
 """What `export.quantize.graph` appends to the name of a dense layer, which it makes a convolution."""
 
 
 def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> None:
-    """Give a device CNN the weights of one that was exported to int8: what the bundle computes, up to rounding.
+    """Copy the weights of an int8 device CNN; the network then computes the same, up to rounding.
 
-    Further residual blocks begin as nothing (`train.networks.transfer.begins_as_nothing`).
+    Residual blocks that the bundle's network lacks start with a last scale of 0 (`train.networks.transfer.zero_init`).
 
     Parameters
     ----------
     bundle
         A bundle folder with an int8 network of kind ``cnn``.
     model
-        Made by `train.networks.device.device_cnn`.
+        `train.networks.device.device_cnn`.
     faces
-        uint8 [n, side, side], a few hundred, whose statistics BatchNorm begins with.
+        uint8 [n, side, side], a few hundred, whose statistics initialise BatchNorm.
 
     Raises
     ------
     DataError
-        The bundle holds no int8 device CNN, or one of other channels.
+        The bundle holds no int8 device CNN, or one with other channels.
     BundleError
-        A bundle that is refused.
+        The bundle is refused.
     """
     folded = _kernels(bundle)
     for layer in model.layers:
         if not isinstance(layer, layers.Conv2D | layers.BatchNormalization | layers.Dense):
             continue
         known = {name.removesuffix("conv") + end for name in folded for end in ("conv", "bn")} | set(folded)
-        if begins_as_nothing(layer, known) or isinstance(layer, layers.BatchNormalization):
+        if zero_init(layer, known) or isinstance(layer, layers.BatchNormalization):
             continue
         found = folded[layer.name][0].shape if layer.name in folded else "nothing"
-        due = tuple(layer.kernel.shape)
-        if found != due:
-            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {due}, found {found}")
+        expected = tuple(layer.kernel.shape)
+        if found != expected:
+            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {expected}, found {found}")
     last = model.layers[-1]
     last.set_weights(folded.pop(last.name))
     unfold(folded, model, faces)
 
 
 def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernel [height, width, in, out] and bias [out] of each convolution, by the name that it had in Keras.
+    """Kernel [height, width, in, out] and bias [out] of each convolution, by its name in Keras.
 
-    The dense layer's kernel is [in, out]; it was exported as a convolution over the picture whose mean it takes.
+    The dense layer's kernel is [in, out]; it was exported as a convolution over the feature map that it averages.
     """
     opened = open_bundle(bundle)
     entry = opened.manifest.models.get("cnn")
     if entry is None or getattr(entry, "quantization", None) != "int8":
-        raise DataError(f"{bundle}: holds no int8 device CNN to begin with")
+        raise DataError(f"{bundle}: holds no int8 device CNN to start from")
     interpreter = open_interpreter(opened.read(entry.file))
     tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
 
@@ -72,11 +72,11 @@ def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.fl
         return np.asarray(stored * scales.reshape(-1, *[1] * (stored.ndim - 1)))
 
     found = {}
-    for operator in interpreter._get_ops_details():  # type: ignore[attr-defined]  # noqa: SLF001  # as the runtime's own check does
+    for operator in interpreter._get_ops_details():  # type: ignore[attr-defined]  # noqa: SLF001  # the runtime's own check does this too
         if operator["op_name"] != "CONV_2D":
             continue
         _, kernel, bias = operator["inputs"]
-        # "device_cnn_1/stage0_block0_1_conv_1/convolution": Keras numbers what it traces anew
+        # "device_cnn_1/stage0_block0_1_conv_1/convolution": Keras adds a number each time it traces a network
         name = re.sub(r"(_\d+)?$", "", tensors[kernel]["name"].split("/")[1])
         weights = real(kernel).transpose(1, 2, 3, 0)
         if name.endswith(DENSE_SUFFIX):

@@ -1,4 +1,4 @@
-"""Weights from one network into another. Importing this module loads Keras."""
+"""Copy the weights of one network into another. Importing this module loads Keras."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,34 +11,34 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from train.scoring import load_keras
+from train.networks.backend import first_line, load_network
 
 CHANNEL_MEANS = (103.939, 116.779, 123.68)
-"""Blue, green and red that Keras's VGG16 subtracts from its pictures."""
+"""Means of blue, green and red that Keras's VGG16 subtracts from its pictures."""
 BODY_FACES = 512
-"""Training faces whose statistics BatchNorm begins with, where kernels come without it."""
+"""Number of training faces whose statistics initialise BatchNorm, for kernels that come without it."""
 HALF_RANGE = 127.5
 """What a chip's pixels are divided by (and 1 subtracted) before the first convolution."""
 
 
 def copy_weights(source: Path, model: keras.Model) -> None:
-    """Give a network the weights of a trained one, layer by layer of the same name.
+    """Copy the weights of a trained network, layer by layer, by their names.
 
-    Where the network has a whole multiple of the channels, it begins as the same function with each channel repeated,
-    and with differences between the repeats that cancel out, so that they may learn to differ; a residual block that
-    the other lacks begins as one that changes nothing (Net2Net, Chen et al. 2015, arXiv:1511.05641).
+    A network with a whole multiple of the channels starts as the same function: each channel is repeated, with noise
+    between the repeats that cancels out, so that they can learn to differ. A residual block that the source lacks
+    starts with a last scale of 0 (Net2Net, Chen et al. 2015, arXiv:1511.05641).
 
     Raises
     ------
     DataError
-        There is no such model, or a layer is missing there or has another shape.
+        There is no such model, or it lacks a layer, or a layer has another shape.
     """
-    stored = load_keras(source)
+    stored = load_network(source)
     known = {layer.name: layer for layer in stored.layers}
     rng = np.random.default_rng(0)
     for layer in model.layers:
         wanted = [w.shape for w in layer.get_weights()]
-        if not wanted or begins_as_nothing(layer, set(known)):
+        if not wanted or zero_init(layer, set(known)):
             continue
         given = known[layer.name].get_weights() if layer.name in known else []
         if len(given) != len(wanted) or not all(map(_is_multiple, wanted, given)):
@@ -47,8 +47,11 @@ def copy_weights(source: Path, model: keras.Model) -> None:
         layer.set_weights([_widened(w, shape, rng) for w, shape in zip(given, wanted, strict=True)])
 
 
-def begins_as_nothing(layer: keras.Layer, known: Collection[str]) -> bool:
-    """Tell whether a layer is of a further residual block of a known stage, and silence the block's last scale."""
+def zero_init(layer: keras.Layer, known: Collection[str]) -> bool:
+    """Return True for a layer of a residual block that a known stage lacks, and set the block's last scale to 0.
+
+    Such a block adds nothing at first (zero-init residual, Goyal et al. 2017, arXiv:1706.02677).
+    """
     place = re.fullmatch(r"(stage\d+)_block[1-9]\d*_(.+)", layer.name)
     if layer.name in known or place is None or f"{place[1]}_block0_{place[2]}" not in known:
         return False
@@ -81,26 +84,26 @@ def _widened(weights: NDArray[np.float32], shape: tuple[int, ...], rng: np.rando
 
 
 def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model, faces: NDArray[np.uint8]) -> None:
-    """Give our VGG16 the convolutions of Keras's own.
+    """Copy the convolutions of Keras's VGG16 into ours.
 
-    A gray picture is one whose three colours are equal, so the first kernel is summed over them, and their means move
-    into its bias. Ours has BatchNorm after each convolution: it is set to what ``faces`` give, with a scale and offset
-    that undo it, so that the network computes what it did and can be fine-tuned like one that had it all along.
+    In a gray picture the three colours are equal, so the first kernel is summed over them, and their means move
+    into its bias. Ours has BatchNorm after each convolution: its statistics are those of ``faces``, and its scale and
+    offset undo it, so that the network computes the same and can be fine-tuned.
 
     Parameters
     ----------
     weights
-        ``imagenet``: Keras downloads them, or finds them in its cache; else a file that Keras's VGG16 without its top
-        reads.
+        ``imagenet``: Keras downloads them or takes them from its cache; else a weights file of Keras's VGG16 without
+        its top.
     model
-        Made by `train.networks.vgg.vgg16` at full width.
+        `train.networks.vgg.vgg16` at full width.
     faces
         uint8 [n, side, side], a few hundred.
 
     Raises
     ------
     DataError
-        The file is not of that layout, or the download failed.
+        The file has another layout, or the download failed.
     """
     theirs = _their_vgg16(weights)
     folded = {}
@@ -116,9 +119,9 @@ def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model
 def unfold(
     folded: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]], model: keras.Model, faces: NDArray[np.uint8]
 ) -> None:
-    """Give convolutions kernels and biases that BatchNorm was folded into, so that the network computes what they did.
+    """Copy kernels and biases that BatchNorm was folded into; the network then computes the same.
 
-    BatchNorm is set to what ``faces`` give, with a scale and offset that undo it: it can be trained on.
+    BatchNorm gets the statistics of ``faces``, and a scale and offset that undo it, so that it can be trained further.
 
     Parameters
     ----------
@@ -149,8 +152,8 @@ def _their_vgg16(weights: Path | Literal["imagenet"]) -> keras.Model:
         raise DataError(f"{weights}: no such weights file")
     try:
         return keras.applications.VGG16(weights=str(weights), include_top=False)
-    except Exception as error:  # Keras, h5py and urllib raise whatever went wrong
-        reason = str(error).strip().partition("\n")[0][:150] or type(error).__name__
+    except Exception as error:  # Keras, h5py and urllib raise many types
+        reason = first_line(error)
         if weights == "imagenet":
             raise DataError(f"ImageNet weights cannot be had ({reason}); give a file with --weights FILE") from error
         raise DataError(f"{weights}: not weights of Keras's VGG16 without its top ({reason})") from error

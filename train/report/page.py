@@ -1,11 +1,10 @@
-"""The report of a run: one page that needs nothing else, and its pictures as PNG files.
+"""The report of a run: one HTML page with its pictures inside, and the pictures as PNG files.
 
-It stays in the run folder, which is never committed: it shows pictures of the data set.
+It stays in the run folder, which is not committed: it shows pictures of the data set.
 """
 
 import base64
 import io
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from matplotlib.figure import Figure
 
 from edge.errors import DataError
 from train.data.dataset import Dataset
+from train.files import replacing
 from train.metrics import Summary, reliability, summarise
 from train.report import plots
 from train.report.references import ARTICLE, CAVEAT, HUMANS
-from train.run_folder import read_curves
+from train.run_folder import read_curves, read_json
 from train.scoring import score
 
 
@@ -40,11 +40,11 @@ def write_report(run: Path, dataset: Dataset, *, part: str, flip: bool = False, 
     Parameters
     ----------
     run
-        The folder of any kind of run; curves are shown where it has some.
+        Folder of any kind of run; curves are shown if it has some.
     flip
         Average each picture's scores with those of its mirror image.
     cache
-        Where the landmarks of pictures are kept, for models that look at those (`train.data.landmarks`).
+        File that keeps the pictures' landmarks, for models that look at those (`train.data.landmarks`).
 
     Raises
     ------
@@ -84,20 +84,18 @@ def write_report(run: Path, dataset: Dataset, *, part: str, flip: bool = False, 
         written.append(path)
         inline.append({"name": name, "title": title, "png": base64.b64encode(png).decode("ascii")})
     page = run / "report.html"
-    partial = page.with_name("report.html.partial")
-    partial.write_text(
-        _render(Report(page, tuple(written), part, summary), dataset, flip=flip, inline=inline), encoding="utf-8"
-    )
-    partial.replace(page)
-    return Report(page, tuple(written), part, summary)
+    report = Report(page, tuple(written), part, summary)
+    with replacing(page) as partial:
+        partial.write_text(_render(report, dataset, flip=flip, inline=inline), encoding="utf-8")
+    return report
 
 
 def _render(report: Report, dataset: Dataset, *, flip: bool, inline: list[dict[str, str]]) -> str:
     run = report.page.parent
     curves = read_curves(run)
-    settings = _read_json(run / "settings.json")
-    chosen = _read_json(run / "result.json").get("chosen") or {}
-    if chosen.get("balanced_accuracy") is not None:  # else there was one choice, and the settings have it
+    found = {name: read_json(run / name) if (run / name).is_file() else {} for name in ("settings.json", "result.json")}
+    settings, chosen = found["settings.json"], found["result.json"].get("chosen") or {}
+    if chosen.get("balanced_accuracy") is not None:  # else there was only one choice, which is in the settings
         settings["chosen by cross-validation"] = chosen
     fingerprint = dataset.fingerprint()
     trained_on = settings.get("data_fingerprint")
@@ -121,17 +119,6 @@ def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """An object of the run folder; an empty one where there is no such file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise DataError(f"{path}: damaged: {error}") from error
-    return value if isinstance(value, dict) else {}
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

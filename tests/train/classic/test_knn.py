@@ -150,3 +150,22 @@ def test_settings_of_a_run_that_is_there_are_not_overwritten(faces: tuple[Datase
     train_knn(dataset, features, tmp_path / "knn", KnnSettings(projection="none", neighbors=5))
     with pytest.raises(UsageError, match="already holds a run"):
         train_knn(dataset, features, tmp_path / "knn", KnnSettings(projection="none", neighbors=5))
+
+
+def test_an_interrupted_run_starts_again_with_the_same_command(
+    faces: tuple[Dataset, Features], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no --resume to go on with, so the folder that was begun must not be in the way."""
+
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("train.classic.knn.fit_pipeline", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_knn(*faces, tmp_path / "run", KnnSettings(neighbors=5))
+    with pytest.raises(UsageError, match="another settings"):
+        train_knn(*faces, tmp_path / "run", KnnSettings(neighbors=9))
+    train_knn(*faces, tmp_path / "run", KnnSettings(neighbors=5))
+    with pytest.raises(UsageError, match=r"already holds a run: start another with --run NAME$"):
+        train_knn(*faces, tmp_path / "run", KnnSettings(neighbors=5))

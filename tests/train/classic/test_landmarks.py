@@ -16,7 +16,6 @@ from edge.faces.landmarks import LandmarkPredictor
 from train.classic import compact
 from train.classic.compact import compact_predictor
 from train.classic.landmarks import (
-    MIRROR,
     LandmarkData,
     LandmarkSettings,
     load_landmark_data,
@@ -25,6 +24,7 @@ from train.classic.landmarks import (
     split,
     train_landmarks,
 )
+from train.data.landmarks import MIRROR
 
 TINY = LandmarkSettings(cascades=3, trees=10, depth=3, splits_tried=5, oversampling=4, turned=0, threads=1)
 

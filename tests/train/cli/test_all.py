@@ -19,8 +19,8 @@ KNN = Step("KNN on pixels", "knn-pixels", ("knn", "--features", "pixels", "--pro
 
 def test_every_step_is_a_command_with_options_that_it_takes(capfd: pytest.CaptureFixture[str]) -> None:
     for step in STEPS:
-        options = [word for word in step.words if word.startswith("--")] + ["--data", "--run"]
-        assert run(app, [step.words[0], "--help"], name="python -m train") == 0
+        options = [word for word in step.arguments if word.startswith("--")] + ["--data", "--run"]
+        assert run(app, [step.arguments[0], "--help"], name="python -m train") == 0
         shown = capfd.readouterr().out
         assert all(option in shown for option in (*options, *(["--resume"] if step.resumes else [])))
     assert len({step.run for step in STEPS}) == len(STEPS)
@@ -29,7 +29,7 @@ def test_every_step_is_a_command_with_options_that_it_takes(capfd: pytest.Captur
 def test_a_step_takes_only_what_was_trained_before_it() -> None:
     done: set[str] = set()
     for step in STEPS:
-        assert {word.removeprefix("{runs}/") for word in step.words if word.startswith("{runs}/")} <= done
+        assert {word.removeprefix("{runs}/") for word in step.arguments if word.startswith("{runs}/")} <= done
         done.add(step.run)
     assert {"vgg", "cnn-taught", "cnn-mean"} <= done
 

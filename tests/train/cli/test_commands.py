@@ -94,8 +94,14 @@ def test_prepare_stops_at_a_bad_row_where_asked(
         (["cnn", "--data", "none.npz"], 1, "error: none.npz: no such file; write it with: python -m train prepare"),
         (["cnn", "--arch", "article", "--filters", "500000"], 2, "error: 500,000 filters make 144,010,512,005"),
         (["cnn", "--distribute", "cluster"], 2, "error: Invalid value for '--distribute'"),
-        (["cnn", "--mix", "0.5"], 2, "error: --views and --mix say what teachers look at: give a --teacher with them"),
-        (["vgg", "--views", "9"], 2, "error: --views and --mix say what teachers look at: give a --teacher with them"),
+        (["cnn", "--mix", "0.5"], 2, "error: --mix changes nothing here: it counts with --teacher MODEL"),
+        (["vgg", "--views", "9"], 2, "error: --views changes nothing here: it counts with --teacher MODEL"),
+        (["cnn", "--views", "8"], 2, "error: --views changes nothing here"),  # its default
+        (["cnn", "--filters", "64"], 2, "error: --filters changes nothing here: it counts with --arch article"),
+        (["cnn", "--arch", "article", "--width", "2"], 2, "error: --width changes nothing here: it counts with --arch"),
+        (["vgg", "--weights", "imagenet", "--pretrain-epochs", "3"], 2, "error: --pretrain-epochs changes nothing"),
+        (["vgg", "--distribute", "multiworker"], 2, "error: Invalid value for '--distribute'"),
+        (["knn", "--projection", "none", "--neighbors", "3", "--seed", "1"], 2, "error: --seed changes nothing here"),
         (["report", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
         (["cnn", "--epochs", "0"], 2, "error: Invalid value for '--epochs'"),
         (["evaluate", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
@@ -140,6 +146,47 @@ def test_ctrl_c_tells_how_to_go_on(
     assert told[-1].startswith("interrupted; go on with: python -m train cnn --data ")
     assert told[-1].endswith("--epochs 7 --resume")
     assert f"'{tmp_path / 'my run'}'" in told[-1], "a name with a blank must survive the shell"
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function"),
+    [("average", "train.fit.average", "average"), ("knn", "train.classic.knn", "train_knn")],
+)
+def test_ctrl_c_recommends_no_resume_to_commands_without_it(
+    command: str, module: str, function: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def interrupted(*_arguments: Any, **_more: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(module), function, interrupted)
+    models = ["a", "b"] if command == "average" else ["--features", "pixels"]
+    arguments = [command, *models, "--data", str(stored), "--run", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    assert train(*arguments) == 130
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith(f"interrupted; start again with: python -m train {command} ")
+    assert "--resume" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [([], 0.1), (["--rate", "0.03"], 0.03), (["--arch", "article"], 0.005),
+     (["--arch", "article", "--rate", "0.1"], 0.1)],
+)  # fmt: skip
+def test_cnn_obeys_a_given_rate(
+    options: list[str], rate: float, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Any] = []
+
+    def noted(*arguments: Any, **_more: Any) -> None:
+        taken.extend(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("train.fit.loop"), "fit", noted)
+    few = ["--filters", "4"] if "article" in options else []
+    assert train("cnn", "--data", stored, "--run", tmp_path / "run", *few, *options) == 130
+    assert taken[-1].peak_learning_rate == rate
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     warnings.simplefilter("ignore")
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from train.fit.average import average
+    from train.networks.backend import load_network
     from train.networks.device import DeviceCnnShape, device_cnn
-    from train.scoring import load_keras
 
 pytestmark = pytest.mark.training
 
@@ -40,7 +40,7 @@ def two(tmp_path: Path) -> list[Path]:
 
 
 def weights(model: Path) -> list[Any]:
-    return list(load_keras(model).get_weights())
+    return list(load_network(model).get_weights())
 
 
 def test_every_weight_is_the_mean_but_for_the_calibrated_ones(

@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     warnings.simplefilter("ignore")
     pytest.importorskip("keras", reason="needs the train extra")
     from train.fit.batches import Batches, trained_rows
-    from train.fit.teacher import Lessons
+    from train.fit.teacher import DistillationTargets
     from train.networks.device import DeviceCnnShape, device_cnn
 
 
@@ -40,8 +40,7 @@ def test_other_classes_join_only_with_votes_and_only_when_asked(voted: Dataset) 
 
 
 def test_targets_mix_label_and_votes_and_take_votes_alone_where_no_label_fits(voted: Dataset) -> None:
-    settings = FitSettings(vote_share=0.25, label_smoothing=0.0, other_classes=True)
-    targets = soft_targets(voted, np.array([0, 20]), settings)
+    targets = soft_targets(voted, np.array([0, 20]), vote_share=0.25)
     np.testing.assert_allclose(targets[0], [0, 0.5, 0.5, 0, 0])
     label = int(voted.labels[20])
     np.testing.assert_allclose(targets[1], 0.75 * np.eye(5)[label] + 0.25 * np.eye(5)[4])
@@ -87,12 +86,12 @@ def test_batches_that_threads_make_ahead_are_those_of_the_epoch_in_its_order(
     """As Keras asks for them: it looks at the first one before the epoch, and an epoch may break off."""
     settings = FitSettings(batch=8, teacher_share=0.5, views=2, mix_share=0.5)
     rows = trained_rows(dataset, settings)
-    lessons = None
+    taught_by = None
     if taught:
         teacher = tmp_path / "teacher.keras"
         device_cnn(DeviceCnnShape(stem=4, stages=(4,), blocks=(1,))).save(teacher)
-        lessons = Lessons([teacher], dataset, rows, settings, tmp_path)
-    alone, ahead = (Batches(dataset, settings, lessons, threads=threads) for threads in (1, 4))
+        taught_by = DistillationTargets([teacher], dataset, rows, settings, tmp_path)
+    alone, ahead = (Batches(dataset, settings, taught_by, threads=threads) for threads in (1, 4))
     assert ahead.workers == 1, "Keras's own queue would carry batches over into the next epoch"
     every = range(len(alone))
     for epoch, asked in enumerate([[0, *every], every, list(every)[: len(alone) // 2], every]):

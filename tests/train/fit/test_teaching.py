@@ -12,11 +12,11 @@ import pytest
 from edge.errors import DataError, UsageError
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset
+from train.files import write_json
 from train.fit.settings import FitSettings
 from train.fit.targets import class_weights, match_shares
 from train.metrics import softmax
 from train.networks.backend import choose_backend
-from train.run_folder import write_json
 from train.scoring import score
 
 choose_backend()
@@ -25,7 +25,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from train.fit.batches import Batches, trained_rows
     from train.fit.loop import fit
-    from train.fit.teacher import Lessons
+    from train.fit.teacher import DistillationTargets
     from train.fit.vgg import VggPlan, train_vgg
     from train.networks.device import DeviceCnnShape, device_cnn
     from train.networks.from_bundle import copy_bundle
@@ -56,17 +56,17 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lessons_of(teacher: Path, dataset: Dataset, folder: Path, settings: FitSettings = SETTINGS) -> Lessons:
-    return Lessons([teacher], dataset, trained_rows(dataset, settings), settings, folder)
+def targets_of(teacher: Path, dataset: Dataset, folder: Path, settings: FitSettings = SETTINGS) -> DistillationTargets:
+    return DistillationTargets([teacher], dataset, trained_rows(dataset, settings), settings, folder)
 
 
 @pytest.mark.parametrize("mix_share", [0.0, 0.5])
 def test_each_view_is_scored_as_the_pupil_sees_it(
     teacher: Path, dataset: Dataset, tmp_path: Path, mix_share: float
 ) -> None:
-    lessons = lessons_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, mix_share=mix_share))
+    taught_by = targets_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, mix_share=mix_share))
     rows = trained_rows(dataset, SETTINGS)
-    first, second, again = (lessons.view(epoch) for epoch in range(3))
+    first, second, again = (taught_by.view(epoch) for epoch in range(3))
     assert first.images.shape == (len(rows), 48, 48)
     assert not np.array_equal(first.images, second.images)
     assert again is first, "there are two views, and they come again"
@@ -78,48 +78,48 @@ def test_each_view_is_scored_as_the_pupil_sees_it(
 def test_as_many_views_as_epochs_are_made_as_they_come_and_not_held(
     teacher: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
-    lessons = lessons_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, views=3))
+    taught_by = targets_of(teacher, dataset, tmp_path, replace(SETTINGS, epochs=3, views=3))
     assert not [*tmp_path.iterdir()]
-    first = lessons.view(0)
-    assert lessons.view(0) is first, "an epoch asks more than once"
+    first = taught_by.view(0)
+    assert taught_by.view(0) is first, "an epoch asks more than once"
     assert [kept.name[:7] for kept in tmp_path.iterdir()] == ["view-0-"]
-    lessons.view(1)
-    assert lessons.view(0) is not first
+    taught_by.view(1)
+    assert taught_by.view(0) is not first
 
 
 def test_teachers_are_asked_once_and_damage_is_noticed(
     teacher: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = lessons_of(teacher, dataset, tmp_path / "kept").view(0)
+    first = targets_of(teacher, dataset, tmp_path / "kept").view(0)
     monkeypatch.setattr("train.fit.teacher.open_scorer", lambda _model: pytest.fail("the teacher is asked again"))
-    again = lessons_of(teacher, dataset, tmp_path / "kept").view(0)
+    again = targets_of(teacher, dataset, tmp_path / "kept").view(0)
     np.testing.assert_array_equal(first.scores, again.scores)
     (kept,) = (tmp_path / "kept").glob("view-0-*.npy")
     kept.write_bytes(b"\x93NUMPY cut short")
     with pytest.raises(DataError, match=r"view-0-[0-9a-f]+\.npy: damaged"):
-        lessons_of(teacher, dataset, tmp_path / "kept").view(0)
+        targets_of(teacher, dataset, tmp_path / "kept").view(0)
 
 
 def test_scores_of_another_teacher_are_not_taken_for_this_ones(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     other = tmp_path / "other.keras"
     tiny().save(other)
-    first, second = (lessons_of(model, dataset, tmp_path / "kept").view(0) for model in (teacher, other))
+    first, second = (targets_of(model, dataset, tmp_path / "kept").view(0) for model in (teacher, other))
     np.testing.assert_array_equal(first.images, second.images)
     assert not np.allclose(first.scores, second.scores)
 
 
 def test_targets_are_the_teachers_share_and_the_labels_rest(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     rows = trained_rows(dataset, SETTINGS)
-    lessons = lessons_of(teacher, dataset, tmp_path)
+    taught_by = targets_of(teacher, dataset, tmp_path)
     plain = replace(GENTLE, brightness=0.0, contrast=0.0)
-    taught = Batches(dataset, replace(SETTINGS, batch=len(rows), teacher_share=0.75, augmentation=plain), lessons)
+    taught = Batches(dataset, replace(SETTINGS, batch=len(rows), teacher_share=0.75, augmentation=plain), taught_by)
     for epoch in range(2):
         taught.start_epoch(epoch)
         order = np.random.default_rng([SETTINGS.seed, epoch]).permutation(len(rows))
         labels = np.eye(5)[dataset.labels[rows[order]]]
         images, targets, _ = taught[0]
-        np.testing.assert_allclose(targets, 0.25 * labels + 0.75 * lessons.view(epoch).scores[order], atol=1e-5)
-        for mine, seen in zip(images[..., 0], lessons.view(epoch).images[order], strict=True):
+        np.testing.assert_allclose(targets, 0.25 * labels + 0.75 * taught_by.view(epoch).scores[order], atol=1e-5)
+        for mine, seen in zip(images[..., 0], taught_by.view(epoch).images[order], strict=True):
             assert np.array_equal(mine, seen) or np.array_equal(mine, seen[:, ::-1])
 
 
@@ -128,10 +128,10 @@ def test_a_mixed_picture_has_a_share_of_both_labels_and_of_both_weights(
 ) -> None:
     settings = replace(SETTINGS, mix_share=0.5, teacher_share=0.0, balance=1.0)
     rows = trained_rows(dataset, settings)
-    lessons = lessons_of(teacher, dataset, tmp_path, settings)
-    targets, weights = Batches(dataset, replace(settings, batch=len(rows)), lessons)[0][1:]
+    taught_by = targets_of(teacher, dataset, tmp_path, settings)
+    targets, weights = Batches(dataset, replace(settings, batch=len(rows)), taught_by)[0][1:]
     order = np.random.default_rng([settings.seed, 0]).permutation(len(rows))
-    view = lessons.view(0)
+    view = taught_by.view(0)
     own, other = view.own_shares[order], view.partners[order]
     labels, alone = np.eye(5)[dataset.labels[rows]], class_weights(dataset.labels[rows], 1.0)
     np.testing.assert_allclose(targets, own[:, None] * labels[order] + (1 - own[:, None]) * labels[other], atol=1e-5)
@@ -155,7 +155,7 @@ def test_a_run_does_not_go_on_with_other_teachers(teacher: Path, dataset: Datase
         fit(tiny, dataset, tmp_path / "run", replace(SETTINGS, epochs=1), resume=True)
 
 
-def test_a_wider_network_begins_as_the_same_function_with_channels_that_differ(teacher: Path, dataset: Dataset) -> None:
+def test_a_wider_network_starts_as_the_same_function_with_channels_that_differ(teacher: Path, dataset: Dataset) -> None:
     wide = device_cnn(DeviceCnnShape(stem=24, stages=(24,), blocks=(1,)))
     copy_weights(teacher, wide)
     narrow = keras.models.load_model(teacher, compile=False)
@@ -165,7 +165,7 @@ def test_a_wider_network_begins_as_the_same_function_with_channels_that_differ(t
     assert not np.allclose(kernel[..., :8], kernel[..., 8:16])
 
 
-def test_a_deeper_network_begins_as_the_same_function_and_can_learn_in_its_new_blocks(
+def test_a_deeper_network_starts_as_the_same_function_and_can_learn_in_its_new_blocks(
     teacher: Path, dataset: Dataset
 ) -> None:
     deep = device_cnn(DeviceCnnShape(stem=8, stages=(8,), blocks=(3,)))
@@ -217,7 +217,7 @@ def test_vgg_goes_through_its_three_stages_and_resumes_at_the_one_that_is_missin
 def test_vggs_teachers_are_asked_once_for_its_stages(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     plan = VggPlan(width=1 / 32, pretrain_epochs=1, frozen_epochs=1, epochs=1, batch=40, teachers=(teacher,))
     train_vgg(dataset, tmp_path / "vgg", plan)
-    assert len([*tmp_path.rglob("view-*.npy")]) == len([*(tmp_path / "vgg/lessons").glob("view-*.npy")]) == 1
+    assert len([*tmp_path.rglob("view-*.npy")]) == len([*(tmp_path / "vgg/teacher-scores").glob("view-*.npy")]) == 1
     noted = json.loads((tmp_path / "vgg/settings.json").read_text())
     assert [*noted["teachers"]] == [str(teacher)]
     assert noted["settings"]["teacher_share"] == 0.5
@@ -271,10 +271,10 @@ def test_weights_of_full_width_go_into_no_narrower_network() -> None:
 
 
 def test_a_settings_file_of_an_earlier_version_still_resumes(dataset: Dataset, tmp_path: Path) -> None:
-    """Runs that noted no teachers had none, and what was no setting yet was as it is by default."""
+    """A run whose settings name no teachers and no start had none."""
     settings = replace(SETTINGS, epochs=1, teacher_share=0.0)
     fit(tiny, dataset, tmp_path / "run", settings)
     noted = json.loads((tmp_path / "run/settings.json").read_text())
-    del noted["teachers"], noted["start"], noted["settings"]["mix_share"]
+    del noted["teachers"], noted["start"]
     write_json(tmp_path / "run/settings.json", noted)
     fit(tiny, dataset, tmp_path / "run", settings, resume=True)

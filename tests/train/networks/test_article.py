@@ -10,7 +10,7 @@ from train.networks.article import (
     article_cnn,
     available_bytes,
     count_parameters,
-    demand_memory,
+    require_memory,
     training_bytes,
 )
 from train.networks.backend import choose_backend
@@ -39,11 +39,11 @@ def test_the_literal_one_has_one_point_four_four_billion_parameters() -> None:
 def test_what_does_not_fit_is_refused_with_the_largest_that_does() -> None:
     free = 8 * 1024**3
     with pytest.raises(UsageError, match="5,000 filters make 1,440,117,005 parameters") as caught:
-        demand_memory(ARTICLE_FILTERS, batch=128, free_bytes=free)
+        require_memory(ARTICLE_FILTERS, batch=128, free_bytes=free)
     told = str(caught.value)
     assert "8.6 GB are free here" in told
     largest = int(told.rpartition("--filters ")[2].removesuffix(" fits"))
-    demand_memory(largest, batch=128, free_bytes=free)
+    require_memory(largest, batch=128, free_bytes=free)
     assert training_bytes(largest + 1, batch=128) > free
 
 

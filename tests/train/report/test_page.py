@@ -16,10 +16,11 @@ from edge.cli.support import run
 from edge.errors import DataError
 from train.cli import app
 from train.data.dataset import Dataset
+from train.files import write_json
 from train.metrics import reliability
 from train.report.page import write_report
 from train.report.plots import draw_curves, draw_mistakes, wilson
-from train.run_folder import write_curve, write_json
+from train.run_folder import write_curve
 
 
 def mostly_right(images: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.float32]:
