@@ -4,13 +4,16 @@ import ctypes
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.errors import BundleError
 
+INCOMING = ".incoming"
+"""Names that begin with this are of files and folders that are not finished."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 """renameat2(2)"""
@@ -62,6 +65,20 @@ class Files:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def replace_file(files: Files, path: Path, content: bytes) -> None:
+    """Give a file new content: the old or the new is there at any moment, and the new is on the disk on return."""
+    fresh = path.with_name(f"{INCOMING}-{path.name}-{secrets.token_hex(4)}")
+    try:
+        files.write(fresh, [content])
+        files.sync(fresh)
+        files.rename(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            files.remove(fresh)
+        raise
+    files.sync(path.parent)
 
 
 def write_folder(files: Files, folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import BundleError
-from edge.files import Files, locked, write_folder
+from edge.files import INCOMING, Files, locked, replace_file, write_folder
 from edge.inference import Bundle, open_bundle
 from edge.inference.manifest import MANIFEST_NAME
 from edge.inference.signature import SIGNATURE_NAME
@@ -34,7 +34,6 @@ SELECTED_NAME = "selected.json"
 SHIPPED = "shipped"
 """how people call the bundle that ships, which is no part of the store"""
 MAX_SELECTED_BYTES = 4096
-_INCOMING = ".incoming"
 _ENTRY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[0-9a-f]{8}")
 
 Check = Callable[[Path | None], object]
@@ -112,7 +111,7 @@ class BundleStore:
         with self._changing() as scratch:
             bundle = bring(scratch)
             name = bundle.identity
-            fresh = self.folder / f"{_INCOMING}-{name}"
+            fresh = self.folder / f"{INCOMING}-{name}"
             # Written from what was verified, not copied: a source that changes meanwhile changes nothing here.
             write_folder(self.files, fresh, _contents(bundle))
             check(fresh)
@@ -184,7 +183,7 @@ class BundleStore:
             self.files.sync(self.folder.parent)
         with locked(self.folder):
             self._clear()
-            scratch = self.folder / f"{_INCOMING}-scratch"
+            scratch = self.folder / f"{INCOMING}-scratch"
             self.files.make_folder(scratch)
             try:
                 yield scratch
@@ -193,7 +192,7 @@ class BundleStore:
                     self._clear()
 
     def _clear(self) -> None:
-        for path in sorted(self.folder.glob(f"{_INCOMING}*")):
+        for path in sorted(self.folder.glob(f"{INCOMING}*")):
             self.files.remove(path)
 
     def _switch_to(self, name: str | None) -> None:
@@ -205,18 +204,15 @@ class BundleStore:
         before = chosen.current if chosen else None
         if chosen is not None and before == name:
             return
-        fresh = self.folder / f"{_INCOMING}-{SELECTED_NAME}"
-        self.files.write(fresh, [msgspec.json.encode(Selection(current=name, previous=before)) + b"\n"])
-        self.files.sync(fresh)
-        self.files.rename(fresh, self.folder / SELECTED_NAME)
-        self.files.sync(self.folder)
+        content = msgspec.json.encode(Selection(current=name, previous=before)) + b"\n"
+        replace_file(self.files, self.folder / SELECTED_NAME, content)
         self._remove_old({name, before})
 
     def _remove_old(self, needed: set[str | None]) -> None:
         others = [name for name in self.names() if name not in needed]
         for name in others[max(0, KEPT - len(needed - {None})) :]:
             # Renamed first: half a bundle must never have a bundle's name.
-            gone = self.folder / f"{_INCOMING}-{name}"
+            gone = self.folder / f"{INCOMING}-{name}"
             self.files.rename(self.folder / name, gone)
             self.files.remove(gone)
 

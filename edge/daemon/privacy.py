@@ -8,14 +8,13 @@ without a limit, because a pause that ends too early cannot be made good.
 
 import contextlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from edge.clock import Clock, Stamp, elapsed_s
 from edge.errors import PrivacyError
+from edge.files import Files, replace_file
 
 FILE_NAME = "privacy-pause"
 LONGEST_S = 366 * 86_400.0
@@ -126,8 +125,10 @@ class PrivacyPause:
             self._unwritten = True
 
 
-def pause(folder: Path, for_s: float | None, clock: Clock) -> None:
+def pause(folder: Path, for_s: float | None, clock: Clock, files: Files | None = None) -> None:
     """Ask for a pause: takes effect on a running daemon within a second, and on every later start.
+
+    It is on the disk when this returns, so that a power cut does not open the camera again.
 
     Parameters
     ----------
@@ -143,22 +144,12 @@ def pause(folder: Path, for_s: float | None, clock: Clock) -> None:
     """
     asked = Pause(for_s=for_s, since=clock.stamp() if for_s is not None else None)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{FILE_NAME}-", delete=False) as file:
-            try:
-                file.write(msgspec.json.encode(asked))
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)  # the service may be another user than who asks; the folder guards it
-                os.fsync(file.fileno())
-                Path(file.name).rename(folder / FILE_NAME)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    Path(file.name).unlink()
-                raise
+        replace_file(files or Files(), folder / FILE_NAME, msgspec.json.encode(asked))
     except OSError as error:
         raise PrivacyError(f"privacy: {folder} cannot be written: {error.strerror}") from error
 
 
-def resume(folder: Path) -> None:
+def resume(folder: Path, files: Files | None = None) -> None:
     """End a pause.
 
     Raises
@@ -166,8 +157,11 @@ def resume(folder: Path) -> None:
     PrivacyError
         The folder cannot be written.
     """
+    files = files or Files()
     try:
-        (folder / FILE_NAME).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            files.remove(folder / FILE_NAME)
+            files.sync(folder)
     except OSError as error:
         raise PrivacyError(f"privacy: {folder} cannot be written: {error.strerror}") from error
 

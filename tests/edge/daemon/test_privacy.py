@@ -11,9 +11,11 @@ import pytest
 from edge.daemon.privacy import FILE_NAME, PrivacyPause, pause, resume
 from edge.errors import PrivacyError
 from edge.events.payloads import PrivacyCommand
+from edge.files import Files
 from tests.edge.daemon.test_loop import HAPPY, Run, a_face, clip
 from tests.fakes.broker import FakePublisher
 from tests.fakes.clock import FakeClock
+from tests.fakes.disk import FragileDisk, Loss, PowerCut
 
 YEAR_S = 365 * 86_400.0
 
@@ -41,6 +43,34 @@ def test_a_command_pauses_and_another_ends_it(tmp_path: Path, clock: FakeClock) 
     assert privacy.look()
     assert privacy.pause is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_privacy_pause_and_its_end_survive_a_power_cut(tmp_path: Path, clock: FakeClock) -> None:
+    disk = FragileDisk()
+    pause(tmp_path, None, clock, disk)
+    disk.lose("everything")
+    assert paused(tmp_path, clock)
+    disk = FragileDisk()
+    resume(tmp_path, disk)
+    disk.lose("everything")
+    assert not paused(tmp_path, clock)
+
+
+@pytest.mark.parametrize("loss", ["nothing", "contents", "everything"])
+def test_privacy_never_reads_half_a_pause_after_a_power_cut(tmp_path: Path, clock: FakeClock, loss: Loss) -> None:
+    disk = FragileDisk()
+    pause(tmp_path, 60, clock, disk)
+    steps = len(disk.steps)
+    disk.lose("nothing")
+    for cut_at in range(steps):
+        resume(tmp_path)
+        disk = FragileDisk(cut_at=cut_at)
+        with pytest.raises(PowerCut):
+            pause(tmp_path, 60, clock, disk)
+        disk.lose(loss)
+        privacy = PrivacyPause(tmp_path, clock)
+        privacy.look()
+        assert privacy.pause is None or privacy.pause.for_s == 60
 
 
 def test_a_touched_file_pauses_and_its_removal_ends_it(tmp_path: Path, clock: FakeClock) -> None:
@@ -149,7 +179,7 @@ def read_only() -> Iterator[pytest.MonkeyPatch]:
         raise OSError(errno.EROFS, "Read-only file system")
 
     with pytest.MonkeyPatch.context() as card:
-        card.setattr("edge.daemon.privacy.tempfile.NamedTemporaryFile", refuse)
+        card.setattr(Files, "write", refuse)
         card.setattr(Path, "unlink", refuse)
         yield card
 

@@ -199,11 +199,15 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
 
 
 def test_a_closed_terminal_ends_the_daemon_and_is_no_reload(tmp_path: Path) -> None:
-    """As closing an SSH session does: the daemon's terminal goes away."""
+    """As closing an SSH session does: the daemon's terminal goes away.
+
+    SIGHUP is not ignored in it, though it is in these tests when they run under nohup.
+    """
     command = [sys.executable, "-m", "edge", "run", "--camera", "demo:?loop=1", "--state-dir", str(tmp_path)]
     leader, follower = os.openpty()
     code = (
-        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     with (
