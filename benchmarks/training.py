@@ -2,22 +2,21 @@
 
     python benchmarks/training.py [--data data/fer2013.npz] [--seconds 20] [--models knn mlp ...] [--json FILE]
 
-Each model trains in a process of its own, one after the other, so that the peak resident set (getrusage(2), ru_maxrss)
-is that model's; libraries and data set are in it. Networks and the MLP are fitted as their commands do it (settings,
-batches, augmentation, Keras's `fit` on the backend that ``KERAS_BACKEND`` names) until so many seconds have passed. The
-step that builds the graph is not counted, and there is no validation and no checkpoint in between. VGG16 has half its
-channels and fine-tunes all layers on whole pictures; the article's CNN has 128 filters, or as many as the environment
-variable ``ARTICLE_FILTERS`` says. An image is a picture that a step looks at: for the MLP, mirrored faces too.
+Each model trains in its own process, one after the other, so that the peak resident set (``/proc/self/status``, VmHWM)
+is that model's, libraries and data set included. Networks and the MLP are fitted as their commands do it (settings,
+batches, augmentation, Keras's `fit` on the backend that ``KERAS_BACKEND`` names) for ``--seconds``. The first step,
+which builds the graph, is not counted, and nothing is validated or saved meanwhile. VGG16 has half its channels and
+fine-tunes all layers; the article's CNN has 128 filters, or the number in the environment variable ``ARTICLE_FILTERS``.
+An image is one picture in one training step; for the MLP, a mirrored picture counts as another one.
 
-The KNN is fitted whole, at least once, to the training part: the last fit of `train knn`, without the
-cross-validation that chooses its numbers. Landmarks are drawn at random, 68 points a picture, and features are made of
-them as of real ones: reading the whole set takes minutes, and what the points say does not change the cost.
+The KNN is fitted to the whole training part, at least once: that is the last fit of `train knn`, without the
+cross-validation that chooses its parameters. Its landmarks are random, 68 points a picture: finding the real ones takes
+minutes, and the cost of a fit does not depend on their values.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from edge.daemon.machine import peak_memory_mb
 from train.data.dataset import Dataset, load_dataset
 from train.fit.settings import FitSettings
 from train.networks.backend import choose_backend
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from train.data.features import Features
 
 FILTERS = int(os.environ.get("ARTICLE_FILTERS", "128"))
-"""of the article's CNN, as many as `train cnn` takes unless told otherwise; the workers inherit the variable"""
+"""Filters of the article's CNN; 128 is the default of `train cnn`. The workers inherit the variable."""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/fer2013.npz"))
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each training, after its first step")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each model trains after its first step")
     parser.add_argument("--models", nargs="+", choices=TRAININGS, default=list(TRAININGS))
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--worker", choices=TRAININGS, help=argparse.SUPPRESS)
@@ -70,10 +70,7 @@ def main() -> None:
 
 
 def measure(name: str, data: Path, seconds: float) -> dict[str, Any]:
-    """Train a model in a process of its own.
-
-    A new process begins with the peak memory of the one that started it: this one never loads Keras.
-    """
+    """Train a model in its own process."""
     command = [sys.executable, __file__, "--worker", name, "--data", str(data), "--seconds", str(seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -82,17 +79,17 @@ def measure(name: str, data: Path, seconds: float) -> dict[str, Any]:
 
 
 def work(name: str, data: Path, seconds: float) -> dict[str, Any]:
-    """Train a model in this process; return its figures, memory in megabytes (10^6 bytes)."""
+    """Train a model in this process and return its figures; memory in megabytes (10^6 bytes)."""
     clock = TRAININGS[name](load_dataset(data), seconds)
     return {
         "name": name, "images": clock.images, "seconds": clock.spent_s, "images_per_s": clock.images / clock.spent_s,
         "cpu_ms": 1000 * clock.cpu_s / clock.images,
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "memory_mb": peak_memory_mb(),
     }  # fmt: skip
 
 
 class Clock:
-    """Adds up images and time, from `start` on, until there is enough of it."""
+    """Counts images and time from `start` until the given number of seconds has passed."""
 
     def __init__(self, seconds: float) -> None:
         self.images = 0
@@ -103,7 +100,7 @@ class Clock:
 
     @property
     def started(self) -> bool:
-        """Whether time is counted."""
+        """Whether the clock has been started."""
         return self._began_s is not None
 
     @property
@@ -112,11 +109,11 @@ class Clock:
         return self.spent_s >= self._seconds
 
     def start(self) -> None:
-        """Count from here."""
+        """Start counting."""
         self._began_s = time.perf_counter(), time.process_time()
 
     def count(self, images: int) -> None:
-        """Take in what has been done since the last time."""
+        """Add the images since the last call, and update the times."""
         assert self._began_s is not None
         self.images += images
         self.spent_s = time.perf_counter() - self._began_s[0]
@@ -124,11 +121,11 @@ class Clock:
 
 
 def watch(clock: Clock, model: "keras.Model", pictures: int, batch: int) -> "keras.callbacks.Callback":
-    """Return what counts the steps of a training on so many pictures, and ends it."""
+    """Return a callback that counts the training's steps and ends it after the given time; ``pictures`` in an epoch."""
     import keras
 
     def step(index: int, logs: dict[str, Any]) -> None:
-        float(logs["loss"])  # JAX works beside Python until a number is asked for
+        float(logs["loss"])  # JAX runs asynchronously until a value is read
         if clock.started:
             clock.count(min(batch, pictures - index * batch))
         else:
@@ -139,7 +136,7 @@ def watch(clock: Clock, model: "keras.Model", pictures: int, batch: int) -> "ker
 
 
 def train_network(build: Callable[[], "keras.Model"], dataset: Dataset, settings: FitSettings, seconds: float) -> Clock:
-    """Fit a network as `train.fit.loop.fit` does, but for what it does between epochs."""
+    """Fit a network as `train.fit.loop.fit` does, without what that does between epochs."""
     import keras
 
     from train.fit.batches import Batches
@@ -184,7 +181,7 @@ def train_vgg(dataset: Dataset, seconds: float) -> Clock:
 
 
 def train_mlp(dataset: Dataset, seconds: float) -> Clock:
-    """Our recipe of the article's MLP; a run is shorter than the seconds on a fast machine."""
+    """Our version of the article's MLP; on a fast machine it is trained before the seconds have passed."""
     import keras
 
     from train.classic.mlp import build_mlp, compile_mlp, training_set
@@ -203,7 +200,7 @@ def train_mlp(dataset: Dataset, seconds: float) -> Clock:
 
 
 def fit_knn(dataset: Dataset, seconds: float) -> Clock:
-    """The KNN on landmark distances, with as many components and neighbours as are ever tried."""
+    """The KNN on landmark distances, with the largest numbers of components and neighbours that `train knn` tries."""
     from train.classic.knn import COMPONENTS, NEIGHBORS, KnnSettings, fit_pipeline
 
     features, rows, clock = made_features(dataset), dataset.select("train"), Clock(seconds)
@@ -216,7 +213,7 @@ def fit_knn(dataset: Dataset, seconds: float) -> Clock:
 
 
 def made_features(dataset: Dataset) -> "Features":
-    """Landmark features of the training part, from points that are drawn at random."""
+    """Landmark features of the training part, from random points."""
     from train.data.features import Features
     from train.data.landmarks import PictureLandmarks
 
