@@ -66,8 +66,11 @@ class Governor:
         """frames a second that heat allows; None while it allows any"""
         self._heat: RateLimit = "temperature"
 
-    def took_frame(self) -> None:
-        """Note that a frame was looked at just now."""
+    def begin_frame(self) -> None:
+        """Note that a frame is about to be looked at.
+
+        Called before the look: the time a look takes is part of the interval, not added to it.
+        """
         now_s, cpu_s = self._clock.monotonic(), self._cpu_s()
         if self._taken_s is not None and now_s - self._taken_s < PAUSE_S:
             first = self._interval_s == 0
@@ -77,7 +80,7 @@ class Governor:
         self._taken_s, self._taken_cpu_s = now_s, cpu_s
 
     def rest_s(self) -> float:
-        """Seconds until the next frame should be taken; 0 where it may be at once."""
+        """Seconds until the next frame may be taken; 0 means now."""
         now_s = self._clock.monotonic()
         if now_s - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s

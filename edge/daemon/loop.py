@@ -113,8 +113,8 @@ class Daemon:
             self._stop.wait(min(rest_s, STEP_S))
         frame = self._camera.next(STEP_S) if rest_s <= STEP_S else None
         if frame is not None:
+            self._governor.begin_frame()
             self.look(frame)
-            self._governor.took_frame()
         self._follow_camera()
         if self._health.is_due():
             self._tell_health()

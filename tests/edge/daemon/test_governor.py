@@ -10,15 +10,22 @@ from tests.fakes.clock import FakeClock
 
 
 class Device:
-    """Takes frames as the loop does: rests as told, then works for each frame."""
+    """Takes frames as the loop does: rests as told, then works on each frame, during which time passes."""
 
     def __init__(
-        self, root: Path, settings: PowerSettings, *, camera_fps: float = 15, frame_cpu_s: float = 0.01
+        self,
+        root: Path,
+        settings: PowerSettings,
+        *,
+        camera_fps: float = 15,
+        frame_cpu_s: float = 0.01,
+        look_s: float = 0.01,
     ) -> None:
         self.clock = FakeClock()
         self.cpu_s = 0.0
         self._camera_s = 1 / camera_fps
         self._frame_cpu_s = frame_cpu_s
+        self._look_s = look_s
         self._root = root
         self.governor = Governor(settings, self.clock, cpu_s=lambda: self.cpu_s, root=root)
 
@@ -28,8 +35,9 @@ class Device:
         while self.clock.monotonic() - began_s < seconds:
             self.clock.pass_time(max(self.governor.rest_s(), due_s - self.clock.monotonic(), 0))
             due_s = self.clock.monotonic() + self._camera_s
+            self.governor.begin_frame()
+            self.clock.pass_time(self._look_s)
             self.cpu_s += self._frame_cpu_s
-            self.governor.took_frame()
             taken += 1
         return taken / (self.clock.monotonic() - began_s)
 
@@ -50,10 +58,20 @@ def test_nothing_is_limited_where_nothing_says_so(tmp_path: Path) -> None:
     assert (device.governor.limit_fps(), device.governor.limited_by()) == (None, None)
 
 
-def test_no_more_frames_than_allowed(tmp_path: Path) -> None:
-    device = Device(tmp_path, PowerSettings(max_fps=4))
-    assert device.fps(20) == pytest.approx(4, rel=0.05)
+@pytest.mark.parametrize("look_s", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("max_fps", [4, 10])
+def test_max_fps_is_reached_however_long_a_look_takes(tmp_path: Path, max_fps: float, look_s: float) -> None:
+    device = Device(tmp_path, PowerSettings(max_fps=max_fps), camera_fps=30, look_s=look_s)
+    assert device.fps(20) == pytest.approx(max_fps, rel=0.05)
     assert device.governor.limited_by() == "max_fps"
+
+
+def test_max_cpu_percent_is_used_when_looks_are_slow(tmp_path: Path) -> None:
+    device = Device(tmp_path, PowerSettings(max_cpu_percent=50), frame_cpu_s=0.1, look_s=0.1)
+    device.fps(5)
+    before_s, began_s = device.cpu_s, device.clock.monotonic()
+    device.fps(60)
+    assert (device.cpu_s - before_s) / (device.clock.monotonic() - began_s) == pytest.approx(0.5, rel=0.05)
 
 
 @pytest.mark.parametrize("percent", [5, 10, 400])
