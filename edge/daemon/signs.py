@@ -7,9 +7,9 @@ from edge.settings import CameraWatchSettings
 
 FIRST_FRAME_S = 5.0
 """What a camera is allowed from its opening to its first picture, seconds."""
-_BLACK_LUMA = 24
-"""A picture with nothing brighter is black: limited-range video has its black at 16, and in a dark room the camera
-amplifies the sensor's noise far beyond."""
+BLACK_LUMA = 24
+"""A picture without a brighter pixel is black. Limited-range video has its black at 16; in a dark but working room the
+camera amplifies the sensor's noise far above this."""
 _STEP = 8  # every eighth row and column is enough to see blackness
 
 
@@ -35,7 +35,7 @@ class Signs:
 
     def saw(self, luma: NDArray[np.uint8], now_s: float) -> None:
         """Take in a frame, uint8 [height, width]."""
-        self._is_dark = int(luma[::_STEP, ::_STEP].max()) <= _BLACK_LUMA
+        self._is_dark = is_black(luma)
         if not self._heard or not self._is_dark:
             self._bright_s = now_s
         # A sensor's noise makes no two pictures alike, to the last bit of the last pixel.
@@ -62,6 +62,11 @@ class Signs:
         """Whether the picture has been black for long enough to say so."""
         black_s = self._heard_s - self._bright_s
         return bool(self._settings.black_s) and black_s >= self._settings.black_s
+
+
+def is_black(luma: NDArray[np.uint8]) -> bool:
+    """Return whether a picture, uint8 [height, width], shows nothing but black."""
+    return int(luma[::_STEP, ::_STEP].max()) <= BLACK_LUMA
 
 
 def _differ(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:

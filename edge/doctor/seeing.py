@@ -6,6 +6,7 @@ from pathlib import Path
 from edge.cameras import open_camera
 from edge.clock import SystemClock
 from edge.daemon.privacy import PrivacyPause
+from edge.daemon.signs import is_black
 from edge.doctor.finding import Finding
 from edge.doctor.service import Service
 from edge.errors import EmotionEdgeError, redacted
@@ -14,8 +15,6 @@ from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
 
 FRAME_TIMEOUT_S = 10.0
-BLACK_LUMA = 4.0
-"""Mean luma below which a picture shows nothing; a lens cap gives 0-2 with sensor noise."""
 _LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 
 
@@ -55,9 +54,9 @@ def check_camera(settings: Settings, service: Service, pipeline: Pipeline | None
 def _judge(frame: Frame, name: str, took_s: float, pipeline: Pipeline | None) -> Finding:
     height, width = frame.luma.shape
     found = f"{name} gave {width}x{height} after {took_s:.1f} s"
-    if float(frame.luma.mean()) < BLACK_LUMA:
+    if is_black(frame.luma):
         return Finding("camera", "warning", f"{found}, and it is black", "is the lens covered, or the room dark?")
     if pipeline is not None:
-        faces = len(pipeline.follow(frame))
+        faces = len(pipeline.look(frame.luma))  # one picture: following wants several
         found += f", {faces} face{'' if faces == 1 else 's'} in it"
     return Finding("camera", "ok", found)

@@ -9,10 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from edge.cameras import open_camera
 from edge.cli import app
 from edge.cli.support import run
+from edge.daemon.signs import BLACK_LUMA, is_black
 from edge.doctor import Finding, broker, examine, machine, report, seeing, service
 from edge.doctor.service import Service
+from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, Settings
 from tests.fakes.camera import FakeCamera, make_frame
 from tests.fakes.mosquitto import Mosquitto, free_port
@@ -342,6 +345,27 @@ def test_a_black_picture_is_a_warning_and_the_camera_is_closed(monkeypatch: pyte
     assert np.mean(make_frame(100).luma) == 100
     monkeypatch.setattr(seeing, "open_camera", lambda _uri: FakeCamera())
     assert seeing.check_camera(Settings(camera="photos:/x"), NO_SERVICE, None).status == "problem"
+
+
+@pytest.mark.parametrize(("luma", "black"), [(BLACK_LUMA, True), (BLACK_LUMA + 1, False)])
+def test_doctor_and_daemon_mean_the_same_by_black(monkeypatch: pytest.MonkeyPatch, luma: int, *, black: bool) -> None:
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri: FakeCamera(make_frame(luma)))
+    found = seeing.check_camera(Settings(camera="v4l2:/dev/video0"), NO_SERVICE, None)
+    assert ("it is black" in found.found) == black == is_black(make_frame(luma).luma)
+
+
+def test_doctor_counts_the_faces_of_its_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    pipeline = load_pipeline(Settings())
+    demo = open_camera("demo:?pace=fast")
+    frame = None
+    while frame is None or not pipeline.look(frame.luma):
+        frame = demo.read(1.0)
+        assert frame is not None
+    demo.close()
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri: FakeCamera(frame))
+    found = seeing.check_camera(Settings(camera="v4l2:/dev/video0"), NO_SERVICE, load_pipeline(Settings()))
+    assert (found.status, found.found.endswith(", 1 face in it")) == ("ok", True), found
 
 
 def test_the_summary_counts() -> None:
