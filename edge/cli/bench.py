@@ -32,7 +32,7 @@ from edge.instructions import InstructionCounter
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.pipeline import Pipeline, load_pipeline
-from edge.settings import Settings
+from edge.settings import MqttSettings, Settings
 from edge.stages import STAGES, Stage, Stages, percentile
 
 GROUP_BYTES = 8_000_000
@@ -167,8 +167,9 @@ def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, Wa
     identity = Identity(settings.device, new_boot_id())
     with tempfile.TemporaryDirectory(prefix="emotion-edge-bench-") as folder:
         outbox = Outbox(Path(folder) / "outbox.sqlite3", max_events=100_000, max_age_s=86_400)
+        # Never started, so the broker of the settings and its files do not matter.
         publisher = Publisher(
-            settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
+            MqttSettings(), settings.device, outbox, boot=identity.boot, version=__version__,
             model=lambda: pipeline.classifier.name,
         )  # fmt: skip
         clock = SystemClock()

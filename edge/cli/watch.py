@@ -114,6 +114,7 @@ def subscribe(
     def on_connect(client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.is_failure:
             on_message(UsageError(f"{broker.shown} refuses the login: {reason}"))
+            return
         client.subscribe([(f"emotion/{CONTRACT_VERSION}/{device}/{channel}", 1) for channel in _DECODERS])
 
     def take(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from edge.cli.bench import run_bench
 from edge.cli.support import run
 from edge.errors import CameraError
 from edge.instructions import InstructionCounter
-from edge.settings import Settings
+from edge.settings import MqttSettings, Settings
 from edge.stages import Stages, percentile
 
 
@@ -41,6 +42,13 @@ def test_the_table_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_clip_that_is_not_there_is_an_error() -> None:
     with pytest.raises(CameraError, match="no such clip"):
         run_bench(Settings(camera="file:/nowhere.mp4"))
+
+
+def test_bench_needs_no_broker_whatever_its_settings_say(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    mqtt = MqttSettings(url="mqtts://broker", username="pi", password_file="/nowhere", ca_file="/nowhere.pem")
+    settings = Settings(camera="demo:?pace=fast", state_dir=str(tmp_path), mqtt=mqtt)
+    assert run_bench(settings, frames=1).frames == 1
 
 
 def test_parts_of_a_stage_add_up_within_a_frame() -> None:

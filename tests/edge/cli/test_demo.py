@@ -4,13 +4,17 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 from rich.console import Console
 
-from edge.cli.watch import EventTable
+from edge.cli.watch import EventTable, subscribe
 from edge.events.payloads import EmotionEvent, FaceReading, State
+from edge.settings import MqttSettings
 
 SCORES = {"angry": 0.0, "happy": 0.9, "sad": 0.0, "surprise": 0.0, "neutral": 0.1}
 
@@ -35,6 +39,29 @@ def test_the_demo_shows_events_and_writes_its_picture(tmp_path: Path) -> None:
     drawn = cv2.imread(str(picture))
     assert drawn is not None
     assert drawn.shape == (480, 640, 3)
+
+
+def test_watch_subscribes_to_nothing_after_a_refused_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        on_connect: Any = None
+        subscribed = 0
+
+        def subscribe(self, _topics: object) -> None:
+            self.subscribed += 1
+
+        def refuse(self, *_: object) -> None:
+            self.on_connect(self, None, None, ReasonCode(PacketTypes.CONNACK, "Not authorized"), None)
+
+        connect = refuse
+        username_pw_set = loop_start = lambda *_: None
+
+    made = Client()
+    monkeypatch.setattr("paho.mqtt.client.Client", lambda *_, **__: made)
+    said: list[object] = []
+    subscribe(MqttSettings(), "+", said.append)
+    assert ([str(one) for one in said], made.subscribed) == (
+        ["mqtt://localhost:1883 refuses the login: Not authorized"], 0,
+    )  # fmt: skip
 
 
 def test_without_a_terminal_an_event_is_a_line() -> None:
