@@ -78,7 +78,8 @@ def open_folder() -> Iterator[Path]:
 def look(script: str, *arguments: object) -> list[str]:
     """Run a script that becomes somebody else, and return what it prints, a list as JSON."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
     answer: list[str] = json.loads(done.stdout)
     return answer
 
@@ -88,7 +89,7 @@ import json, os, sys
 from pathlib import Path
 from edge.doctor import broker, service, user
 from edge.settings import MqttSettings, Settings, read_password
-"localhost".encode("idna")  # loaded by now: Python itself may be in a folder of root's
+"localhost".encode("idna"), "".encode("utf-8-sig")  # loaded by now: Python itself may be in a folder of root's
 service.NAME, service.PASSWORD = "nobody", Path(sys.argv[1])
 handed = user.handed_password()
 me = user.become_service_user()
