@@ -1,8 +1,11 @@
 """Pictures of every kind, upright; what is none, one clear line; a folder of them."""
 
+import os
 import struct
+import sys
 import zlib
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -13,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.cameras import open_camera, read_picture
+from edge.cameras.content import kind_of, picture_header
 from edge.cameras.photos import natural_order
-from edge.cameras.picture_header import picture_size
 from edge.cameras.pictures import MAX_BYTES
 from edge.errors import CameraError, ImageError
 
@@ -82,15 +85,166 @@ def test_what_is_transparent_is_laid_on_neutral_gray(depth: int) -> None:
     assert picture.bgr[0, :, 0].tolist() == [128, 192, 255]
 
 
-@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (39, 79)), (6, (0, 39)), (8, (79, 0))])
-def test_the_exif_orientation_is_applied(orientation: int, corner: tuple[int, int]) -> None:
+EXIF = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0)
+CORNERS = {1: (0, 0), 2: (0, 79), 3: (39, 79), 4: (39, 0), 5: (0, 0), 6: (0, 39), 7: (79, 39), 8: (79, 0)}
+
+
+def with_exif(suffix: str, data: bytes, orientation: int) -> bytes:
+    """Note an orientation in a picture as cameras do."""
+    exif = EXIF[:-8] + struct.pack(">HHI", orientation, 0, 0)
+    if suffix == ".jpg":
+        return with_exif_orientation(data, orientation)
+    if suffix == ".png":
+        return data[:33] + png_chunk(b"eXIf", exif) + data[33:]
+    exif += bytes(len(exif) % 2)
+    canvas = struct.pack("<4sIB3x", b"VP8X", 10, 8) + (79).to_bytes(3, "little") + (39).to_bytes(3, "little")
+    body = b"WEBP" + canvas + data[12:] + struct.pack("<4sI", b"EXIF", len(exif)) + exif
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(suffix: str, orientation: int) -> None:
     pixels = np.zeros((40, 80, 3), np.uint8)
     pixels[:10, :10] = 255
 
-    picture = read_picture(with_exif_orientation(encode(pixels, ".jpg"), orientation))
+    picture = read_picture(with_exif(suffix, encode(pixels, suffix), orientation))
 
-    assert picture.luma.shape == ((40, 80) if orientation in {1, 3} else (80, 40))
-    assert picture.luma[corner] > 200
+    assert picture.luma.shape == ((40, 80) if orientation < 5 else (80, 40))
+    assert picture.luma[CORNERS[orientation]] > 200
+    assert picture.bgr[CORNERS[orientation]].min() > 200
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_orientation_of_a_tiff_is_applied_once(orientation: int) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow, which writes such a TIFF, is not installed")
+    pixels = np.zeros((40, 80), np.uint8)
+    pixels[:10, :10] = 255
+    data = BytesIO()
+    pillow.fromarray(pixels).save(data, "TIFF", tiffinfo={0x0112: orientation})
+
+    picture = read_picture(data.getvalue())
+
+    assert picture.luma.shape == ((40, 80) if orientation < 5 else (80, 40))
+    assert picture.luma[CORNERS[orientation]] > 200
+
+
+@pytest.mark.parametrize("exif", [b"", b"MM", b"MM\0*\xff\xff\xff\xff", EXIF[:-10], b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
+def test_damaged_exif_is_no_orientation(exif: bytes) -> None:
+    png = encode(colour())
+
+    assert read_picture(png[:33] + png_chunk(b"eXIf", exif) + png[33:]).luma.shape == (4, 6)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+def test_jpeg_that_was_cut_off_keeps_its_rows(progressive: int, share: float, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(2).integers(0, 255, (160, 120), np.uint8)
+    data = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    whole = read_picture(data).luma
+
+    cut = read_picture(data[: int(len(data) * share) - 2], name="it").luma
+
+    assert cut.shape == whole.shape
+    rows = int(160 * share * 0.6)
+    assert progressive or np.array_equal(cut[:rows], whole[:rows])
+    assert [one.getMessage() for one in caplog.records] == ["it: the end is missing; the rows that came are shown"]
+
+
+def test_bytes_behind_a_picture_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    for suffix in (".jpg", ".png"):
+        assert read_picture(encode(colour(), suffix) + b"\xff\xd8\xff\xda" + bytes(99)).luma.shape == (4, 6)
+    assert caplog.records == []
+
+
+def heif_header(brand: bytes, width: int = 40, height: int = 30) -> bytes:
+    size = struct.pack(">I4sIII", 20, b"ispe", 0, width, height)
+    return struct.pack(">I4s4sI", 16, b"ftyp", brand, 0) + struct.pack(">I4sI", 12 + len(size), b"meta", 0) + size
+
+
+TGA = struct.pack("<BBB5xHHHHBB", 0, 0, 2, 0, 0, 3, 2, 24, 0x20) + bytes([BLUE, GREEN, RED]) * 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [("HEIC", heif_header(b"heic")), ("AVIF", heif_header(b"avif")), ("TGA", TGA)]
+)
+def test_picture_that_needs_the_extra_says_so(monkeypatch: pytest.MonkeyPatch, kind: str, data: bytes) -> None:
+    for name in ("PIL", "PIL.Image", "pillow_heif"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ImageError, match=rf"^it: {kind} needs the photos extra: pip install 'emotion-edge\[photos\]'$"):
+        read_picture(data, name="it")
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_heif_bomb_is_refused_before_it_is_decoded(brand: bytes) -> None:
+    with pytest.raises(ImageError, match="30000x30000 pixels; more than 64 million are refused"):
+        read_picture(heif_header(brand, 30_000, 30_000))
+
+
+@pytest.mark.parametrize("form", ["GIF", "TGA", "JPEG2000", "AVIF", "HEIF"])
+def test_picture_is_read_through_pillow_where_opencv_cannot(form: str) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the extra photos is not installed").register_heif_opener()
+    pillow.init()
+    if form not in pillow.SAVE:
+        pytest.skip(f"this Pillow writes no {form}")
+    data = BytesIO()
+    pillow.fromarray(np.ascontiguousarray(colour(32, 48)[:, :, ::-1])).save(data, form)
+
+    picture = read_picture(data.getvalue())
+
+    assert picture.luma.shape == (32, 48)
+    assert picture.bgr[5, 5].tolist() == pytest.approx([BLUE, GREEN, RED], abs=6)
+    for end in (200, 60, 30):
+        with suppress(ImageError):  # any other exception fails the test
+            read_picture(data.getvalue()[:end])
+
+
+def test_unused_alpha_is_not_transparency() -> None:
+    pixels = np.ascontiguousarray(np.dstack([colour(), np.zeros((4, 6), np.uint8)]))
+
+    assert read_picture(encode(pixels, ".bmp")).bgr[0, 0].tolist() == [BLUE, GREEN, RED]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.jpg", b"\xff\xfe", "☃.png".encode(), b"no suffix", b"clip.mp4"])
+def test_picture_name_is_any_bytes(tmp_path: Path, name: bytes) -> None:
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/" + name))
+    path.write_bytes(encode(colour(), ".jpg"))
+    assert read_picture(path).luma.shape == (4, 6)
+
+    path.write_bytes(b"no picture")
+    with pytest.raises(ImageError) as caught:
+        read_picture(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (encode(colour(), ".jpg"), "picture"),
+        (encode(colour(), ".png"), "picture"),
+        (encode(colour(), ".jpg") * 3, "clip"),
+        (b"GIF89a\x04\0\x04\0", "picture"),
+        (TGA, "picture"),
+        (heif_header(b"heic"), "picture"),
+        (heif_header(b"isom"), "clip"),
+        (b"\x1aE\xdf\xa3" + bytes(20), "clip"),
+        (b"RIFF\0\0\0\0AVI LIST", "clip"),
+        ((b"G" + bytes(187)) * 3, "clip"),
+        (bytes(4) + (b"G" + bytes(191)) * 3, "clip"),
+        (b"\0\0\0\x01\x67\x42", "clip"),
+        (b"", None),
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X        ", None),
+        (b"<html>", None),
+    ],
+)
+def test_kind_of_a_file_is_told_by_its_content(tmp_path: Path, content: bytes, kind: str | None) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+
+    assert kind_of(path) == kind
 
 
 def test_a_file_is_named_in_errors(tmp_path: Path) -> None:
@@ -152,14 +306,19 @@ def test_pixels_that_are_no_whole_numbers_are_refused() -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".webp"])
 def test_the_header_tells_the_size_that_is_decoded(suffix: str) -> None:
-    assert picture_size(encode(colour(123, 45), suffix)) == (45, 123)
+    header = picture_header(encode(colour(123, 45), suffix))
+
+    assert header is not None
+    assert header.size == (45, 123)
 
 
 def test_a_progressive_jpeg_tells_its_size() -> None:
     done, data = cv2.imencode(".jpg", colour(123, 45), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
 
     assert done
-    assert picture_size(data.tobytes()) == (45, 123)
+    header = picture_header(data.tobytes())
+    assert header is not None
+    assert header.size == (45, 123)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
