@@ -81,7 +81,7 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
     if pixels is None and header.kind in NEEDS_PILLOW | {"GIF", "JPEG 2000"}:
         pixels = _decode_with_pillow(data, header.kind, shown)
     if pixels is None:
-        raise ImageError(f"{shown}: the {header.kind} picture is damaged, or of a kind that this OpenCV cannot decode")
+        raise ImageError(f"{shown}: the picture is damaged, or of a kind that this OpenCV cannot decode")
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
@@ -146,7 +146,7 @@ def _decode_with_pillow(data: bytes, kind: str, shown: str) -> NDArray[Any]:
     except Exception as error:
         if kind == "AVIF" and not _can_open(pillow, "AVIF"):
             raise needed from error
-        raise ImageError(f"{shown}: the {kind} picture is damaged") from error
+        raise ImageError(f"{shown}: the picture is damaged") from error
     return np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
 
 
