@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to connect, and which failures follow each other."""
+"""Waits between attempts: exponential, with jitter, and started over after a success that lasted."""
 
 import random
 from dataclasses import dataclass, field
@@ -6,27 +6,27 @@ from dataclasses import dataclass, field
 from edge.clock import Clock
 
 HOLDS_S = 60.0
-"""A connection that lasted for this long was one: what comes after it is a new row of failures."""
+"""Seconds after which a connection counts as a success: the next failure is then the first again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential waits with jitter, so that a fleet does not come back to its broker all at once."""
+    """Exponential waits with jitter, so that the devices of a fleet do not all reconnect at the same time."""
 
     first_s: float = 1.0
-    """seconds before the second attempt, at most"""
+    """longest wait before the second attempt, seconds"""
     most_s: float = 60.0
-    """seconds between two attempts, at most; also what follows a refusal, which time alone seldom cures"""
-    chance: random.Random = field(default_factory=random.SystemRandom)
+    """longest wait of all, seconds; also the wait after a refusal, which seldom ends by itself"""
+    rng: random.Random = field(default_factory=random.SystemRandom)
 
     def delay_s(self, failures: int, *, refused: bool = False) -> float:
-        """Return seconds to wait after so many failures in a row (1 or more): a random half to whole of the step."""
+        """Return the seconds to wait after this many failures in a row (1 or more): 50 to 100 % of the step."""
         step_s = self.most_s if refused else min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 30))
-        return step_s * self.chance.uniform(0.5, 1.0)
+        return step_s * self.rng.uniform(0.5, 1.0)
 
 
 class Attempts:
-    """Counts failures in a row. A connection that is lost at once is one of them, however often it is made again."""
+    """Counts failures in a row. A connection that is lost within `HOLDS_S` counts as a failure too."""
 
     def __init__(self, backoff: Backoff, clock: Clock) -> None:
         self._backoff = backoff
@@ -34,14 +34,14 @@ class Attempts:
         self._since_s: float | None = None
         self.failures = 0
         self.lost_early = 0
-        """connections in a row that came to be and did not last for `HOLDS_S`"""
+        """connections in a row that were made and lost within `HOLDS_S`"""
 
     def connected(self) -> None:
-        """Note that a connection has come to be."""
+        """Note that a connection was made."""
         self._since_s = self._clock.monotonic()
 
     def failed(self, *, refused: bool = False) -> float:
-        """Note the end of a connection, or of an attempt at one, and return seconds to wait before the next."""
+        """Note the end of a connection or of an attempt; return the seconds to wait before the next attempt."""
         if self.has_held():
             self.failures = self.lost_early = 0
         elif self._since_s is not None:
@@ -51,5 +51,5 @@ class Attempts:
         return self._backoff.delay_s(self.failures, refused=refused)
 
     def has_held(self) -> bool:
-        """Whether there is a connection and it has lasted for `HOLDS_S`."""
+        """Return True if there is a connection that has lasted for `HOLDS_S`."""
         return self._since_s is not None and self._clock.monotonic() - self._since_s >= HOLDS_S

@@ -10,7 +10,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.doctor.finding import Finding
 from edge.errors import ConfigError
 from edge.mqtt.address import BrokerAddress, broker_address
-from edge.mqtt.connection import ANSWER_S, CONNECT_TIMEOUT_S, Connected, Ended, Link, Notice, Opened
+from edge.mqtt.connection import ANSWER_S, CONNECT_TIMEOUT_S, Connected, Connection, Ended, Notice, Opened
 from edge.mqtt.reasons import Ending, Kind
 from edge.settings import Settings
 
@@ -45,7 +45,9 @@ def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str,
     notices: SimpleQueue[Notice] = SimpleQueue()
     # Not the device's own id: the broker would throw the running daemon out.
     client_id = f"emotion-edge-doctor-{secrets.token_hex(4)}"
-    link = Link(address, client_id=client_id, will=None, command_topic=None, protocol=protocol, report=notices.put)
+    link = Connection(
+        address, client_id=client_id, will=None, command_topic=None, protocol=protocol, report=notices.put
+    )
     link.open()
     deadline = time.monotonic() + CONNECT_TIMEOUT_S + 1
     ending: Ending | None = None
@@ -85,9 +87,9 @@ def _is_this_machine(host: str) -> bool:
 def _advice(ending: Ending, address: BrokerAddress) -> str:
     if ending.kind is Kind.REFUSED:
         return "then: sudo systemctl restart emotion-edge"
-    if "resolved" in ending.reason:
+    if ending.kind is Kind.UNRESOLVED:
         return "is the name in mqtt.url right, and is the network there?"
-    if "certificate" in ending.reason or "TLS" in ending.reason:
+    if ending.kind is Kind.UNTRUSTED:
         return "the name in mqtt.url must be the one in the certificate, and mqtt.ca_file the authority that signed it"
     if _is_this_machine(address.host):
         return "there is no broker on this machine: sudo apt install mosquitto, or set mqtt.url"

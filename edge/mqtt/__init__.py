@@ -1,4 +1,4 @@
-"""Events to a broker: durable outbox, connection, topics, Home Assistant discovery.
+"""MQTT: the durable outbox, the connection to the broker, the topics.
 
 Importing this package loads nothing; ``edge.mqtt.publisher`` loads paho-mqtt.
 """

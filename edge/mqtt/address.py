@@ -1,4 +1,4 @@
-"""Where the broker is and how to log in, taken from the settings and checked before anything starts."""
+"""The broker's address and the login, read from the settings and checked before anything starts."""
 
 import os
 import ssl
@@ -15,53 +15,54 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """One broker."""
+    """One broker, and how to log in."""
 
     host: str
     port: int
     username: str | None
     password: str | None = field(repr=False)
     tls: ssl.SSLContext | None
-    """certificate and host name are always checked; None: no TLS"""
+    """always checks certificate and host name; None: no TLS"""
     shown: str
-    """``mqtt://host:port``, for messages: no user, no password"""
+    """``mqtt://host:port`` for messages, without user and password"""
 
     def without_login(self) -> "BrokerAddress":
-        """Return the same broker, to be visited as nobody."""
+        """Return the same broker without user and password."""
         return replace(self, username=None, password=None)
 
 
 def broker_address(settings: MqttSettings) -> BrokerAddress:
-    """Return the broker of the settings.
+    """Return the broker that the settings name.
 
     Raises
     ------
     ConfigError
-        The host's name is impossible, a certificate's file cannot be read or holds none, a key does not fit or is open
-        to others, the password file is missing, empty or open to others, or there is a password and no user name.
+        The host name is not valid; a certificate file cannot be read or holds no certificate; a key does not match or
+        is readable by others; the password file is missing, empty or readable by others; or there is a password
+        without a user name.
     """
     parts = urlsplit(settings.url)
     host, scheme = parts.hostname or "", parts.scheme
     try:
         host.encode("idna")
     except UnicodeError:
-        raise ConfigError(f"mqtt.url: found {settings.url!r}: {host!r} cannot be the name of a host") from None
+        raise ConfigError(f"mqtt.url: found {settings.url!r}: {host!r} is not a valid host name") from None
     port = parts.port or _PORTS[scheme]
     username = settings.username or unquote(parts.username or "") or None
     password = read_password(settings)
     if password is not None and username is None:
-        raise ConfigError("mqtt.username: there is a password and no user name; set it, or write mqtt://USER@host")
+        raise ConfigError("mqtt.username: found a password but no user name; set it, or write mqtt://USER@host")
     named = f"[{host}]" if ":" in host else host
     if settings.cert_file and scheme != "mqtts":
-        raise ConfigError("mqtt.cert_file: a certificate is shown over TLS only; write mqtts:// in mqtt.url")
+        raise ConfigError("mqtt.cert_file: a client certificate needs TLS; write mqtts:// in mqtt.url")
     if settings.key_file and not settings.cert_file:
-        raise ConfigError("mqtt.key_file: there is a key and no certificate; set mqtt.cert_file too")
+        raise ConfigError("mqtt.key_file: found a key but no certificate; set mqtt.cert_file too")
     tls = _tls_context(settings) if scheme == "mqtts" else None
     return BrokerAddress(host, port, username, password, tls, f"{scheme}://{named}:{port}")
 
 
 def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
-    """Certificate and host name of the broker are checked: the defaults of `ssl.create_default_context`."""
+    """Return a context that checks certificate and host name, as `ssl.create_default_context` does by default."""
     ca_file = settings.ca_file
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
@@ -71,11 +72,11 @@ def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
     except OSError as error:
         raise ConfigError(f"mqtt.ca_file: {ca_file} cannot be read: {error.strerror}") from error
     if settings.cert_file:
-        _show_certificate(context, settings.cert_file, settings.key_file)
+        _load_client_certificate(context, settings.cert_file, settings.key_file)
     return context
 
 
-def _show_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
+def _load_client_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
     name, holder = ("mqtt.key_file", key_file) if key_file else ("mqtt.cert_file", cert_file)
     try:
         mode = stat.S_IMODE(Path(holder).stat().st_mode)

@@ -1,4 +1,4 @@
-"""Commands from the network: bounded, read strictly, refused with a reason. Nothing of them is believed before that."""
+"""Commands to this device: checked strictly, refused with a reason, and kept until the daemon takes them."""
 
 import logging
 import threading
@@ -9,36 +9,69 @@ import msgspec
 from edge.errors import EmotionEdgeError
 from edge.events.payloads import PrivacyCommand
 
-MOST_BYTES = 256
-"""A command is larger only by mistake or by intent."""
+MAX_COMMAND_BYTES = 256
+"""Anything longer is no command."""
+_KEPT = 16
+"""Commands kept. Of a flood only the newest matter: each states the wanted result, not a step."""
+
+_DECODER = msgspec.json.Decoder(PrivacyCommand)
+_LOG = logging.getLogger(__name__)
 
 
 class CommandError(EmotionEdgeError):
-    """A command that is none; says why, in words of ours and never in those that came."""
+    """A message that is no valid command; its text never quotes what was sent."""
 
 
-_DECODER = msgspec.json.Decoder(PrivacyCommand)
+class Inbox:
+    """Takes payloads on one thread and gives commands to another; counts refusals and logs each reason once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._commands: deque[PrivacyCommand] = deque(maxlen=_KEPT)
+        self._logged: set[str] = set()
+        self.refused = 0
+        """payloads that were no command"""
+
+    def put(self, payload: bytes, retained: bool) -> None:  # called by position
+        """Check one payload and keep its command."""
+        try:
+            command = read_command(payload, retained=retained)
+        except CommandError as error:
+            self.refused += 1
+            if str(error) not in self._logged:  # there are few reasons, and none quotes what was sent
+                self._logged.add(str(error))
+                _LOG.warning("a command was ignored: %s; more of this kind are only counted", error)
+            return
+        with self._lock:
+            self._commands.append(command)
+
+    def take(self) -> list[PrivacyCommand]:
+        """Return the commands that have come since the last call, oldest first."""
+        with self._lock:
+            taken = list(self._commands)
+            self._commands.clear()
+        return taken
 
 
 def read_command(payload: bytes, *, retained: bool) -> PrivacyCommand:
-    """Return the command of a payload.
+    """Return the command that a payload holds.
 
     Parameters
     ----------
     payload
-        As it came; of a longer one its first `MOST_BYTES` + 1 bytes will do.
+        As it came; of a longer one the first `MAX_COMMAND_BYTES` + 1 bytes are enough.
     retained
-        Whether the broker had kept it from before this connection.
+        True if the broker kept it from before this connection.
 
     Raises
     ------
     CommandError
-        Too long, kept by the broker, not JSON, of another shape, or impossible; one of few reasons.
+        The payload is too long, retained, not JSON, of another shape, or contradicts itself.
     """
     if retained:
         raise CommandError("it is retained: it would be obeyed again at every reconnect")
-    if len(payload) > MOST_BYTES:
-        raise CommandError(f"longer than {MOST_BYTES} bytes")
+    if len(payload) > MAX_COMMAND_BYTES:
+        raise CommandError(f"longer than {MAX_COMMAND_BYTES} bytes")
     try:
         command = _DECODER.decode(payload)
     except msgspec.ValidationError:
@@ -48,40 +81,3 @@ def read_command(payload: bytes, *, retained: bool) -> PrivacyCommand:
     if command.for_s is not None and not command.paused:
         raise CommandError("for_s without a pause")
     return command
-
-
-_MOST = 16
-"""Commands kept: of a flood only the newest count, since each says how things are to be."""
-
-_LOG = logging.getLogger(__name__)
-
-
-class Inbox:
-    """Takes payloads in one thread, gives commands to another; counts what is none and says each reason once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._commands: deque[PrivacyCommand] = deque(maxlen=_MOST)
-        self._said: set[str] = set()
-        self.refused = 0
-        """payloads that were no command"""
-
-    def take(self, payload: bytes, retained: bool) -> None:  # called by position
-        """Take in one payload."""
-        try:
-            command = read_command(payload, retained=retained)
-        except CommandError as error:
-            self.refused += 1
-            if str(error) not in self._said:  # there are few reasons, and none holds what was sent
-                self._said.add(str(error))
-                _LOG.warning("a command was ignored: %s; more of this kind are only counted", error)
-            return
-        with self._lock:
-            self._commands.append(command)
-
-    def empty(self) -> list[PrivacyCommand]:
-        """Return and forget what has come, oldest first."""
-        with self._lock:
-            taken = list(self._commands)
-            self._commands.clear()
-        return taken

@@ -1,8 +1,8 @@
-"""One connection to the broker: paho-mqtt, from the attempt to its end, and never used twice.
+"""One connection to the broker, from the attempt to its end; a new one is made for every attempt.
 
-A fresh client for each attempt keeps paho's own queue, resending and message ids out of the way: what was sent and not
-acknowledged is the outbox's to know. paho calls back on its own thread, for some callbacks with its lock held, so every
-callback does nothing but put a notice into the mailbox that the sender's thread reads.
+With a new paho client each time, paho's own queue, its resending and its message ids never matter: the outbox alone
+knows which events were sent and not acknowledged. paho calls back on its own thread, at times with its lock held, so
+each callback only puts a notice into the mailbox that the sender's thread reads.
 """
 
 import contextlib
@@ -23,171 +23,41 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
-from edge.mqtt.commands import MOST_BYTES
+from edge.mqtt.commands import MAX_COMMAND_BYTES
 from edge.mqtt.reasons import Ending, Kind, of_connack, of_error
 
-MOST_PACKET_BYTES = 4096
-"""The longest packet that is taken in. A broker that speaks MQTT 5 is asked to send none, any other may."""
-STUCK_S = 30.0
-"""paho's thread turns once a second; after so many without a turn it does not work any more"""
-
-
-class OneConnection(paho.Client):
-    """paho's client, whose thread ends with the connection and says why.
-
-    paho's own loop retries for ever, with no jitter, and keeps the error to itself. It would also collect a packet of
-    any length, up to 256 MB.
-
-    Parameters
-    ----------
-    on_too_long
-        Told that a message ends the connection, because it is longer than `MOST_PACKET_BYTES`; nothing of it is read.
-    on_end
-        Told, as the last thing, that the connection or the attempt at it is over, and the error if there was one.
-    """
-
-    def __init__(
-        self,
-        client_id: str,
-        protocol: MQTTProtocolVersion,
-        *,
-        on_too_long: Callable[[], None],
-        on_end: Callable[[Ending | None], None],
-    ) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
-            protocol=protocol,
-            reconnect_on_failure=False,
-        )
-        self._on_too_long: Callable[[], None] | None = on_too_long
-        self._on_end: Callable[[Ending | None], None] | None = on_end
-        self._turned_s: float | None = None
-        self._loop_thread: threading.Thread | None = None
-
-    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:  # noqa: ARG002
-        """Work until the connection ends; paho runs this in its thread."""
-        self._loop_thread = threading.current_thread()
-        failure: Ending | None = None
-        try:
-            return super().loop_forever(timeout, retry_first_connection=False)
-        except Exception as caught:  # noqa: BLE001  whatever a stranger on that port makes paho raise ends the attempt
-            # Not the error itself: its traceback would keep paho's socket open until the garbage collector comes.
-            failure = of_error(caught)
-            return MQTTErrorCode.MQTT_ERR_CONN_LOST
-        finally:
-            on_end, self._on_end, self._on_too_long = self._on_end, None, None
-            if on_end is not None:
-                on_end(failure)
-
-    def _loop(self, timeout: float = 1.0) -> MQTTErrorCode:
-        self._turned_s = time.monotonic()
-        return super()._loop(timeout)
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > MOST_PACKET_BYTES:  # paho asks for all that the packet's header has announced
-            if self._on_too_long is not None:
-                self._on_too_long()
-            raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
-        return super()._sock_recv(bufsize)
-
-    def is_stuck(self) -> bool:
-        """Whether paho's thread has a connection and has not looked at it for `STUCK_S`."""
-        return self._turned_s is not None and time.monotonic() - self._turned_s > STUCK_S
-
-    def has_ended(self) -> bool:
-        """Whether paho's thread is gone."""
-        return self._loop_thread is not None and not self._loop_thread.is_alive()
-
-    def sever(self) -> None:
-        """Cut the connection under paho's feet: its thread sees the end and leaves its loop."""
-        raw = self.socket()
-        if isinstance(raw, socket.socket):
-            with contextlib.suppress(OSError):  # it is gone already
-                # Not SSLSocket.shutdown, which takes the TLS layer away from under the other thread.
-                socket.socket.shutdown(raw, socket.SHUT_RDWR)
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for paho's thread; return whether it has ended."""
-        thread = self._loop_thread
-        if thread is not None:
-            thread.join(timeout_s)
-        return thread is None or not thread.is_alive()
-
-
 IN_FLIGHT = 20
-"""Messages sent and not yet acknowledged, at most: Mosquitto's default for what it takes from one client."""
+"""Maximum number of unacknowledged messages: Mosquitto's default for one client."""
 KEEPALIVE_S = 30
-"""Seconds of silence after which both sides ask whether the other is there; twice that, and a connection is lost."""
+"""Seconds of silence after which each side pings the other. After 1.5 times that the broker publishes the will."""
 CONNECT_TIMEOUT_S = 10.0
+"""Seconds for the TCP connection and the TLS handshake."""
 ANSWER_S = {MQTTProtocolVersion.MQTTv5: 2.0, MQTTProtocolVersion.MQTTv311: 10.0}
-"""Seconds to wait for the answer to a login. Some brokers that know only 3.1.1 (amqtt 0.12) misread a login of MQTT 5
-and wait for more instead of refusing it; a broker that is merely slow gets its time with 3.1.1."""
+"""Seconds to wait for the answer to a login. Some brokers that know only 3.1.1 (amqtt 0.12) misread an MQTT 5 login
+and wait for more bytes instead of refusing it; a broker that is merely slow gets its time with 3.1.1."""
+OPEN_S = 30.0
+"""Seconds to resolve the name and to connect, TLS included; a resolver may have no limit of its own."""
+ACKNOWLEDGE_S = 60.0
+"""Seconds to wait for an acknowledgement. A broker that only answers pings would otherwise stop delivery for good."""
+STUCK_S = 30.0
+"""paho's thread loops once a second; after this many seconds without a loop it counts as stuck."""
+MAX_PACKET_BYTES = 4096
+"""The longest packet that is accepted. A broker that speaks MQTT 5 is asked to send none longer; others may."""
 SAME_NAME = "does another device have the same `device` setting?"
+
 _TAKEN_OVER = "session taken over"
 _QOS = 1
-_LONGEST_EXPIRY_S = 0xFFFF_FFFF
+_MAX_EXPIRY_S = 0xFFFF_FFFF
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Somebody listens, TLS is set up, the login goes out."""
-
-    link: "Link"
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The broker took us in."""
-
-    link: "Link"
-    in_flight: int
-    """messages it lets us have under way at once, at most `IN_FLIGHT`"""
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The broker has a message, or says why it does not take it."""
-
-    link: "Link"
-    mid: int
-    refusal: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """Somebody sent something to this device."""
-
-    link: "Link"
-    payload: bytes
-    """no more of it than tells that it is too long"""
-    retained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SubscribeRefused:
-    """The broker does not let us hear what is sent to this device."""
-
-    link: "Link"
-    refusal: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A connection, or the attempt at one, is over; nothing more comes from it."""
-
-    link: "Link"
-    ending: Ending
-
-
-Notice = Opened | Connected | Acknowledged | Arrived | SubscribeRefused | Ended
+_UNREACHED = Ending(Kind.UNREACHABLE, "no answer")
+_SILENT = Ending(Kind.OTHER_VERSION, "it does not answer the login")
+_UNACKNOWLEDGED = Ending(Kind.LOST, f"no acknowledgement for {ACKNOWLEDGE_S:.0f} s")
+_STUCK = Ending(Kind.LOST, "the thread that talks to it is stuck")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What goes out, QoS 1."""
+    """A message to publish with QoS 1."""
 
     topic: str
     payload: bytes
@@ -196,23 +66,79 @@ class Message:
     """seconds for which the broker keeps it for subscribers that are away (MQTT 5 only)"""
 
 
-class Link:
-    """One connection.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The TCP connection is open and TLS is set up; the login is being sent."""
+
+    connection: "Connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted the login."""
+
+    connection: "Connection"
+    in_flight: int
+    """unacknowledged messages that the broker allows, at most `IN_FLIGHT`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The broker acknowledged a message, or refused it."""
+
+    connection: "Connection"
+    mid: int
+    """paho's message id"""
+    refusal: str | None
+    """the broker's reason, None if it accepted the message"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message to this device has come."""
+
+    connection: "Connection"
+    payload: bytes
+    """cut off after the first byte that makes it too long"""
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeRefused:
+    """The broker refused the subscription to commands."""
+
+    connection: "Connection"
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The connection, or the attempt at one, has ended; no other notice follows."""
+
+    connection: "Connection"
+    ending: Ending
+
+
+Notice = Opened | Connected | Acknowledged | Arrived | SubscribeRefused | Ended
+
+
+class Connection:
+    """One connection to the broker.
 
     Parameters
     ----------
     address
         The broker.
     client_id
-        One a device: a broker ends the older connection of two with the same.
+        Unique per device: a broker closes the older of two connections with the same id.
     will
-        What the broker publishes when this connection ends without a goodbye; None for nothing.
+        Published by the broker if this connection ends without a DISCONNECT; None for no will.
     command_topic
-        Where commands to this device come; None for none.
+        Topic of the commands to this device; None subscribes to nothing.
     protocol
         MQTT 5 or 3.1.1.
     report
-        Takes the notices; called on paho's thread, must neither block nor take a lock.
+        Receives the notices; called on paho's thread, must not block or take a lock.
     """
 
     def __init__(
@@ -226,12 +152,12 @@ class Link:
         report: Callable[[Notice], None],
     ) -> None:
         self.protocol = protocol
-        self._command_topic = command_topic
         self.version = _VERSIONS[protocol]
+        self._command_topic = command_topic
         self._report = report
         self._ending: Ending | None = None
         self._connected = False
-        self._client = OneConnection(client_id, protocol, on_too_long=self._on_too_long, on_end=self._on_thread_end)
+        self._client = _SingleUseClient(client_id, protocol, on_too_long=self._on_too_long, on_end=self._on_thread_end)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.max_queued_messages_set(IN_FLIGHT)
@@ -250,36 +176,36 @@ class Link:
         self._client.connect_async(address.host, address.port, keepalive=KEEPALIVE_S, **self._limits())
 
     def open(self) -> None:
-        """Start the attempt; `Opened` and `Connected`, or an `Ended`, follow."""
+        """Start to connect; `Opened` and `Connected`, or an `Ended`, follow."""
         self._client.loop_start()
 
     def publish(self, message: Message) -> int | None:
-        """Hand a message to the connection and return its id, None where the connection is already lost."""
+        """Send a message and return its id; None if the connection is already lost."""
         properties = self._properties(PacketTypes.PUBLISH, message)
         info = self._client.publish(message.topic, message.payload, _QOS, message.retain, properties)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def close(self) -> None:
-        """Say goodbye, so that the broker forgets the will; an `Ended` follows if the broker still answers."""
+        """Send a DISCONNECT, so that the broker discards the will; an `Ended` follows if the broker still answers."""
         self._ending = self._ending or Ending(Kind.CLOSED, "closed")
         self._client.disconnect()
 
     def abandon(self, timeout_s: float) -> bool:
-        """End without the broker's help and wait for paho's thread; return whether it is gone."""
+        """Cut the connection and wait for paho's thread; return True if the thread has ended."""
         self._ending = self._ending or Ending(Kind.CLOSED, "closed")
         self._client.sever()
         return self._client.join(timeout_s)
 
     def is_stuck(self) -> bool:
-        """Whether the thread that reads from the broker and writes to it does neither any more."""
+        """Return True if paho's thread has neither read nor written for `STUCK_S`."""
         return self._client.is_stuck()
 
     def has_ended(self) -> bool:
-        """Whether that thread is gone."""
+        """Return True once paho's thread has ended."""
         return self._client.has_ended()
 
     def _on_socket_open(self, _client: object, _data: object, _socket: object) -> None:
-        if self._ending is not None:  # given up long ago: a login now would throw out the connection that came after
+        if self._ending is not None:  # abandoned before: a login now would close the connection that replaced this one
             self._client.sever()
             return
         self._report(Opened(self))
@@ -290,14 +216,14 @@ class Link:
         if code.is_failure:
             self._ending = of_connack(code)
             return
-        if self._ending is not None:  # asked to end while the broker was thinking
+        if self._ending is not None:  # closed while the broker was answering
             self._client.disconnect()
             return
         self._connected = True
         allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
         if self._command_topic is not None:
             self._subscribe(self._command_topic)
-        # Only now, so that whoever reads "online" may send commands.
+        # Subscribe first: whoever reads "online" may send a command at once.
         self._report(Connected(self, min(IN_FLIGHT, allowed)))
 
     def _subscribe(self, topic: str) -> None:
@@ -327,13 +253,13 @@ class Link:
         self._report(Acknowledged(self, mid, code.getName().lower() if code.is_failure else None))
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._report(Arrived(self, bytes(message.payload[: MOST_BYTES + 1]), message.retain))
+        self._report(Arrived(self, bytes(message.payload[: MAX_COMMAND_BYTES + 1]), message.retain))
 
     def _on_too_long(self) -> None:
         kind = Kind.LOST if self._connected else Kind.UNREACHABLE
-        self._ending = self._ending or Ending(kind, f"it sent a message of more than {MOST_PACKET_BYTES} bytes")
+        self._ending = self._ending or Ending(kind, f"it sent a message of more than {MAX_PACKET_BYTES} bytes")
         if self._connected:
-            self._report(Arrived(self, bytes(MOST_BYTES + 1), retained=False))
+            self._report(Arrived(self, bytes(MAX_COMMAND_BYTES + 1), retained=False))
 
     def _on_subscribe(
         self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
@@ -344,18 +270,18 @@ class Link:
 
     def _on_thread_end(self, failure: Ending | None) -> None:
         ending = self._ending or failure or Ending(Kind.UNREACHABLE, "connection lost")
-        # Callbacks and client hold each other; without this the sockets would wait for the garbage collector.
+        # Callbacks and client refer to each other: without this the sockets would stay open until garbage collection.
         self._client.on_socket_open = self._client.on_connect = None
         self._client.on_disconnect = self._client.on_publish = None
         self._client.on_message = self._client.on_subscribe = None
         self._report(Ended(self, ending))
 
     def _limits(self) -> dict[str, Any]:
-        """Ask the broker to keep from us what is too large to be a command (MQTT 5 only)."""
+        """Return the request that the broker send no packet too large to be a command (MQTT 5 only)."""
         if self.protocol is not MQTTProtocolVersion.MQTTv5:
             return {}
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = MOST_PACKET_BYTES
+        properties.MaximumPacketSize = MAX_PACKET_BYTES
         return {"properties": properties}
 
     def _properties(self, kind: int, message: Message) -> Properties | None:
@@ -365,59 +291,134 @@ class Link:
         properties.ContentType = "application/json"
         properties.PayloadFormatIndicator = 1  # UTF-8 text
         if message.expires_s is not None:
-            properties.MessageExpiryInterval = min(max(1, round(message.expires_s)), _LONGEST_EXPIRY_S)
+            properties.MessageExpiryInterval = min(max(1, round(message.expires_s)), _MAX_EXPIRY_S)
         return properties
 
 
-OPEN_S = 30.0
-"""For a name to be resolved and a connection to be made, with TLS; a resolver may have no limit of its own."""
-ACKNOWLEDGE_S = 60.0
-"""For a message to be acknowledged. A broker that answers pings and nothing else would hold delivery up for ever."""
-
-_UNREACHED = Ending(Kind.UNREACHABLE, "no answer")
-_SILENT = Ending(Kind.OTHER_VERSION, "it does not answer the login")
-_UNACKNOWLEDGED = Ending(Kind.LOST, f"no acknowledgement for {ACKNOWLEDGE_S:.0f} s")
-_STUCK = Ending(Kind.LOST, "the thread that talks to it is stuck")
-
-
 class ConnectionTimeouts:
-    """The limits of one connection after another; a broker that has spoken MQTT 5 is given time to do so again."""
+    """The deadlines of one connection after another. A broker that has spoken MQTT 5 gets more time to do so again."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._spoke_5 = False
-        self._unless = _UNREACHED
-        self.ends_at: float | None = None
-        """when the next answer is due, of clock.monotonic(); None while none is"""
+        self._when_missed = _UNREACHED
+        self.deadline: float | None = None
+        """when the next answer is due, of clock.monotonic(); None while no answer is awaited"""
 
-    def begin(self) -> None:
-        """An attempt begins."""
-        self.ends_at, self._unless = self._clock.monotonic() + OPEN_S, _UNREACHED
+    def attempt_started(self) -> None:
+        """Allow `OPEN_S` for the connection to open."""
+        self.deadline, self._when_missed = self._clock.monotonic() + OPEN_S, _UNREACHED
 
     def opened(self, protocol: MQTTProtocolVersion) -> None:
-        """The login goes out."""
+        """Allow `ANSWER_S` for the answer to the login."""
         answer_s = ANSWER_S[MQTTProtocolVersion.MQTTv311 if self._spoke_5 else protocol]
-        self.ends_at, self._unless = self._clock.monotonic() + answer_s, _SILENT
+        self.deadline, self._when_missed = self._clock.monotonic() + answer_s, _SILENT
 
     def connected(self, protocol: MQTTProtocolVersion) -> None:
-        """The login is answered."""
+        """Clear the deadline: the login is answered."""
         self._spoke_5 = self._spoke_5 or protocol is MQTTProtocolVersion.MQTTv5
-        self.ends_at = None
+        self.deadline = None
 
-    def over(self) -> None:
-        """The attempt, or the connection, has ended."""
-        self.ends_at = None
+    def ended(self) -> None:
+        """Clear the deadline: the connection, or the attempt, has ended."""
+        self.deadline = None
 
-    def overdue(self, link: Link, *, waits_s: float) -> Ending | None:
-        """Return why a connection is over although it has not ended, None where it is not.
+    def missed(self, connection: Connection, *, oldest_wait_s: float) -> Ending | None:
+        """Return why a connection has to be given up, None if all is in time.
 
         Parameters
         ----------
-        waits_s
-            For how long the oldest message under way has waited for its acknowledgement, seconds.
+        connection
+            The one in use.
+        oldest_wait_s
+            Seconds for which the oldest unacknowledged message has waited.
         """
-        if self.ends_at is not None and self.ends_at <= self._clock.monotonic():
-            return self._unless
-        if waits_s > ACKNOWLEDGE_S:
+        if self.deadline is not None and self.deadline <= self._clock.monotonic():
+            return self._when_missed
+        if oldest_wait_s > ACKNOWLEDGE_S:
             return _UNACKNOWLEDGED
-        return _STUCK if link.is_stuck() else None
+        return _STUCK if connection.is_stuck() else None
+
+
+class _SingleUseClient(paho.Client):
+    """paho's client for a single connection: its thread ends with the connection and reports why.
+
+    paho's own loop retries for ever, without jitter, and does not report the error. It would also read a packet of any
+    length, up to 256 MB.
+
+    Parameters
+    ----------
+    on_too_long
+        Called when a packet longer than `MAX_PACKET_BYTES` is announced: the connection ends, none of it is read.
+    on_end
+        Called last, when the connection or the attempt has ended, with the error if there was one.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+        *,
+        on_too_long: Callable[[], None],
+        on_end: Callable[[Ending | None], None],
+    ) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
+            protocol=protocol,
+            reconnect_on_failure=False,
+        )
+        self._on_too_long: Callable[[], None] | None = on_too_long
+        self._on_end: Callable[[Ending | None], None] | None = on_end
+        self._last_loop_s: float | None = None
+        self._loop_thread: threading.Thread | None = None
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:  # noqa: ARG002
+        """Work until the connection ends; paho runs this in its thread."""
+        self._loop_thread = threading.current_thread()
+        failure: Ending | None = None
+        try:
+            return super().loop_forever(timeout, retry_first_connection=False)
+        except Exception as caught:  # noqa: BLE001  whatever a stranger on that port makes paho raise ends the attempt
+            # Keep the text, not the error: its traceback would keep paho's socket open until garbage collection.
+            failure = of_error(caught)
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        finally:
+            on_end, self._on_end, self._on_too_long = self._on_end, None, None
+            if on_end is not None:
+                on_end(failure)
+
+    def _loop(self, timeout: float = 1.0) -> MQTTErrorCode:
+        self._last_loop_s = time.monotonic()
+        return super()._loop(timeout)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MAX_PACKET_BYTES:  # paho asks for as much as the packet's header announces
+            if self._on_too_long is not None:
+                self._on_too_long()
+            raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
+        return super()._sock_recv(bufsize)
+
+    def is_stuck(self) -> bool:
+        """Return True if paho's thread is connected and has not looped for `STUCK_S`."""
+        return self._last_loop_s is not None and time.monotonic() - self._last_loop_s > STUCK_S
+
+    def has_ended(self) -> bool:
+        """Return True once paho's thread has ended."""
+        return self._loop_thread is not None and not self._loop_thread.is_alive()
+
+    def sever(self) -> None:
+        """Shut the socket down, so that paho's thread sees the end and leaves its loop."""
+        raw = self.socket()
+        if isinstance(raw, socket.socket):
+            with contextlib.suppress(OSError):  # already closed
+                # Not SSLSocket.shutdown, which takes the TLS layer away while the other thread uses it.
+                socket.socket.shutdown(raw, socket.SHUT_RDWR)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for paho's thread; return True if it has ended."""
+        thread = self._loop_thread
+        if thread is not None:
+            thread.join(timeout_s)
+        return thread is None or not thread.is_alive()

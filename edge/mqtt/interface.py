@@ -1,4 +1,4 @@
-"""What the daemon asks of whatever publishes for it; `edge.mqtt.publisher.Publisher` is the real one."""
+"""The interface between the daemon and its publisher; `edge.mqtt.publisher.Publisher` implements it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,34 +9,35 @@ from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, 
 
 @dataclass(frozen=True, slots=True)
 class PublisherStats:
-    """How delivery goes, for health messages and for the end of a run."""
+    """The state of delivery, for health messages and for the end of a run."""
 
     connected: bool
+    """True while the broker accepts messages"""
     reconnects: int
     """connections made after the first one"""
     depth: int
     """events stored and not yet acknowledged"""
     dropped: int
-    """events given up since the outbox was made"""
+    """events dropped since the outbox was created"""
     in_flight: int
     """messages sent and not yet acknowledged"""
     last_refusal: str | None
     """why the broker refused the login or an event, one line; None once it accepts"""
     on_disk: bool
-    """False while events wait in memory, because the disk does not take them"""
+    """False while events wait in memory because the disk cannot be written"""
     set_aside: int
-    """outboxes found damaged since the start"""
+    """outboxes found damaged and set aside since the start"""
     commits: int
-    """transactions that the outbox has written since the start"""
+    """transactions written by the outbox since the start"""
     commands_refused: int
     """messages to this device that were no command"""
 
 
 class EventPublisher(Protocol):
-    """Publishes what happens. No method but `drain` and `stop` waits for the network."""
+    """Publishes events and retained messages. Only `drain` and `stop` wait for the network."""
 
     def start(self) -> None:
-        """Begin to connect; returns at once, whether or not there is a broker."""
+        """Start to connect; returns at once, with or without a broker."""
         ...
 
     def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
@@ -45,7 +46,7 @@ class EventPublisher(Protocol):
         Raises
         ------
         DeliveryError
-            They could not be stored, none of them: the disk is full or cannot be written.
+            None of them could be stored.
         """
         ...
 
@@ -54,7 +55,7 @@ class EventPublisher(Protocol):
         ...
 
     def publish_health(self, health: Health) -> None:
-        """Publish how the device does; after an outage only the newest is sent."""
+        """Publish the device's health; after an outage only the newest is sent."""
         ...
 
     def publish_privacy(self, privacy: Privacy) -> None:
@@ -66,7 +67,7 @@ class EventPublisher(Protocol):
         ...
 
     def watch(self, pulse: Callable[[], object]) -> None:
-        """Have this called by whatever thread talks to the broker, each time that it gets something done."""
+        """Have the thread that talks to the broker call this after each turn of its loop."""
         ...
 
     def publish_status(self) -> None:
@@ -74,13 +75,13 @@ class EventPublisher(Protocol):
         ...
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until every stored event is acknowledged; return whether that came to be in time."""
+        """Wait until every stored event is acknowledged; return False if the timeout came first."""
         ...
 
     def stop(self, timeout_s: float) -> bool:
-        """Say ``stopped``, disconnect and end; return whether the broker acknowledged it in time."""
+        """Publish ``stopped`` and disconnect; return True if the broker acknowledged it in time."""
         ...
 
     def stats(self) -> PublisherStats:
-        """Return how delivery goes."""
+        """Return the state of delivery."""
         ...

@@ -1,4 +1,4 @@
-"""Publishes over MQTT, at least once and in order, whatever the network does."""
+"""Publishes over MQTT: events at least once and in order, and the newest retained message of each topic."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,20 +21,21 @@ class Publisher:
     """The `edge.mqtt.interface.EventPublisher` of a device.
 
     An event is in the outbox when `publish_events` returns and leaves it when the broker has acknowledged it. Retained
-    messages (status, state, health, privacy, discovery) are sent again, the newest of each, after every reconnect.
+    messages (state, health, privacy, announcements) are sent again on every connection, the newest of each topic;
+    the status follows them, so that whoever reads ``online`` finds nothing of an earlier connection.
 
     Parameters
     ----------
     settings
-        The broker and the login.
+        Broker and login.
     device
-        Name in the topics, as the settings check it.
+        Its name in the topics, checked by the settings.
     outbox
-        Where events wait; the caller closes it, after `stop`.
+        Where events wait; the caller closes it after `stop`.
     boot
-        Id of this start.
+        Id of this start of the daemon.
     version
-        Of the program.
+        Version of the program.
     model
         Returns the name of the model that runs now: bundle name and short hash.
     announcements
@@ -47,7 +48,7 @@ class Publisher:
     Raises
     ------
     ConfigError
-        The password or the authority's file cannot be used.
+        The password file or a certificate file cannot be used.
     """
 
     def __init__(
@@ -73,12 +74,12 @@ class Publisher:
             client_id=f"emotion-edge-{device}",
             will=lambda: self._status("offline", at=None),
             command_topic=self._topics.privacy_set,
-            on_command=self._inbox.take,
+            on_command=self._inbox.put,
             greeting=lambda: self._status("online", at=utc_time()),
             event_topic=self._topics.event,
             outbox=outbox,
             refuse_anonymous=settings.refuse_anonymous,
-            gather_s=settings.outbox_commit_s,
+            commit_interval_s=settings.outbox_commit_s,
             backoff=backoff or Backoff(),
             clock=self._clock,
         )
@@ -87,7 +88,7 @@ class Publisher:
         self.publish_state(_nobody("starting"))
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Start to connect; returns at once."""
         self._sender.start()
 
     def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
@@ -108,7 +109,7 @@ class Publisher:
         self._retain(self._topics.state, state)
 
     def publish_health(self, health: Health) -> None:
-        """Publish how the device does, retained."""
+        """Publish the device's health, retained."""
         self._retain(self._topics.health, health)
 
     def publish_privacy(self, privacy: Privacy) -> None:
@@ -117,10 +118,10 @@ class Publisher:
 
     def take_commands(self) -> list[PrivacyCommand]:
         """Return the commands that have come since the last call, oldest first."""
-        return self._inbox.empty()
+        return self._inbox.take()
 
     def watch(self, pulse: Callable[[], object]) -> None:
-        """Call this from the sender's thread at each of its turns, every few seconds at least."""
+        """Have the sender's thread call this after each turn of its loop, every few seconds at least."""
         self._sender.on_turn = pulse
 
     def publish_status(self) -> None:
@@ -128,28 +129,27 @@ class Publisher:
         self._sender.post(Greet())
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until every stored event is acknowledged; return whether that came to be in time."""
+        """Wait until every stored event is acknowledged; return False if the timeout came first."""
         with self._sender.progress:
             return self._sender.progress.wait_for(lambda: self._outbox.depth() == 0, timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
-        """Publish an empty state and ``stopped``, disconnect, end; return whether the broker acknowledged it in time.
+        """Publish an empty state and ``stopped``, then disconnect; return True if the broker acknowledged both in time.
 
-        The state's camera is ``stopped``, or ``failed`` if that was the last word on it. Events that are not
-        acknowledged by then stay in the outbox for the next start. Without a connection it returns at once. May be
-        called twice, and without a start.
+        The state's camera is ``stopped``, or stays ``failed``. Events that are not acknowledged by then stay in the
+        outbox for the next start. Without a connection it returns at once. May be called twice, and without `start`.
         """
         if not self._sender.alive:
-            return self._sender.said_goodbye
-        last: CameraState = "failed" if self._camera == "failed" else "stopped"
-        state = Message(self._topics.state, msgspec.json.encode(_nobody(last)), retain=True)
-        last_words = (state, self._status("stopped", at=utc_time()))
-        self._sender.post(Stop(last_words, deadline=self._clock.monotonic() + timeout_s))
+            return self._sender.stopped_cleanly
+        camera: CameraState = "failed" if self._camera == "failed" else "stopped"
+        state = Message(self._topics.state, msgspec.json.encode(_nobody(camera)), retain=True)
+        final_messages = (state, self._status("stopped", at=utc_time()))
+        self._sender.post(Stop(final_messages, deadline=self._clock.monotonic() + timeout_s))
         self._sender.join()
-        return self._sender.said_goodbye
+        return self._sender.stopped_cleanly
 
     def stats(self) -> PublisherStats:
-        """Return how delivery goes."""
+        """Return the state of delivery."""
         return PublisherStats(
             connected=self._sender.connected,
             reconnects=max(0, self._sender.connections - 1),

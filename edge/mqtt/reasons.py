@@ -1,4 +1,4 @@
-"""Why there is no connection, in plain words."""
+"""Why a connection ended: a kind that the program acts on, and plain words for the log."""
 
 import socket
 import ssl
@@ -9,30 +9,36 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 
 class Kind(Enum):
-    """What to do about the end of a connection."""
+    """How a connection ended, by what follows from it."""
 
     UNREACHABLE = auto()
-    """nobody answers, or somebody who is no broker: try again, a little later each time"""
+    """nobody answers, or something that is no broker: retry, a little later each time"""
+    UNRESOLVED = auto()
+    """the broker's name cannot be resolved: retry as for `UNREACHABLE`"""
+    UNTRUSTED = auto()
+    """TLS failed, or the certificate is not accepted: retry as for `UNREACHABLE`"""
     REFUSED = auto()
-    """the broker answers and says no: try again slowly, and tell the caller"""
+    """the broker refuses the login: retry slowly, and report it"""
+    ANONYMOUS = auto()
+    """the broker accepts clients without a password although one is set: treat it as `REFUSED`"""
     OTHER_VERSION = auto()
-    """the broker does not speak this version of MQTT, or hung up without a word: try the other one at once"""
+    """the broker does not speak this version of MQTT, or hung up without an answer: try the other version at once"""
     LOST = auto()
-    """it worked and is gone"""
+    """the connection worked and was lost"""
     CLOSED = auto()
-    """it was asked to end"""
+    """this side closed it"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one connection, or the attempt at one, ended."""
+    """How a connection, or the attempt at one, ended."""
 
     kind: Kind
     reason: str
-    """a phrase such as ``connection refused``"""
+    """a phrase for people, such as ``connection refused``"""
 
 
-# MQTT 5.0, table 3-1 "Connect Reason Code values"; those not named here are worth a retry at the usual pace.
+# MQTT 5.0, table 3-1 "Connect Reason Code values"; codes that are not listed here are retried at the usual pace.
 _REFUSALS = {
     "Bad user name or password": "bad user name or password: check mqtt.username and mqtt.password_file",
     "Not authorized": "not authorised: check mqtt.username, mqtt.password_file and the broker's access list",
@@ -40,10 +46,13 @@ _REFUSALS = {
     "Client identifier not valid": "client id not valid",
     "Banned": "this client is banned",
 }
+# OpenSSL, x509_vfy.h: X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, …_SELF_SIGNED_CERT_IN_CHAIN,
+# …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, …_UNABLE_TO_VERIFY_LEAF_SIGNATURE
+_UNKNOWN_AUTHORITY = {18, 19, 20, 21}
 
 
 def of_connack(code: ReasonCode) -> Ending:
-    """Return why a broker turned a login down."""
+    """Return why a broker refused a login."""
     name = code.getName()
     if name == "Unsupported protocol version":
         return Ending(Kind.OTHER_VERSION, "unsupported protocol version")
@@ -53,26 +62,24 @@ def of_connack(code: ReasonCode) -> Ending:
 
 
 def of_error(error: BaseException) -> Ending:
-    """Return why no connection came to be."""
-    return Ending(Kind.UNREACHABLE, _phrase(error))
-
-
-def _phrase(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        named = f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
-        return named + _CA_HINT if error.verify_code in _UNKNOWN_AUTHORITY else named
-    phrases: dict[type[BaseException], str] = {
-        ssl.SSLError: f"TLS failed: {str(getattr(error, 'reason', '')).replace('_', ' ').lower()}",
-        ConnectionRefusedError: "connection refused",
-        TimeoutError: "no answer",
-        socket.gaierror: f"its name cannot be resolved: {getattr(error, 'strerror', '')}",
-        OSError: str(getattr(error, "strerror", None) or error).lower(),
-    }
-    answer = next((text for kind, text in phrases.items() if isinstance(error, kind)), None)
-    return answer or f"the answer makes no sense: {error}"
-
-
-# OpenSSL, x509_vfy.h: X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, …_SELF_SIGNED_CERT_IN_CHAIN,
-# …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, …_UNABLE_TO_VERIFY_LEAF_SIGNATURE
-_UNKNOWN_AUTHORITY = {18, 19, 20, 21}
-_CA_HINT = "; set mqtt.ca_file to the authority that signed it"
+    """Return why an attempt to connect failed."""
+    kind = Kind.UNREACHABLE
+    match error:
+        case ssl.SSLCertVerificationError():
+            hint = "; set mqtt.ca_file to the authority that signed it"
+            kind = Kind.UNTRUSTED
+            reason = f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
+            reason += hint if error.verify_code in _UNKNOWN_AUTHORITY else ""
+        case ssl.SSLError():
+            kind, reason = Kind.UNTRUSTED, f"TLS failed: {str(error.reason or '').replace('_', ' ').lower()}"
+        case socket.gaierror():
+            kind, reason = Kind.UNRESOLVED, f"its name cannot be resolved: {error.strerror}"
+        case ConnectionRefusedError():
+            reason = "connection refused"
+        case TimeoutError():
+            reason = "no answer"
+        case OSError():
+            reason = str(error.strerror or error).lower()
+        case _:
+            reason = f"the answer makes no sense: {error}"
+    return Ending(kind, reason)

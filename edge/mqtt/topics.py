@@ -1,4 +1,4 @@
-"""Where things are published: ``emotion/1/<device>/…``."""
+"""The topics: ``emotion/1/<device>/…``."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Topics:
     """The topics of one device; ``Topics("+")`` gives the filters that match all devices."""
 
     device: str
-    """a-z, 0-9 and -, at most 64 characters, as the settings check it"""
+    """a-z, 0-9 and -, at most 64 characters, checked by the settings"""
 
     @property
     def event(self) -> str:
@@ -26,20 +26,20 @@ class Topics:
 
     @property
     def status(self) -> str:
-        """Is the daemon there, retained; also the will."""
+        """Availability, retained; ``offline`` is the last will."""
         return f"{PREFIX}/{self.device}/status"
 
     @property
     def health(self) -> str:
-        """How the device does, retained."""
+        """The device's health, retained."""
         return f"{PREFIX}/{self.device}/health"
 
     @property
     def privacy_set(self) -> str:
-        """Commands to this device: close or open the camera; never retained."""
+        """Commands to this device: close or open the camera. Never retained."""
         return f"{PREFIX}/{self.device}/privacy/set"
 
     @property
     def privacy_state(self) -> str:
-        """Is the camera closed because somebody asked for it, retained."""
+        """Whether the camera is closed for privacy, retained."""
         return f"{PREFIX}/{self.device}/privacy/state"

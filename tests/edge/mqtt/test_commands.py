@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.events.payloads import LONGEST_PAUSE_S, PrivacyCommand
-from edge.mqtt.commands import MOST_BYTES, CommandError, Inbox, read_command
+from edge.mqtt.commands import MAX_COMMAND_BYTES, CommandError, Inbox, read_command
 
 SEED = 20_261_122
 REASONS = {"it is retained", "longer than 256 bytes", "not JSON", "allowed is", "for_s without a pause"}
@@ -46,9 +46,9 @@ def test_commands_are_read(payload: bytes, expected: PrivacyCommand) -> None:
         (b'{"paused": true, "for_s": 1e999}', "allowed is"),
         (b'{"paused": true, "for_s": NaN}', "not JSON"),
         (b'{"paused": false, "for_s": 5}', "for_s without a pause"),
-        (b"[" * MOST_BYTES, "allowed is"),
+        (b"[" * MAX_COMMAND_BYTES, "allowed is"),
         (b'{"x": ' + b"[" * 200 + b"]" * 200 + b"}", "longer than 256 bytes"),
-        (b'{"paused": true}' + b" " * MOST_BYTES, "longer than 256 bytes"),
+        (b'{"paused": true}' + b" " * MAX_COMMAND_BYTES, "longer than 256 bytes"),
         (bytes(10_000_000), "longer than 256 bytes"),
     ],
 )
@@ -72,9 +72,9 @@ def test_ten_thousand_generated_payloads_are_each_refused_with_a_reason(caplog: 
             with pytest.raises(CommandError) as told:
                 read_command(payload, retained=False)
             assert any(str(told.value).startswith(reason) for reason in REASONS), told.value
-            inbox.take(payload, False)
+            inbox.put(payload, False)
     assert inbox.refused == 10_000
-    assert inbox.empty() == []
+    assert inbox.take() == []
     # Four reasons can come to pass here, and each is said once.
     assert len(caplog.records) == 4
     assert not any(record.exc_info for record in caplog.records)
@@ -83,8 +83,8 @@ def test_ten_thousand_generated_payloads_are_each_refused_with_a_reason(caplog: 
 def test_a_flood_of_commands_keeps_the_newest() -> None:
     inbox = Inbox()
     for number in range(1, 1001):
-        inbox.take(b'{"paused": true, "for_s": %d}' % number, False)
-    assert [command.for_s for command in inbox.empty()] == list(range(985, 1001))
+        inbox.put(b'{"paused": true, "for_s": %d}' % number, False)
+    assert [command.for_s for command in inbox.take()] == list(range(985, 1001))
 
 
 def generated(count: int) -> Iterator[bytes]:
@@ -135,7 +135,7 @@ def _is_command(payload: bytes) -> bool:
     """An opinion that shares no code with what is tested."""
     import json
 
-    if len(payload) > MOST_BYTES:
+    if len(payload) > MAX_COMMAND_BYTES:
         return False
     try:
         tree = json.loads(payload.decode())

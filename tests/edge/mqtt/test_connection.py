@@ -12,8 +12,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.backoff import Backoff
 from edge.events.payloads import PrivacyCommand
 from edge.mqtt.address import BrokerAddress, broker_address
-from edge.mqtt.commands import MOST_BYTES
-from edge.mqtt.connection import Arrived, Connected, Ended, Link, Notice, Opened
+from edge.mqtt.commands import MAX_COMMAND_BYTES
+from edge.mqtt.connection import Arrived, Connected, Connection, Ended, Notice, Opened
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
@@ -52,7 +52,7 @@ def broker_that_says(*packets: bytes) -> Iterator[BrokerAddress]:
 
 def notices_of(address: BrokerAddress, protocol: MQTTProtocolVersion) -> Iterator[Notice]:
     mailbox: SimpleQueue[Notice] = SimpleQueue()
-    link = Link(address, client_id="c", will=None, command_topic=None, protocol=protocol, report=mailbox.put)
+    link = Connection(address, client_id="c", will=None, command_topic=None, protocol=protocol, report=mailbox.put)
     link.open()
     while not isinstance(notice := mailbox.get(timeout=30), Ended):
         yield notice
@@ -66,7 +66,7 @@ def test_a_long_message_ends_the_connection_unread_and_is_told(protocol: MQTTPro
         opened, connected, arrived, ended = notices_of(address, protocol)
     assert (type(opened), type(connected)) == (Opened, Connected)
     assert isinstance(arrived, Arrived)
-    assert len(arrived.payload) == MOST_BYTES + 1
+    assert len(arrived.payload) == MAX_COMMAND_BYTES + 1
     assert isinstance(ended, Ended)
     assert ended.ending.kind is Kind.LOST
     assert ended.ending.reason == "it sent a message of more than 4096 bytes"

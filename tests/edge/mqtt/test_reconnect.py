@@ -8,7 +8,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.backoff import Backoff
 from edge.clock import utc_time
-from edge.events.payloads import EmotionEvent, Privacy
+from edge.events.payloads import EmotionEvent, FaceReading, Privacy, State
 from edge.mqtt.connection import Ended
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
@@ -16,6 +16,7 @@ from tests.edge.mqtt.test_connection import CONNACK, broker_that_says, notices_o
 from tests.edge.mqtt.test_publisher import WaitFor, health, listening, publishing, state
 from tests.edge.mqtt.test_timeouts import SkippingClock, trusting
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.subscriber import Received
 
 pytestmark = pytest.mark.broker
 
@@ -29,6 +30,16 @@ class NotedBackoff(Backoff):
     def delay_s(self, failures: int, *, refused: bool = False) -> float:
         self.asked.append((failures, refused))
         return 0.01
+
+
+def happy() -> State:
+    scores = {"angry": 0.0, "happy": 1.0, "sad": 0.0, "surprise": 0.0, "neutral": 0.0}
+    face = FaceReading(face=1, box=(1, 2, 3, 4), emotion="happy", confidence=1.0, scores=scores, duration_s=1.0)
+    return State(faces=[face], emotion="happy", time=utc_time(), camera="ok")
+
+
+def is_online(message: Received) -> bool:
+    return message.channel == "status" and message.json["state"] == "online"
 
 
 @pytest.fixture
@@ -56,6 +67,31 @@ def test_what_is_retained_is_published_again_after_a_broker_that_forgot(
             assert [kept["camera"] for kept in late.of("state")] == ["black"]
             assert [kept["frames"] for kept in late.of("health")] == [7]
             assert [kept["for_s"] for kept in late.of("privacy/state")] == [60]
+
+
+def test_nothing_of_the_last_run_is_left_when_a_device_is_online(
+    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
+) -> None:
+    """What Home Assistant goes by: a device that is not online is unavailable, whatever its state says."""
+    mosquitto.start()
+    with publishing(mosquitto.settings(), outbox) as killed:
+        killed.publish_state(happy())
+        wait_for(lambda: killed.stats().connected and killed.stats().in_flight == 0)
+        mosquitto.save()
+        mosquitto.kill()
+    mosquitto.start()
+    with listening(mosquitto) as home:
+        home.wait(lambda messages: any(message.channel == "state" for message in messages))
+        assert home.of("state")[-1]["emotion"] == "happy", "the broker kept it"
+        with publishing(mosquitto.settings(), outbox):
+            messages = home.wait(
+                lambda messages: any(is_online(message) for message in messages if not message.retained)
+            )
+    told = [message for message in messages if not message.retained]
+    online = next(index for index, message in enumerate(told) if is_online(message))
+    before = [message.json for message in told[:online] if message.channel == "state"]
+    assert before, "a fresh state comes before the device is available"
+    assert before[-1]["emotion"] is None
 
 
 def test_two_devices_of_one_name_give_way_and_say_why_once(
@@ -110,7 +146,7 @@ def test_after_a_connection_that_held_the_waits_begin_anew_and_all_is_said_again
         assert first == list(range(1, len(first) + 1)), "none of these held"
         said = caplog.text.count("is gone (connection lost)")
         assert said == 1
-        wait_for(lambda: publisher.stats().connected and publisher._sender._out.said_all)
+        wait_for(lambda: publisher.stats().connected and publisher._sender._queue.all_acknowledged)
         clock.skip(60)
         assert lose()[-1] == 1
         assert caplog.text.count("is gone (connection lost)") == 2

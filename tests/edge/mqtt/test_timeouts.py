@@ -37,8 +37,8 @@ class SkippingClock(SystemClock):
         self._skipped_s += seconds
 
 
-class FakeLink:
-    """The part of a `Link` that is asked whether it works."""
+class FakeConnection:
+    """The part of a `Connection` that is asked whether it works."""
 
     def __init__(self, *, stuck: bool = False) -> None:
         self.stuck = stuck
@@ -130,7 +130,9 @@ def test_a_broker_that_acknowledges_nothing_is_left_and_gets_time_to_come_back_w
             clock.skip(2)
             publisher.publish_events([event])
             wait_for(lambda: not publisher.stats().connected)
-            wait_for(lambda: sender._link is not None and sender._patience._unless.kind is Kind.OTHER_VERSION)
+            wait_for(
+                lambda: sender._connection is not None and sender._timeouts._when_missed.kind is Kind.OTHER_VERSION
+            )
             clock.skip(5)
             publisher.publish_events([event])
             assert sender._protocol is V5
@@ -165,12 +167,12 @@ def test_a_connection_whose_thread_is_stuck_is_replaced(
     monkeypatch.setattr(paho.Client, "loop_misc", hang_once)
     with publishing(mosquitto.settings(), outbox) as publisher:
         wait_for(lambda: publisher.stats().connected)
-        link = publisher._sender._link
+        link = publisher._sender._connection
         assert link is not None
         hang.set()
         assert hangs.wait(30)
         assert not link.is_stuck(), "for a moment only"
-        link._client._turned_s = float("-inf")
+        link._client._last_loop_s = float("-inf")
         publisher.publish_events([event])
         try:
             assert publisher.drain(30)
@@ -186,8 +188,8 @@ def test_a_sender_that_leaves_stuck_threads_behind_does_not_count_as_alive(
     monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)
     beats: list[float] = []
     publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b", version="1", model=lambda: "m")
-    left = [FakeLink() for _ in range(4)]
-    publisher._sender._given_up = list(left)  # type: ignore[arg-type]  # the part of it that is asked
+    left = [FakeConnection() for _ in range(4)]
+    publisher._sender._abandoned = list(left)  # type: ignore[arg-type]  # the part of it that is asked
     publisher.watch(lambda: beats.append(1.0))
     publisher.start()
     wait_for(lambda: left[0].asked > 20)
@@ -198,28 +200,28 @@ def test_a_sender_that_leaves_stuck_threads_behind_does_not_count_as_alive(
 
 
 def test_each_answer_is_waited_for_as_long_as_is_due() -> None:
-    clock, link = FakeClock(), FakeLink()
-    patience = ConnectionTimeouts(clock)
+    clock, link = FakeClock(), FakeConnection()
+    timeouts = ConnectionTimeouts(clock)
 
     def kind_after(seconds: float) -> Kind | None:
         clock.pass_time(seconds)
-        ending = patience.overdue(link, waits_s=0.0)  # type: ignore[arg-type]  # the part of it that is asked
+        ending = timeouts.missed(link, oldest_wait_s=0.0)  # type: ignore[arg-type]  # the part of it that is asked
         return None if ending is None else ending.kind
 
-    patience.begin()
+    timeouts.attempt_started()
     assert (kind_after(29), kind_after(1)) == (None, Kind.UNREACHABLE)
-    patience.opened(V5)
+    timeouts.opened(V5)
     assert (kind_after(1.5), kind_after(0.5)) == (None, Kind.OTHER_VERSION)
-    patience.opened(V311)
+    timeouts.opened(V311)
     assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
-    patience.connected(V311)
+    timeouts.connected(V311)
     assert kind_after(1000) is None
-    patience.opened(V5)
+    timeouts.opened(V5)
     assert kind_after(2) is Kind.OTHER_VERSION, "it has not spoken MQTT 5"
-    patience.connected(V5)
-    patience.opened(V5)
+    timeouts.connected(V5)
+    timeouts.opened(V5)
     assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
-    patience.over()
+    timeouts.ended()
     assert kind_after(1000) is None
     link.stuck = True
     assert kind_after(0) is Kind.LOST
