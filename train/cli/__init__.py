@@ -7,6 +7,7 @@ from train.cli.all import train_all
 from train.cli.average import average
 from train.cli.cnn import cnn
 from train.cli.evaluate import evaluate
+from train.cli.import_arrays import import_arrays
 from train.cli.knn import knn
 from train.cli.landmarks import landmarks
 from train.cli.mlp import mlp
@@ -17,6 +18,7 @@ from train.cli.vgg import vgg
 app = make_app("Prepare data, train networks, and measure them on held-out pictures.")
 for command in (prepare, cnn, average, report, landmarks, evaluate, knn, mlp, vgg):
     app.command()(command)
+app.command("import")(import_arrays)
 app.command("all")(train_all)
 
 

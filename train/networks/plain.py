@@ -1,0 +1,111 @@
+"""Plain pairs of convolutions, as VGG has them, at any number of channels; and such networks read from arrays.
+
+Importing this module loads Keras.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS
+from edge.errors import DataError
+from train.data.dataset import DAMAGE
+
+EPSILON = 1e-5
+"""of BatchNorm, as PyTorch has it"""
+MOST_CLASSES = 7
+"""outputs in stored arrays: the five emotions, then disgust and fear or nothing"""
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+def plain_cnn(channels: Sequence[int], *, dropout: float = 0.0, name: str = "plain_cnn") -> keras.Model:
+    """Build pairs of 3x3 convolutions with BatchNorm and ReLU, a 2x2 max pool after each pair, and a dense layer.
+
+    Parameters
+    ----------
+    channels
+        Of each convolution; an even number of them, at most ten.
+
+    Returns
+    -------
+    A model from pixels [batch, 48, 48, 1], 0..255 in any numeric type, to logits [batch, 5].
+    """
+    inputs = keras.Input((48, 48, 1), name="chip")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(inputs)
+    for index, count in enumerate(channels):
+        x = layers.Conv2D(
+            count, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"conv{index}"
+        )(x)
+        x = layers.BatchNormalization(momentum=0.97, epsilon=EPSILON, name=f"conv{index}_bn")(x)
+        x = layers.ReLU(name=f"conv{index}_relu")(x)
+        if index % 2:
+            x = layers.MaxPooling2D(2, name=f"pool{index // 2}")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(inputs, layers.Dense(len(EMOTIONS), name="logits", dtype="float32")(x), name=name)
+
+
+def load_arrays(path: Path, *, name: str) -> keras.Model:
+    """Build a `plain_cnn` with the weights of an ``.npz`` file.
+
+    The file holds ``conv{i}_kernel`` [3, 3, in, out], ``conv{i}_gamma``, ``_beta``, ``_mean`` and ``_variance`` [out],
+    ``dense_kernel`` [in, 5 or 7] and ``dense_bias``. Of seven outputs the first five are kept, which gives the softmax
+    over the five emotions.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged, or its arrays do not fit such a network; names the array.
+    """
+    arrays = _read(path)
+    count = sum(bool(re.fullmatch(r"conv\d+_kernel", key)) for key in arrays)
+    if count % 2 or not 2 <= count <= 10:
+        raise DataError(f"{path}: expected an even number of convolutions from 2 to 10, found {count}")
+    channels = [_shape(path, arrays, f"conv{index}_kernel")[-1] for index in range(count)]
+    model = plain_cnn(channels, name=name)
+    for index in range(count):
+        own = [_fitting(path, arrays, f"conv{index}_kernel", model.get_layer(f"conv{index}").kernel.shape)]
+        model.get_layer(f"conv{index}").set_weights(own)
+        norms = [
+            _fitting(path, arrays, f"conv{index}_{part}", (channels[index],))
+            for part in ("gamma", "beta", "mean", "variance")
+        ]
+        model.get_layer(f"conv{index}_bn").set_weights(norms)
+    outputs = _shape(path, arrays, "dense_kernel")[-1]
+    if outputs not in (len(EMOTIONS), MOST_CLASSES):
+        raise DataError(f"{path}: dense_kernel must have 5 or 7 outputs, found {outputs}")
+    kernel = _fitting(path, arrays, "dense_kernel", (channels[-1], outputs))
+    bias = _fitting(path, arrays, "dense_bias", (outputs,))
+    model.layers[-1].set_weights([kernel[:, : len(EMOTIONS)], bias[: len(EMOTIONS)]])
+    return model
+
+
+def _read(path: Path) -> Arrays:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {key: np.asarray(stored[key], dtype=np.float32) for key in stored.files}
+    except DAMAGE as error:
+        raise DataError(f"{path}: not an .npz file of a network's arrays ({error})") from error
+
+
+def _shape(path: Path, arrays: Arrays, key: str) -> tuple[int, ...]:
+    if key not in arrays or not arrays[key].ndim:
+        raise DataError(f"{path}: has no array {key}")
+    return arrays[key].shape
+
+
+def _fitting(path: Path, arrays: Arrays, key: str, expected: tuple[int, ...]) -> NDArray[np.float32]:
+    found = _shape(path, arrays, key)
+    if found != tuple(expected):
+        raise DataError(f"{path}: {key} must be {list(expected)}, found {list(found)}")
+    if not np.isfinite(arrays[key]).all():
+        raise DataError(f"{path}: {key} holds values that are not finite numbers")
+    return arrays[key]
