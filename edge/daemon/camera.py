@@ -6,7 +6,7 @@ from collections.abc import Callable
 from edge.backoff import Backoff
 from edge.cameras import Capture, NoFrameYetError
 from edge.clock import Clock
-from edge.daemon.opener import Opener
+from edge.daemon.opener import CLOSE_TIMEOUT_S, Opener
 from edge.daemon.signs import Signs
 from edge.errors import CameraError
 from edge.events.payloads import CameraState
@@ -129,19 +129,18 @@ class WatchedCamera:
         return read(self._capture, wait_s)
 
     def pause(self) -> None:
-        """Close the camera, so that its light goes off, and keep it closed.
+        """Begin to close the camera, so that its light goes off, and keep it closed.
+
+        It closes in the background, so that a stop need not wait for it.
 
         Raises
         ------
         CameraError
-            It hangs and cannot be closed: only the end of the process does that.
+            It hangs, so that only a new process gets it closed; raised by `next` where that is not known yet.
         """
         self._paused, self.fault, self._black = True, None, False
-        is_opening = self._opener.is_opening
         self._opener.cancel()
         self._close()
-        if not is_opening:  # else `next` says whether it closes, once it is open
-            self._opener.wait()
         self._has_let_go()
 
     def resume(self) -> None:
@@ -151,12 +150,12 @@ class WatchedCamera:
             self._attempts = 0
             self._retry_at_s = self._clock.monotonic()
 
-    def close(self) -> None:
-        """Let go of the camera for good."""
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Close the camera permanently, in the background, and wait for that no longer than ``timeout_s``."""
         self._paused = True
         self._opener.cancel()
         self._close()
-        self._opener.wait()
+        self._opener.wait(timeout_s)
 
     def _next_of_camera(self, capture: Capture, wait_s: float) -> Frame | None:
         try:

@@ -94,7 +94,7 @@ class Opener:
         self._closings = waiting
         return not waiting
 
-    def wait(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+    def wait(self, timeout_s: float) -> None:
         """Wait until all that is being closed is closed, or the time is up."""
         wait([one.closed for one in self._closings], timeout_s)
 

@@ -10,8 +10,6 @@ from edge.daemon.machine import notify_systemd
 from edge.errors import EmotionEdgeError
 from edge.inference import Classifier
 
-_CLOSE_S = 2.0
-
 log = logging.getLogger(__name__)
 
 
@@ -40,10 +38,10 @@ class Reloader:
         """Ask for a reload; from any thread or a signal handler, returns at once."""
         self._requests.put(True)
 
-    def close(self) -> None:
-        """End after what was asked for before, but wait for no more than 2 s: a stop has no time for a reload."""
+    def close(self, timeout_s: float) -> None:
+        """End the thread once it has done what was requested; wait for that no longer than ``timeout_s``."""
         self._requests.put(False)
-        self._thread.join(_CLOSE_S)
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while self._requests.get():

@@ -32,8 +32,11 @@ from edge.mqtt.topics import Topics
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
 
-STOP_TIMEOUT_S = 3.0
-"""How long a stop waits for the broker to take the last words; the unit allows 10 s."""
+STOP_S = 8.0
+"""Seconds for a whole stop, from the signal to the end. The unit's TimeoutStopSec is 10: what systemd kills leaves
+the outbox open and the broker to its will."""
+LAST_WORDS_S, GOODBYE_S, RELOAD_S = 3.0, 2.0, 1.0
+"""Of these, at most: for the broker to acknowledge the last messages, to disconnect after that, to finish a reload."""
 LAST_CHANCE_S = 5.0
 """For how long a start without a camera sends what waits: every start that systemd makes ends at the same point."""
 _LOOK_UP_S = 0.1
@@ -51,11 +54,17 @@ def run_service(settings: Settings) -> None:
     CameraError
         The camera is not there, or stopped giving frames.
     """
+    clock = SystemClock()
+    stopping = StopTime(clock)
     with ExitStack() as parts:
-        outbox = parts.enter_context(_open_outbox(settings))  # makes the state folder, where the detector is kept ready
+        _make_state_folder(settings)  # the detector is kept ready there
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
-        clock = SystemClock()
-        camera = parts.enter_context(_camera(settings, clock))
+        camera = WatchedCamera(
+            lambda: open_camera(settings.camera),
+            settings=settings.camera_watch, endless=is_camera(settings.camera), clock=clock,
+        )  # fmt: skip
+        parts.callback(lambda: camera.close(stopping.left_s()))
+        outbox = parts.enter_context(_open_outbox(settings))
         identity = Identity(settings.device, new_boot_id())
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
@@ -64,7 +73,7 @@ def run_service(settings: Settings) -> None:
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
         publisher.start()
-        parts.callback(publisher.stop, STOP_TIMEOUT_S)
+        parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
         privacy = PrivacyPause(Path(settings.state_dir), clock)
         privacy.look()
         if privacy.pause is None:
@@ -85,14 +94,38 @@ def run_service(settings: Settings) -> None:
             pipeline.classifier.name,
             settings.mqtt.url,
         )
+        parts.callback(camera.close, 0.0)  # begins to close, while the broker is told
         parts.callback(notify_systemd, "STOPPING=1")
         watchdog.start()
         parts.callback(watchdog.stop)
         reloader = Reloader(lambda: load_chosen(settings), daemon.take_classifier)
         reloader.start()
-        parts.callback(reloader.close)
-        with _signals(daemon.stop, reloader.request):
+        parts.callback(lambda: reloader.close(stopping.left_s(RELOAD_S)))
+
+        def stop() -> None:
+            stopping.begin()
+            daemon.stop()
+
+        with _signals(stop, reloader.request):
             daemon.run()
+
+
+class StopTime:
+    """The seconds that are left for a stop, shared by all that has to be ended. They count from the first `begin`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ends_s: float | None = None
+
+    def begin(self) -> float:
+        """Start counting, once; return the moment at which the stop must be over, of the monotonic clock."""
+        if self._ends_s is None:
+            self._ends_s = self._clock.monotonic() + STOP_S
+        return self._ends_s
+
+    def left_s(self, most_s: float = STOP_S, *, reserve_s: float = 0.0) -> float:
+        """Return the seconds that one part may take: ``most_s``, or what is left without a reserve."""
+        return max(0.0, min(most_s, self.begin() - self._clock.monotonic() - reserve_s))
 
 
 def _announcements(settings: Settings) -> list[Message]:
@@ -100,18 +133,6 @@ def _announcements(settings: Settings) -> list[Message]:
     if not settings.homeassistant.enabled:
         return []
     return [discovery_message(Topics(settings.device), settings.homeassistant.prefix, version=__version__)]
-
-
-@contextmanager
-def _camera(settings: Settings, clock: Clock) -> Iterator[WatchedCamera]:
-    camera = WatchedCamera(
-        lambda: open_camera(settings.camera),
-        settings=settings.camera_watch, endless=is_camera(settings.camera), clock=clock,
-    )  # fmt: skip
-    try:
-        yield camera
-    finally:
-        camera.close()
 
 
 def _tell_of_failure(
@@ -140,16 +161,19 @@ def _tell_of_failure(
             time.sleep(_LOOK_UP_S)
 
 
-@contextmanager
-def _open_outbox(settings: Settings) -> Iterator[Outbox]:
+def _make_state_folder(settings: Settings) -> None:
     folder = Path(settings.state_dir)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:  # the outbox goes on without a disk
             raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def _open_outbox(settings: Settings) -> Iterator[Outbox]:
     outbox = Outbox(
-        folder / "outbox.sqlite3",
+        Path(settings.state_dir) / "outbox.sqlite3",
         max_events=settings.mqtt.outbox_max_events, max_age_s=settings.mqtt.outbox_max_age_s,
         max_bytes=round(settings.mqtt.outbox_max_mb * 1e6), synchronous=settings.mqtt.outbox_synchronous,
     )  # fmt: skip

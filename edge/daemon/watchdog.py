@@ -16,7 +16,7 @@ from edge.clock import Clock
 from edge.daemon.machine import notify_systemd
 
 LOOP_LIMIT_S = 25.0
-"""The longest step of the loop, seconds: closing a camera that hangs (9), and a card that takes its time."""
+"""The longest step of the loop, seconds: a card that is slow to write an event, with much to spare."""
 SENDER_LIMIT_S = 40.0
 """The longest turn of the sender, seconds: two waits for a connection to end, and a card that takes its time."""
 _INTERVAL_S = 5.0

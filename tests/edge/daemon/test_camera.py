@@ -258,6 +258,7 @@ def test_a_camera_that_is_not_there_at_the_start_is_said_at_once() -> None:
 def test_a_pause_closes_the_camera_and_its_end_opens_it(site: Site) -> None:
     site.run(1)
     site.camera.pause()
+    settle(site.camera)
     assert (site.camera.state, site.camera.is_open, site.device.closed) == ("paused", False, 1)
     site.run(60)
     assert (site.device.opened, site.camera.failures) == (1, 0)
@@ -301,6 +302,8 @@ def test_a_camera_that_cannot_be_closed_ends_the_program_that_wants_privacy() ->
         backoff=Backoff(0.1, 0.1),
     )  # fmt: skip
     camera.open()
+    camera.pause()
+    settle(camera)
     with pytest.raises(CameraError, match="does not close; the program ends so that it is let go of"):
-        camera.pause()
+        camera.next(0)
     assert camera.state == "paused"

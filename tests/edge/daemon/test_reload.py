@@ -38,7 +38,7 @@ def reload_once(load: Callable[[], Any]) -> list[str]:
     reloader = Reloader(load, lambda classifier: taken.append(classifier.name))
     reloader.start()
     reloader.request()
-    reloader.close()
+    reloader.close(10)
     return taken
 
 
@@ -56,8 +56,7 @@ def test_what_fails_changes_nothing_and_is_said(error: Exception, caplog: pytest
     assert str(error) in caplog.text
 
 
-def test_an_end_does_not_wait_for_a_reload_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.daemon.reload._CLOSE_S", 0.01)
+def test_an_end_does_not_wait_for_a_reload_that_hangs() -> None:
     loads, let_go = threading.Event(), threading.Event()
 
     def hang() -> Any:
@@ -69,7 +68,7 @@ def test_an_end_does_not_wait_for_a_reload_that_hangs(monkeypatch: pytest.Monkey
     reloader.start()
     reloader.request()
     assert loads.wait(30)
-    closing = threading.Thread(target=reloader.close)
+    closing = threading.Thread(target=reloader.close, args=(0.01,))
     closing.start()
     closing.join(30)
     still_closing = closing.is_alive()
@@ -240,5 +239,5 @@ def test_the_store_and_the_daemon_mean_the_same_bundle(tmp_path: Path) -> None:
     reloader = Reloader(lambda: load_chosen(device.settings), lambda classifier: taken.append(classifier.name))
     reloader.start()
     reloader.request()
-    reloader.close()
+    reloader.close(0.05)
     assert taken == [name]
