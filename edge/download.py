@@ -1,26 +1,34 @@
-"""One file from an http(s) address, bounded in size and time; certificates are always checked.
+"""Downloads one file from an http(s) address, bounded in size and time; certificates are always checked.
 
-`download` takes pictures and clips, `download_secure` anything, but over https alone.
+`download` takes pictures and clips, with a login in the address if need be; `download_secure` anything over https.
 """
 
+import base64
 import http.client
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from edge.errors import BundleError, EmotionEdgeError, ImageError, printable
+from edge import __version__
+from edge.content import suffix_of
+from edge.errors import BundleError, EmotionEdgeError, ImageError, printable, redacted
 
 MAX_BYTES = 200_000_000
 TIMEOUT_S = 20.0
-"""of each wait for the server, seconds"""
+"""Seconds for each wait for the server."""
 TOTAL_S = 300.0
-"""for the whole of it, seconds"""
+"""Seconds for the whole download."""
 _CHUNK = 1 << 16
+
+USER_AGENT = f"emotion-edge/{__version__}"
+"""Many servers refuse the one of Python's library."""
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ADDRESS_LETTERS = "/%:@!$&'()*+,;=~?"
 
 SUFFIX_OF_TYPE = {
     "image/bmp": ".bmp", "image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png", "image/tiff": ".tiff",
@@ -30,18 +38,27 @@ SUFFIX_OF_TYPE = {
 
 
 def download(url: str, folder: Path) -> Path:
-    """Fetch a picture or clip into ``folder`` and return its path; the suffix tells which it is.
+    """Fetch a picture or clip into ``folder`` and return its path.
+
+    What it is, its bytes decide; only if they are unknown, the server's content type, then the address. The suffix of
+    the path says what was found. ``user:password@`` in the address is sent as Basic authentication.
 
     Raises
     ------
     ImageError
-        The address cannot be reached, answers with an error, or holds no picture or clip, or too large a one.
+        The address cannot be reached, answers with an error, or holds no picture or clip, or too large a one. Its
+        message holds no password.
     """
-    return _fetch(url, lambda kind: folder / f"download{_suffix(url, kind)}", MAX_BYTES, ImageError)
+    path = folder / "download"
+    content_type = _fetch(url, path, MAX_BYTES, ImageError)
+    suffix = suffix_of(path) or _stated_suffix(url, content_type)
+    if not suffix:
+        raise ImageError(f"{redacted(url)}: holds {content_type}, which is no picture or clip")
+    return path.rename(path.with_suffix(suffix))
 
 
 def download_secure(url: str, path: Path, max_bytes: int) -> Path:
-    """Fetch a file over https, redirects and all, and return ``path``.
+    """Fetch a file over https, redirects included, and return ``path``.
 
     Raises
     ------
@@ -57,62 +74,100 @@ def download_secure(url: str, path: Path, max_bytes: int) -> Path:
         raise BundleError(f"https://{parts.hostname}: an address with a password in it ends in logs; give one without")
     if parts.scheme != "https":
         raise BundleError(f"{url}: only https is allowed here")
-    return _fetch(url, lambda _kind: path, max_bytes, BundleError)
+    _fetch(url, path, max_bytes, BundleError)
+    return path
 
 
-class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows redirects (to http and https alone, as the base class has it), but never from https down to http."""
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, but never from https to http, and takes a login only to the same host."""
 
     def redirect_request(self, *args: Any) -> urllib.request.Request | None:
-        """Refuse to go on unencrypted where the address was encrypted."""
+        """Return the request for the new address."""
         request, new_url = args[0], args[-1]
         if request.full_url.startswith("https:") and not new_url.startswith("https:"):
             raise urllib.error.URLError("redirected from https to http, which is refused")
-        return super().redirect_request(*args)
+        new = super().redirect_request(*args)
+        login = request.unredirected_hdrs.get("Authorization")
+        if new is not None and login and (new.type, new.host) == (request.type, request.host):
+            new.add_unredirected_header("Authorization", login)
+        return new
 
 
-def _fetch(url: str, path_of: Callable[[str], Path], max_bytes: int, kind: type[EmotionEdgeError]) -> Path:
-    """Fetch to the path that belongs to the answer's content type."""
+def _fetch(url: str, path: Path, max_bytes: int, kind: type[EmotionEdgeError]) -> str:
+    """Fetch to a path and return the content type that the server states."""
+    shown = redacted(url)
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), _NoDowngrade(),
+        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), _Redirects(),
         urllib.request.ProxyHandler(),
     ):  # fmt: skip
         opener.add_handler(handler)
     try:
-        with opener.open(url, timeout=TIMEOUT_S) as answer:
-            path = path_of(answer.headers.get_content_type())
-            _copy(answer, path, url, max_bytes, kind)
+        with opener.open(web_request(url), timeout=TIMEOUT_S) as answer:
+            _copy(answer, path, shown, max_bytes, kind)
+            return str((answer.headers.get("Content-Type") and answer.headers.get_content_type()) or "no content type")
     except urllib.error.HTTPError as error:
         error.close()
-        raise kind(f"{url}: the server answered {error.code} {printable(str(error.reason))}") from error
+        advice = ""
+        if error.code == 401:
+            advice = "; give user and password as http://USER:PASSWORD@HOST/, with %40 for an @ and %2F for a /"
+        raise kind(f"{shown}: the server answered {error.code} {printable(str(error.reason))}{advice}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise kind(f"{url}: cannot be fetched: {printable(str(reason))}") from error
-    return path
+        raise kind(f"{shown}: cannot be fetched: {printable(redacted(str(reason)))}") from None
 
 
-def _suffix(url: str, content_type: str) -> str:
+def web_request(url: str) -> urllib.request.Request:
+    """Return the request for an http(s) address as people write it.
+
+    Blanks, letters beyond ASCII and a lone ``%`` are percent-encoded, a host name beyond ASCII becomes its IDNA form,
+    and ``user:password@`` becomes Basic authentication.
+
+    Raises
+    ------
+    ValueError
+        It is no address.
+    """
+    parts = urlsplit(url)
+    host = (
+        (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else f"[{parts.hostname}]"
+    )
+    address = host if parts.port is None else f"{host}:{parts.port}"
+    path, query = (
+        quote(_PERCENT.sub("%25", text), safe=_ADDRESS_LETTERS, errors="surrogateescape")
+        for text in (parts.path, parts.query)
+    )
+    request = urllib.request.Request(  # noqa: S310  # the opener knows no scheme but http and https
+        urlunsplit((parts.scheme, address, path, query, "")), headers={"User-Agent": USER_AGENT}
+    )
+    if parts.username is not None or parts.password is not None:
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+    return request
+
+
+def _stated_suffix(url: str, content_type: str) -> str:
     if content_type in SUFFIX_OF_TYPE:
         return SUFFIX_OF_TYPE[content_type]
     named = PurePosixPath(unquote(urlsplit(url).path)).suffix.lower()
-    if content_type in ("application/octet-stream", "binary/octet-stream") and named in SUFFIX_OF_TYPE.values():
-        return named
-    raise ImageError(f"{url}: holds {content_type}, which is no picture or clip")
+    unstated = content_type in ("application/octet-stream", "binary/octet-stream", "no content type")
+    return named if unstated and named in SUFFIX_OF_TYPE.values() else ""
 
 
-def _copy(answer: http.client.HTTPResponse, path: Path, url: str, max_bytes: int, kind: type[EmotionEdgeError]) -> None:
+def _copy(
+    answer: http.client.HTTPResponse, path: Path, shown: str, max_bytes: int, kind: type[EmotionEdgeError]
+) -> None:
     size = 0
     until_s = time.monotonic() + TOTAL_S
     with path.open("wb") as file:
         while chunk := answer.read1(_CHUNK):
             size += len(chunk)
             if time.monotonic() > until_s:
-                raise kind(f"{url}: not here after {TOTAL_S:.0f} s, given up")
+                raise kind(f"{shown}: not complete after {TOTAL_S:.0f} s, given up")
             if size > max_bytes:
-                raise kind(f"{url}: larger than {max_bytes // 1_000_000} MB, which is refused")
+                raise kind(f"{shown}: larger than {max_bytes // 1_000_000} MB, which is refused")
             file.write(chunk)
     promised = answer.headers.get("Content-Length")
     if promised is not None and promised.isdigit() and size < int(promised):
-        raise kind(f"{url}: broke off after {size} of {promised} bytes")
+        raise kind(f"{shown}: broke off after {size} of {promised} bytes")

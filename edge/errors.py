@@ -111,6 +111,9 @@ def redacted(text: str) -> str:
         return text
     # A password may hold an @ that nobody has escaped: everything up to the last one goes.
     login, at, rest = text.rpartition("@")
+    host, slash, _ = login.partition("//")[2].partition("/")
+    if slash and host and ":" not in host and "@" not in host:
+        at = ""  # it stands in the path, as in https://host/@name/a.jpg
     for mark in ("//", ":"):
         if at and mark in login:
             text = f"{login.partition(mark)[0]}{mark}***@{rest}"

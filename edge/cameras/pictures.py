@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.content import NEEDS_PILLOW, picture_header
 from edge.cameras.quiet import quiet_opencv
+from edge.content import NEEDS_PILLOW, picture_header
 from edge.errors import ImageError, printable_path
 
 PICTURE_SUFFIXES = frozenset({

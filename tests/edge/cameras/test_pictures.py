@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.cameras import open_camera, read_picture
-from edge.cameras.content import kind_of, picture_header
 from edge.cameras.photos import natural_order
 from edge.cameras.pictures import MAX_BYTES
+from edge.content import kind_of, picture_header
 from edge.errors import CameraError, ImageError
 
 BLUE, GREEN, RED = 200, 100, 50

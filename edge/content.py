@@ -39,6 +39,7 @@ _CLIP_MAGICS = (
 _SYNC = 0x47
 _PACKETS = ((0, 188), (4, 192))
 """first sync byte and packet length of MPEG transport streams: .ts, and .mts with its time codes"""
+_SUFFIXES = {"JPEG": ".jpg", "JPEG 2000": ".jp2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,25 @@ def picture_header(data: bytes) -> PictureHeader | None:
                 return None
             return header if header is not None and min(header.size) > 0 else None
     return None
+
+
+def suffix_of(path: Path) -> str:
+    """Return a suffix that fits the content of a picture or clip, ``.mp4`` for every clip; empty if it is neither.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    with path.open("rb") as file:
+        header = picture_header(file.read(_HEAD_BYTES))
+    match kind_of(path):
+        case "clip":
+            return ".mp4"
+        case "picture" if header is not None:
+            return _SUFFIXES.get(header.kind, f".{header.kind.lower()}")
+        case _:
+            return ""
 
 
 def kind_of(path: Path) -> Literal["picture", "clip"] | None:
