@@ -4,8 +4,11 @@
 a workstation has. Use one of them a process: the C++ types of two collide, and the second one crashes.
 """
 
+import fcntl
 import importlib
 import os
+import re
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +33,21 @@ OPERATORS = frozenset({
     "MEAN", "MUL", "PAD", "QUANTIZE", "RELU", "RESHAPE", "SOFTMAX",
 })  # fmt: skip
 """What a network of faces needs. Others, such as WHILE or a custom operator, could run for ever or run anything."""
+
+NOTES = re.compile(
+    rb"INFO: .*(TensorFlow Lite|TfLite|XNNPACK)"  # TFLite's own log
+    rb"|WARNING: All log messages before absl::InitializeLog"
+    rb"|[IW]\d{4} \d\d:\d\d:\d\d"  # TensorFlow's, by absl
+    rb"|\d{4}-\d\d-\d\d [\d:.]+: [IW] (tensorflow|external)/"  # and by older versions
+    rb"|To enable the following instructions:"
+    rb"|fully_quantize: "
+)
+"""What a line begins with that a runtime or the converter writes, and nobody needs. Errors are in the exception."""
+PIPE_BYTES = 1 << 20
+FORWARD_LIMIT_S = 2.0
+"""A program that was started meanwhile may hold the pipe open; its lines are forwarded, but not waited for."""
+
+_redirecting = threading.RLock()
 
 
 class Interpreter(Protocol):
@@ -129,21 +147,39 @@ def _fits_numpy(name: str) -> bool:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep notes of C++ libraries ("Created … delegate") and warnings of deprecation off standard error.
+    """Keep the runtimes' notes ("INFO: Created … delegate") and warnings of deprecation off standard error.
 
-    The notes come past Python's ``sys.stderr``, so the whole process is silent on descriptor 2 meanwhile: only for the
-    moments of loading and converting. What failed is in the exception.
+    Their C++ parts write to descriptor 2, past ``sys.stderr``, and have no setting against it. Meanwhile that
+    descriptor leads to a thread that drops their notes and passes on every other line at once: other threads write
+    there too. One caller at a time; another one waits.
     """
-    kept = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with suppress(OSError):
-            kept = os.dup(2)
-            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # its descriptor is what is wanted
-                os.dup2(nowhere.fileno(), 2)
+    with _redirecting, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
+        try:
+            stderr = os.dup(2)
+        except OSError:  # it is closed: nothing to keep quiet
+            yield
+            return
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        # A writer that holds the GIL must not wait for the thread that empties the pipe.
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(write_end, False)
+        os.dup2(write_end, 2)
+        os.close(write_end)
+        forwarder = threading.Thread(target=_forward, args=(read_end, stderr), name="stderr", daemon=True)
+        forwarder.start()
         try:
             yield
         finally:
-            if kept is not None:
-                os.dup2(kept, 2)
-                os.close(kept)
+            os.dup2(stderr, 2)
+            forwarder.join(FORWARD_LIMIT_S)
+
+
+def _forward(read_end: int, stderr: int) -> None:
+    """Copy what is no note of a runtime, line by line, until nobody can write to the pipe any more."""
+    with open(read_end, "rb") as lines, open(stderr, "wb", buffering=0) as out:  # descriptors
+        for line in lines:
+            if not NOTES.match(line):
+                with suppress(OSError):
+                    out.write(line)
