@@ -1,16 +1,16 @@
-"""What the article's way of reading emotions costs, beside ours: the same frames, in one run.
+"""Compare the cost of the article's pipeline with ours, on the same frames in one run.
 
     python benchmarks/article.py --clip ../shared/media/sad-to-laughing.mp4 [--sample 8] [--json FILE]
 
-The article's pipeline, for each frame: dlib's detector upsampled once on the colour picture, dlib's 68 landmarks, and
-`predict` of a Keras CNN on the 48x48 face. Ours: `edge.pipeline.Pipeline`, as the daemon runs it, on the luma plane.
-Both get frames that are decoded already; the cost is CPU time of the whole process, all threads. They take turns, a
-second of the clip each, so that whatever else the machine does hits both alike. Memory is the peak resident set of a
-process that does one of them alone. The Keras CNN is the article's kind (four convolutions, two dense layers) with
-random weights: what it costs does not depend on them. The article's landmarks come from the predictor that ships here
-(10 MB), or from the one that ``--landmarks`` names (its own has 100 MB).
+The article's pipeline does this for each frame: dlib's detector on the colour picture upsampled once, dlib's 68
+landmarks, and `predict` of a Keras CNN on the 48x48 face. Ours is `edge.pipeline.Pipeline` on the luma plane, as the
+daemon runs it. Both get decoded frames. The cost is CPU time of the process, all threads. They take turns of one second
+of the clip, so that other work on the machine affects both equally. Memory is the peak resident set of a process that
+runs only one of them. The Keras CNN has the article's layers (four convolutions, two dense) with random weights, on
+which its cost does not depend. The article's landmarks come from the predictor that ships here (10 MB), or from the one
+that ``--landmarks`` names (the article's own has 100 MB).
 
-``--sample N`` gives the article's pipeline, whose frames do not depend on each other, only every Nth.
+``--sample N`` gives the article's pipeline only every Nth frame, since its frames do not depend on each other.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, required=True)
-    parser.add_argument("--sample", type=int, default=1, help="the article's pipeline looks at every Nth frame only")
+    parser.add_argument("--sample", type=int, default=1, help="give the article's pipeline only every Nth frame")
     parser.add_argument("--landmarks", type=Path, default=shipped_landmarks())
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--only", choices=("article", "ours"), help=argparse.SUPPRESS)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(clip: Path, landmarks: Path, sample: int) -> dict[str, Any]:
-    """Let both look at the clip in turns."""
+    """Run both on the clip in turns."""
     frames = read(clip)
     article, pipeline = Article(landmarks), load_pipeline(Settings())
     article(frames[0])
@@ -99,7 +99,7 @@ def measure(clip: Path, landmarks: Path, sample: int) -> dict[str, Any]:
 
 
 class Article:
-    """Detector on the colour picture upsampled once, landmarks, `predict` of a Keras CNN on the cut-out face."""
+    """The article's pipeline: detector on the upsampled picture, landmarks, `predict` of a Keras CNN on the face."""
 
     def __init__(self, landmarks: Path) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -110,7 +110,7 @@ class Article:
         self._network = article_network()
 
     def __call__(self, frame: Frame) -> Scores:
-        """Scores [5] of the largest face, None where there is none."""
+        """Scores [5] of the largest face, or None."""
         import cv2
 
         assert frame.bgr is not None
@@ -128,7 +128,7 @@ class Article:
 
 
 def article_network() -> Any:
-    """A Keras CNN of the article's kind: four convolutions with pooling, two dense layers, 1.8 million parameters."""
+    """A Keras CNN like the article's: four convolutions with pooling, two dense layers, 1.8 million parameters."""
     import keras
 
     layers = keras.layers
@@ -151,7 +151,7 @@ def article_network() -> Any:
 
 
 def agreement(frames: list[Frame], ours: list[list[TrackedFace]], pipeline: Pipeline) -> dict[str, float]:
-    """How often the stable and the raw emotion are those of running everything on every frame."""
+    """Share of frames whose stable, and raw, emotion equals that of running every step on every frame."""
     ours_smooth, every_smooth = EmotionSmoother(Settings().smoothing), EmotionSmoother(Settings().smoothing)
     stable, raw = [], []
     for frame, seen in zip(frames, ours, strict=True):
@@ -166,7 +166,7 @@ def agreement(frames: list[Frame], ours: list[list[TrackedFace]], pipeline: Pipe
 
 
 def everything(frame: Frame, pipeline: Pipeline) -> Scores:
-    """Scores of the largest face by detector, landmarks and network on this frame alone; the frame is not upsampled."""
+    """Scores of the largest face from detector, landmarks and network on this frame alone, not upsampled."""
     boxes, _, _ = detector().run(frame.luma, 0, 0.0)
     if not boxes:
         return None
@@ -176,7 +176,7 @@ def everything(frame: Frame, pipeline: Pipeline) -> Scores:
 
 @cache
 def detector() -> Any:
-    """dlib's, made once."""
+    """The detector of dlib, created once."""
     import dlib
 
     return dlib.get_frontal_face_detector()
@@ -192,20 +192,20 @@ def read(clip: Path) -> list[Frame]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """The result, and the seconds of CPU time that it took, in all threads."""
+    """The result, and the CPU time of all threads in seconds."""
     began_s = time.process_time()
     result = work()
     return result, time.process_time() - began_s
 
 
 def memory_alone(side: str, clip: Path, landmarks: Path) -> float:
-    """Peak memory of a process that does nothing else, megabytes."""
+    """Peak memory of a process that runs only this pipeline, megabytes."""
     command = [sys.executable, __file__, "--only", side, "--clip", str(clip), "--landmarks", str(landmarks)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def memory_after(side: str, clip: Path, landmarks: Path) -> float:
-    """Look at twenty frames one after another, as a camera gives them, and tell this process's peak."""
+    """Process twenty frames one by one, as from a camera, and return the peak memory of this process."""
     look: Callable[[Frame], object] = Article(landmarks) if side == "article" else load_pipeline(Settings()).follow
     source = open_camera(f"file:{clip}")
     for _ in range(20):
@@ -228,8 +228,8 @@ def report(figures: dict[str, Any]) -> None:
     article, ours = figures["article_memory_mb"], figures["ours_memory_mb"]
     table.add_row("peak memory", f"{article:.0f} MB", f"{ours:.0f} MB", f"{article / ours:.1f}x")
     table.add_row("visits", "-", str(figures["visits"]), "")
-    table.add_row("stable emotion as with everything on every frame", "-", f"{figures['agreement']:.1%}", "")
-    table.add_row("the same, before smoothing", "-", f"{figures['raw_agreement']:.1%}", "")
+    table.add_row("stable emotion equals that of every step on every frame", "-", f"{figures['agreement']:.1%}", "")
+    table.add_row("the same before smoothing", "-", f"{figures['raw_agreement']:.1%}", "")
     Console().print(table)
 
 

@@ -1,10 +1,10 @@
-"""Where FER2013 has its features: the measurement behind `edge.faces.chip.TARGET`.
+"""Measure where eyes and mouth are in FER2013's pictures: the source of `edge.faces.chip.TARGET`.
 
     python benchmarks/chip_geometry.py data/fer2013.npz
 
-Each training picture is enlarged four times, padded, and read by the device's own detector and landmark predictor.
-Prints one table: mean and spread of the eye and mouth centres in pixels of 48, and how well chips cut by the device's
-own code from a synthetic frame line up with the pictures that they came from.
+Each training picture is enlarged four times and padded; the device's detector and landmark predictor find its face.
+Prints one table: mean and spread of the eye and mouth centres in pixels of 48. Below it: how much the chips that the
+device's code cuts from the enlarged pictures differ from the original pictures.
 """
 
 import argparse
@@ -29,8 +29,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--pictures", type=int, default=4000, help="drawn from the training part, seed 0")
-    parser.add_argument("--landmarks", type=Path, help="another predictor than the one that ships")
+    parser.add_argument("--pictures", type=int, default=4000, help="how many to draw from the training part")
+    parser.add_argument("--landmarks", type=Path, help="a landmark predictor instead of the one that ships")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.data)
     rows = np.random.default_rng(0).permutation(dataset.select("train"))[: arguments.pictures]
@@ -58,7 +58,7 @@ def report(anchors: NDArray[np.float64], pictures: int, differences: NDArray[np.
         table.add_row(name, *(f"{value:.2f}" for value in (*mean, *spread, *TARGET[index])))
     console = Console()
     console.print(table)
-    console.print(f"device chip against the picture it came from: mean difference {differences.mean():.1f} of 255")
+    console.print(f"device chip and original picture: mean difference {differences.mean():.1f} of 255")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the running daemon costs: start to first event, and memory.
+"""Measure the running daemon: time from start to first event, and memory.
 
     python benchmarks/daemon.py [--camera file:CLIP] [--runs 5]
 

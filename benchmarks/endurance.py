@@ -1,10 +1,10 @@
-"""Does memory stay flat? The daemon, a clip looped as fast as it goes, 300,000 frames.
+"""Check that the daemon's memory stays flat over 300,000 frames of a looped clip.
 
     python -m benchmarks.endurance --clip ../shared/media/sad-to-laughing.mp4 [--frames 300000] [--plot FILE]
 
-Starts a mosquitto on loopback and `emotion-edge run` on the looped clip, reads frames and resident memory from the
-daemon's own health messages, one a second, and ends it after so many frames. Takes about 20 minutes on a quiet desktop
-core. Flat means: the largest resident set after the first 3,000 frames is within 2 % of the one at 3,000.
+Starts a mosquitto on loopback and `emotion-edge run` on the looped clip at full speed, reads frame count and resident
+memory from the daemon's health messages, one a second, and stops it after ``--frames``. Takes about 20 minutes on an
+idle desktop core. Flat means that no later resident set is more than 2 % above the one at 3,000 frames.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def report(points: list[tuple[int, float]], wanted: int) -> None:
-    """Print what memory did."""
+    """Print how memory changed."""
     later = [(frames, memory_mb) for frames, memory_mb in points if frames >= SETTLED]
     if not later:
         raise SystemExit(f"the daemon ended after {points[-1][0] if points else 0} frames")

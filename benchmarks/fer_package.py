@@ -1,10 +1,10 @@
-"""What the `fer` package (OpenCV's Haar detector, Keras CNN) costs, beside ours: the same frames, in one run.
+"""Compare the cost of the `fer` package (OpenCV's Haar detector, Keras CNN) with ours, on the same frames in one run.
 
     python benchmarks/fer_package.py --clip ../shared/media/sad-to-laughing.mp4 [--venv DIR] [--frames N]
 
-Makes an environment of its own for `fer` with pip, once (TensorFlow comes with it: 2 GB), in ``--venv``. Each of the
-two runs in its own process; they take turns, a second of the clip each. The cost is CPU time of the process, all
-threads, from the decoded frame to its emotions; memory is the peak resident set.
+Creates a separate environment for `fer` in ``--venv`` with pip, once (2 GB, because of TensorFlow). Each of the two
+runs in its own process; they take turns of one second of the clip. The cost is CPU time of the process, all threads,
+from the decoded frame to its emotions. Memory is the peak resident set.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def environment(folder: Path) -> str:
-    """Make the environment where there is none; return its interpreter."""
+    """Create the environment if it does not exist; return its interpreter."""
     interpreter = folder / "bin/python"
     if not (folder / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -53,14 +53,14 @@ def environment(folder: Path) -> str:
 
 
 def worker(interpreter: str, side: str, clip: Path) -> "subprocess.Popen[str]":
-    """Start one of the two; it answers a line of JSON to each line."""
+    """Start one of the two; it answers each line with a line of JSON."""
     command = [interpreter, __file__, "--worker", side, "--clip", str(clip.absolute())]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet)
 
 
 def ask(process: "subprocess.Popen[str]", question: str) -> dict[str, Any]:
-    """Send a line, read lines until one is an answer."""
+    """Send a line and return the answer, skipping other output."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(question + "\n")
@@ -72,7 +72,7 @@ def ask(process: "subprocess.Popen[str]", question: str) -> dict[str, Any]:
 
 
 def work(side: str, clip: Path) -> None:
-    """Answer on standard output until the end is asked for."""
+    """Answer on standard output until the line ``end``."""
     frames = decode(clip)
     look = fer_look() if side == "fer" else our_look()
     look(0, frames[0])
@@ -94,7 +94,7 @@ def work(side: str, clip: Path) -> None:
 
 
 def decode(clip: Path) -> list[Any]:
-    """Every frame, blue, green and red."""
+    """All frames, BGR."""
     import cv2
 
     reader = cv2.VideoCapture(str(clip))
@@ -107,7 +107,7 @@ def decode(clip: Path) -> list[Any]:
 
 
 def fer_look() -> Any:
-    """A frame to whether `fer` found a face in it."""
+    """Return a function that says whether `fer` finds a face in a frame."""
     from fer import FER  # type: ignore[import-not-found]  # of the other environment
 
     detector = FER(mtcnn=False)
@@ -115,7 +115,7 @@ def fer_look() -> Any:
 
 
 def our_look() -> Any:
-    """A frame to whether we found a face in it; 24 frames are a second."""
+    """Return a function that says whether our pipeline finds a face in a frame, at 24 frames a second."""
     import cv2
 
     from edge.frames import Frame
@@ -127,7 +127,7 @@ def our_look() -> Any:
 
 
 def report(clip: str, frames: int, fer: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Print the table; memory holds the decoded clip on both sides."""
+    """Print the table; the decoded clip is part of both memory figures."""
     from rich.console import Console
     from rich.table import Table
 

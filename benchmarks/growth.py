@@ -1,11 +1,11 @@
-"""How the cost of a frame grows: with faces, with the resolution, and in an empty room.
+"""Measure how the cost of a frame grows with faces and resolution, and what an empty room costs.
 
     python benchmarks/growth.py [--frames 90] [--json FILE] [--plot docs/growth.png]
 
-The scenes are drawn: a noisy gray wall, and on it the face of scikit-image's astronaut as often as asked for, each
-swaying on its own. Noise (a spread of 2 levels) is new in every frame. Frames come 30 to the second by their own time.
-Each figure is the CPU time of the process, all threads, from the frame in memory to its scores; the first 15 frames of
-a scene, in which the faces are found, do not count.
+The scenes are drawn: a gray wall with noise (standard deviation 2, new in every frame), and on it copies of the face of
+scikit-image's astronaut, each moving sideways on its own. Frame times are 1/30 s apart. Each figure is the CPU time of
+the process, all threads, from the frame in memory to its scores. The first 15 frames of a scene, in which the faces are
+found, are not counted.
 """
 
 import argparse
@@ -33,7 +33,7 @@ FPS = 30
 WARM_UP = 15
 RESOLUTIONS = ((320, 240), (640, 480), (960, 540), (1280, 720), (1920, 1080))
 FACE = (slice(30, 225), slice(140, 300))
-"""Of the astronaut's photo: the head; its face is 88 pixels wide."""
+"""The head in the astronaut's photo; its face is 88 pixels wide."""
 
 Draw = Callable[[int], NDArray[np.uint8]]
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def measure(draw: Draw, frames: int) -> dict[str, float]:
-    """CPU milliseconds a frame, and how many faces were found in the last one."""
+    """Return CPU milliseconds for each frame, and the mean number of faces found."""
     pipeline = load_pipeline(Settings())
     spent_ms, found = [], []
     for index in range(WARM_UP + frames):
@@ -78,7 +78,7 @@ def measure(draw: Draw, frames: int) -> dict[str, float]:
 
 
 def scene(width: int, height: int, faces: int, scale: float = 1.0) -> Draw:
-    """A wall with faces in two rows, each swaying by a few pixels."""
+    """A wall with faces in two rows, each moving sideways by a few pixels."""
     head = astronaut()[FACE]
     head = np.asarray(cv2.resize(head, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR), np.uint8)
     columns = max(1, min(4, faces))
@@ -99,7 +99,7 @@ def scene(width: int, height: int, faces: int, scale: float = 1.0) -> Draw:
 
 
 def moving(width: int, height: int) -> Draw:
-    """A wall before which something without a face goes to and fro, a fifth of the picture wide."""
+    """A wall in front of which a rectangle, a fifth of the picture wide, moves to and fro."""
 
     def draw(index: int) -> NDArray[np.uint8]:
         luma = wall(width, height, index)
@@ -111,7 +111,7 @@ def moving(width: int, height: int) -> Draw:
 
 
 def flicker(width: int, height: int) -> Draw:
-    """A wall in restless light: all of it has changed whenever it is looked at."""
+    """A wall in flickering light: every pixel changes in every frame."""
 
     def draw(index: int) -> NDArray[np.uint8]:
         light = np.random.default_rng(index).uniform(-60, 60)
@@ -121,7 +121,7 @@ def flicker(width: int, height: int) -> Draw:
 
 
 def wall(width: int, height: int, seed: int) -> NDArray[np.uint8]:
-    """A gray wall with the noise of a camera."""
+    """A gray wall with camera noise."""
     noise = np.random.default_rng(seed).normal(120, 2, (height, width))
     return np.asarray(noise, np.uint8)
 
@@ -144,13 +144,13 @@ def report(figures: dict[str, Any]) -> None:
         table.add_row(name, f"{row['faces']:.2f}", f"{row['cpu_ms']:.2f} ms", f"{row['median_ms']:.2f} ms")
     console = Console()
     console.print(table)
-    console.print(f"each further face: {figures['cpu_ms_per_further_face']:.2f} ms (least squares over 0 to 8)")
+    console.print(f"each additional face: {figures['cpu_ms_per_further_face']:.2f} ms (least squares over 0 to 8)")
     for name, row in figures["empty"].items():
         console.print(f"nobody, {name}, 30 frames a second: {row['cpu_ms'] * FPS / 10:.1f} % of one core")
 
 
 def plot(figures: dict[str, Any], path: Path) -> None:
-    """Draw cost over faces and over pixels."""
+    """Plot the cost over the number of faces and over the resolution."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,11 +1,10 @@
-"""From a frame to the broker's acknowledgement, on loopback.
+"""Measure the time from a frame to the broker's acknowledgement, on loopback.
 
     python -m benchmarks.latency --clip ../shared/media/sad-to-laughing.mp4 [--frames 400]
 
-Every frame with a face becomes an event, as if its emotion had changed: pipeline, event, outbox on disk (in the folder
-for temporary files), mosquitto on loopback, PUBACK. The clock starts when the frame is in memory and stops when the
-outbox is empty again. Frames come one after another. It prints percentiles by the wall clock, and how much of it the
-pipeline took.
+Every frame with a face becomes an event, as if its emotion had changed. It goes through the pipeline, the outbox on
+disk (in the folder for temporary files) and mosquitto on loopback. The time runs from the frame in memory until the
+outbox is empty again, one frame after the other. Prints percentiles of the wall-clock time, and the pipeline's share.
 """
 
 import argparse
@@ -58,8 +57,8 @@ def main() -> None:
                 continue
             publisher.publish_events([event(faces[0])])
             if not publisher.drain(10):
-                raise SystemExit("the broker acknowledges nothing")
-            if index >= 20:  # connecting is not part of it
+                raise SystemExit("the broker does not acknowledge")
+            if index >= 20:  # the first ones include connecting
                 whole_ms.append(1000 * (time.perf_counter() - began_s))
                 pipeline_ms.append(1000 * (looked_s - began_s))
         publisher.stop(3)
@@ -75,7 +74,7 @@ def main() -> None:
 
 
 def event(face: TrackedFace) -> EmotionEvent:
-    """An event that tells of this face."""
+    """An event about this face."""
     now_s = time.time()
     return EmotionEvent(
         event_type="emotion_changed", id=uuid7(round(now_s * 1000)), seq=UNNUMBERED, boot="b", time=utc_time(now_s),

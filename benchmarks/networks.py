@@ -1,10 +1,10 @@
-"""What a shape of network costs as int8 on LiteRT, one thread: untrained networks, converted as `export` does.
+"""Measure what network shapes cost as int8 on LiteRT, one thread: untrained, converted as `export` does it.
 
     python benchmarks/networks.py [--rounds 200] [--json FILE]
 
-The shapes take turns, one picture each, so that what else the machine does hits them alike; the figure is the median of
-the thread's CPU time. Multiply-adds are counted apart for plain and depthwise convolutions: on Arm as here a depthwise
-one moves about as many bytes as it multiplies, so that its multiply-adds cost several times more each.
+The shapes take turns of one picture, so that other work on the machine affects all equally; the figure is the median
+of the thread's CPU time. Multiply-adds of plain and depthwise convolutions are counted separately: a depthwise one
+moves about as many bytes as it multiplies, on Arm too, so each of its multiply-adds costs several times more.
 """
 
 import argparse
@@ -66,13 +66,13 @@ def main() -> None:
 
 
 def run(interpreter: Interpreter, slot: int, chip: NDArray[np.uint8]) -> None:
-    """Put a chip through a network."""
+    """Run a network on one chip."""
     interpreter.set_tensor(slot, chip)
     interpreter.invoke()
 
 
 def separable(channels: tuple[int, ...], *, expand: int = 1) -> keras.Model:
-    """MobileNet's way (Howard et al. 2017, arXiv:1704.04861): a depthwise 3x3 convolution, then a 1x1 one."""
+    """A MobileNet (Howard et al. 2017, arXiv:1704.04861): depthwise 3x3 convolutions, each followed by a 1x1 one."""
     inputs = keras.Input((48, 48, 1))
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
     x = layers.ReLU()(_batch_norm(layers.Conv2D(channels[0], 5, strides=2, padding="same", use_bias=False)(x)))
@@ -91,7 +91,7 @@ def _batch_norm(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def residual(stem: int, stages: tuple[int, ...], blocks: tuple[int, ...]) -> Callable[[], keras.Model]:
-    """The shape that ships, with other widths."""
+    """Return a builder for the shape that ships, with other widths and depths."""
     return lambda: device_cnn(DeviceCnnShape(stem=stem, stages=stages, blocks=blocks))
 
 

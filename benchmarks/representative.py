@@ -1,7 +1,9 @@
-"""What the pictures that set the ranges of int8 are worth: crops as they are, or chips as the device cuts them.
+"""Compare the pictures that calibrate int8: the data set's crops, chips cut by the device's code, or both.
 
-``python benchmarks/representative.py [RUN] [DATA]`` prints one table: agreement with the float network on the
-validation part, under the first runtime that is installed.
+    python benchmarks/representative.py [RUN] [DATA]
+
+Prints one table: agreement with the float network and balanced accuracy on the validation part, under the first
+installed runtime.
 """
 
 import sys
@@ -20,7 +22,7 @@ from train.metrics import summarise
 
 
 def main(model: Path, data: Path) -> None:
-    """Convert with each set, and compare."""
+    """Convert the network with each set, and compare."""
     dataset = load_dataset(data)
     source = open_source(model)
     validation = dataset.select("validation")
@@ -28,7 +30,7 @@ def main(model: Path, data: Path) -> None:
     reference = source.scores(chips).argmax(axis=1)
     both, counts = representative_chips(dataset)
     table = Table(title=f"{source.name}, int8, {len(chips):,} validation pictures", title_justify="left")
-    for column in ("ranges from", "agrees with float", "balanced accuracy"):
+    for column in ("calibrated with", "agrees with float", "balanced accuracy"):
         table.add_column(column)
     n = counts["crops"]
     sets = {f"{n} crops": both[:n], f"{len(both) - n} device chips": both[n:], "both": both}

@@ -1,10 +1,10 @@
-"""Which calls let other Python threads work meanwhile (release the GIL).
+"""Find out which calls release the GIL, so that other Python threads run meanwhile.
 
     python benchmarks/threads.py [--seconds 2]
 
-One thread makes the call again and again; another one counts in plain Python. The table shows in how many of the calls
-the count went on: none, where the call holds the lock from beginning to end. Short calls may end before the other
-thread is awake, and on a machine with other work it gets to run less often: only "never" means something.
+One thread makes the call repeatedly, another one counts in plain Python. The table shows the share of calls during
+which the count grew. It is 0 % if the call holds the GIL throughout. Short calls may end before the other thread wakes
+up, and other work on the machine lowers the share too, so only 0 % is meaningful.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from edge.inference.runtime import open_interpreter
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each call, by the wall clock")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each call is repeated, wall clock")
     arguments = parser.parse_args()
     luma = np.random.default_rng(0).integers(0, 256, (480, 640)).astype(np.uint8)
     large = np.tile(luma, (2, 3))
@@ -41,16 +41,16 @@ def main() -> None:
         "OpenCV resize of 1920x960": lambda: cv2.resize(large, (640, 320), interpolation=cv2.INTER_AREA),
         "plain Python": lambda: sum(range(20_000)),
     }
-    table = Table(title="who lets others work")
+    table = Table(title="calls that release the GIL")
     table.add_column("call")
-    table.add_column("calls in which another thread worked", justify="right")
+    table.add_column("share during which another thread ran", justify="right")
     for name, call in calls.items():
         table.add_row(name, f"{freedom(call, arguments.seconds):.0%}")
     Console().print(table)
 
 
 def freedom(call: Callable[[], object], seconds: float) -> float:
-    """Share of the calls in which a counting thread went on counting."""
+    """Share of the calls during which a counting thread advanced."""
     ended = threading.Event()
     count = [0]
 

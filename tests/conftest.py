@@ -1,4 +1,4 @@
-"""What every test may rely on."""
+"""Fixtures for all tests."""
 
 import os
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from hypothesis import settings
 
 from tests.fakes.mosquitto import Mosquitto, missing
 
-# Speed is never asserted, and the first call of a property test loads libraries. In CI the same code draws the
-# same examples; elsewhere each run draws others.
+# No deadline: tests assert no duration, and the first call of a property test loads libraries. In CI, examples are
+# the same in each run; elsewhere they differ.
 settings.register_profile("emotion-edge", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("emotion-edge")
 
@@ -19,7 +19,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def no_state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Bundles that somebody installed on this machine are not what the tests run."""
+    """Hide bundles that are installed on this machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edge.settings.types.SERVICE_STATE", Path("/nonexistent"))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
@@ -28,7 +28,7 @@ def no_state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def media() -> Path:
-    """The folder of real clips; skips where this machine has none."""
+    """The folder of real clips; the test is skipped if there is none."""
     folder = SHARED / "media"
     if not folder.is_dir():
         pytest.skip(f"no real clips here: {folder} is absent")

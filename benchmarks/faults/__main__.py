@@ -1,9 +1,9 @@
-"""What is lost when things break: one table.
+"""Count what is lost when broker, link or device fail, and print one table.
 
     python -m benchmarks.faults [broker] [link] [device] [away]
 
-Each fault runs against a real mosquitto on loopback, with persistence and a password, and ends by itself; all of them
-take some minutes. ``lost`` and ``gaps`` must be 0, and a broker that is killed gets at most one event a kill twice.
+Each fault runs against a real mosquitto on loopback, with persistence and a password; all together take some minutes.
+``lost`` and ``gaps`` must be 0, and each kill of the broker may duplicate at most one event.
 """
 
 import argparse
@@ -25,8 +25,8 @@ Run = Callable[[Path], Tally]
 DAY_S = 86_400.0
 COLUMNS = ("fault", "times", "sent", "received", "lost", "duplicates", "a time", "gaps", "dropped", "in order", "s")
 CAPTION = (
-    "saving each change: mosquitto (autosave_on_changes, autosave_interval 1) itself sends again after a kill what "
-    "it had delivered since it last saved; 24 events in 10 kills when it was measured"
+    "saving each change: with autosave_on_changes and autosave_interval 1, mosquitto itself resends after a kill what "
+    "it delivered since it last saved; 24 events in 10 kills when this was measured"
 )
 RUNS: dict[str, list[Run]] = {
     "broker": [scenarios.broker_killed, lambda folder: scenarios.broker_killed(folder, autosave=True)],
@@ -46,13 +46,13 @@ RUNS: dict[str, list[Run]] = {
 
 
 def main() -> int:
-    """Run and print; 1 where something was lost, or came twice too often."""
+    """Run and print; return 1 if something was lost or duplicated too often."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", choices=[*RUNS, []], help="default: all")
     which = parser.parse_args().which or list(RUNS)
     if reason := missing():
         raise SystemExit(reason)
-    logging.disable()  # what the publisher says of each fault would tear the table
+    logging.disable()  # the publisher's log lines would break up the table
     found = list(_results([run for name in which for run in RUNS[name]]))
     Console(width=None if sys.stdout.isatty() else 130).print(_table(found))
     return int(not all(one.holds for one in found))

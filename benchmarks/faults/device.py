@@ -1,8 +1,8 @@
-"""A device whose camera is a counter: the real outbox and the real publisher, to be killed.
+"""A device to be killed: the real outbox and publisher, with a counter in place of the camera.
 
     python -m benchmarks.faults.device SETTINGS.json FOLDER RATE
 
-Prints the ``seq`` of each event when the outbox has taken it; with a rate of 0 it only sends what waits, and ends.
+Prints the ``seq`` of each event once the outbox has stored it. With a rate of 0 it only sends waiting events, and ends.
 """
 
 import sys
@@ -30,7 +30,7 @@ def outbox(
 
 
 def publisher(settings: MqttSettings, box: Outbox, boot: str) -> Publisher:
-    """Return a publisher that comes back at once: the pauses between attempts are not what is measured."""
+    """Return a publisher that reconnects quickly: the pauses between attempts are not measured here."""
     backoff = Backoff(first_s=0.1, most_s=0.5)
     return Publisher(settings, DEVICE, box, boot=boot, version="1", model=lambda: "none-00000000", backoff=backoff)
 
@@ -47,7 +47,7 @@ def event(boot: str) -> EmotionEvent:
 
 
 def main(settings_file: str, folder: str, rate: str) -> None:
-    """Publish until it is killed, or drain."""
+    """Publish until killed, or drain the outbox."""
     settings = msgspec.json.decode(Path(settings_file).read_bytes(), type=MqttSettings)
     box, boot = outbox(Path(folder)), new_boot_id()
     sender = publisher(settings, box, boot)

@@ -1,4 +1,4 @@
-"""A link between device and broker that a test can break: a TCP proxy on loopback."""
+"""A TCP proxy on loopback: a link between device and broker that a test can break."""
 
 import contextlib
 import socket
@@ -14,10 +14,10 @@ _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER, on, 0 s: close sends RST
 
 
 class Proxy:
-    """Forwards connections to the broker as its `mode` says, which may be set at any time.
+    """Forwards connections to the broker according to `mode`, which may be changed at any time.
 
-    ``cut`` ends all connections and refuses new ones; ``blackhole`` keeps them and lets nothing through; ``slow``
-    lets 1000 bytes a second through each way; ``reset`` ends each connection by RST in the middle of what it forwards.
+    ``cut`` closes all connections and refuses new ones; ``blackhole`` keeps them open but forwards nothing; ``slow``
+    forwards 1000 bytes a second each way; ``reset`` ends each connection by RST in the middle of a message.
     """
 
     def __init__(self, broker_port: int) -> None:

@@ -1,4 +1,4 @@
-"""The faults, each a function that ends by itself and returns a `Tally`."""
+"""The faults: each function runs one and returns a `Tally`."""
 
 import random
 import subprocess
@@ -22,7 +22,7 @@ from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.subscriber import Subscriber
 
 PATIENCE_S = 180.0
-"""For how long the end of a delivery is waited for before what is missing counts as lost."""
+"""Seconds to wait for the last event before missing ones count as lost."""
 SEED = 20_261_122
 
 
@@ -35,11 +35,11 @@ def broker_killed(
     up_s: float = 2.0,
     autosave: bool = False,
 ) -> Tally:
-    """Kill the broker (-9) again and again while events are published; it keeps sessions on disk.
+    """Kill the broker (-9) repeatedly while events are published; it keeps sessions on disk.
 
-    The subscriber has caught up before each kill: what a broker has acknowledged and holds in memory alone dies with
-    it, and no device can know of that. With ``autosave`` the broker saves its messages on every change too, and may
-    send again what it delivered after the last save.
+    The subscriber has caught up before each kill, because messages that a broker has acknowledged but holds only in
+    memory are lost with it, and no device can know. With ``autosave`` the broker also saves its messages at every
+    change, and may resend what it delivered after the last save.
     """
     with (
         _site(folder, autosave=autosave) as (broker, subscriber),
@@ -72,7 +72,7 @@ def broker_killed(
 def link_broken(
     folder: Path, mode: Mode, *, times: int = 5, rate: float = 50.0, broken_s: float = 3.0, up_s: float = 2.0
 ) -> Tally:
-    """Break the link between device and broker again and again while events are published."""
+    """Break the link between device and broker repeatedly while events are published."""
     with _site(folder) as (broker, subscriber), Proxy(broker.port) as proxy:
         settings = broker.settings(url=f"mqtt://127.0.0.1:{proxy.port}")
         with _publishing(settings, folder) as (publisher, box, sent):
@@ -92,7 +92,7 @@ def link_broken(
 
 
 def device_killed(folder: Path, *, kills: int = 50, rate: float = 200.0) -> Tally:
-    """Kill the publishing process (-9) at random moments, start it again, and drain in the end."""
+    """Kill the publishing process (-9) at random moments and restart it; drain the outbox at the end."""
     chance = random.Random(SEED)
     sent: list[int] = []
     with _site(folder) as (broker, subscriber):
@@ -103,11 +103,11 @@ def device_killed(folder: Path, *, kills: int = 50, rate: float = 200.0) -> Tall
         for _ in range(kills):
             with subprocess.Popen([*command, str(rate)], stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout is not None
-                taken = [process.stdout.readline()]  # it publishes: from now on at random
+                taken = [process.stdout.readline()]  # it publishes; the kill comes at a random moment from now
                 time.sleep(chance.uniform(0.0, 0.6))
                 process.kill()
                 taken += process.stdout.readlines()
-            # The kill may have come in the middle of a line: what is whole was taken for certain.
+            # The kill may have cut the last line; a complete line means that the event was stored.
             sent += [int(line) for line in taken if line.endswith("\n")]
         subprocess.run([*command, "0"], check=True, timeout=PATIENCE_S)
         last = max(sent)
@@ -119,7 +119,7 @@ def device_killed(folder: Path, *, kills: int = 50, rate: float = 200.0) -> Tall
 def broker_away(
     folder: Path, *, events: int = 43_200, every_s: float = 2.0, max_events: int, max_age_s: float
 ) -> Tally:
-    """Let a day of events pass with no broker, on a clock of its own, then give it one."""
+    """Publish a day of events without a broker, on a fake clock, then start the broker."""
     clock = FakeClock()
     with _site(folder) as (broker, subscriber):
         broker.stop()
@@ -130,7 +130,7 @@ def broker_away(
         for _ in range(events):
             sent.extend(publisher.publish_events([device.event("boot")]))
             clock.pass_time(every_s)
-        box.batch(0, 1)  # as the sender does before it sends: what is too old goes
+        box.batch(0, 1)  # expire old events, as the sender does before sending
         dropped = box.dropped
         broker.start()
         publisher.start()
@@ -173,7 +173,7 @@ def _publishing(settings: MqttSettings, folder: Path) -> Iterator[tuple[Publishe
 
 @contextmanager
 def _events(publisher: Publisher, sent: list[int], rate: float) -> Iterator[None]:
-    """Publish in a thread, as many a second as were asked for, also where the machine falls behind at times."""
+    """Publish in a thread at ``rate`` events a second, and catch up if the machine falls behind."""
     over = threading.Event()
 
     def publish() -> None:
@@ -193,7 +193,7 @@ def _events(publisher: Publisher, sent: list[int], rate: float) -> Iterator[None
 
 
 def _all(subscriber: Subscriber, sent: list[int], publisher: Publisher) -> list[int]:
-    """Wait until the outbox is empty and the last event has come; return the numbers as they came."""
+    """Wait until the outbox is empty and the last event has arrived; return ``seq`` in order of arrival."""
     drained = publisher.drain(PATIENCE_S)
     if drained and sent:
         _wait(lambda: sent[-1] in _seqs(subscriber))

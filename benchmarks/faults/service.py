@@ -1,11 +1,11 @@
-"""The service under a real systemd: ``sudo .venv/bin/python benchmarks/faults/service.py [--wheels DIR]``.
+"""Test the service under a real systemd: ``sudo .venv/bin/python benchmarks/faults/service.py [--wheels DIR]``.
 
-Boots a container (systemd-nspawn) whose root is empty but for this machine's /usr, installs emotion-edge in it with
-``systemd/install.sh`` from a folder of wheels and no network, starts a real mosquitto with a password beside it, and
-goes through what a device goes through in its life. Prints one table; exit code 1 if anything is not as it should be.
+Boots a container (systemd-nspawn) that shares only this machine's /usr, installs emotion-edge in it with
+``systemd/install.sh`` from a folder of wheels, without a network, starts a real mosquitto with a password, and runs
+through a device's life: start, reload, faults, upgrade, removal. Prints one table; the exit code is 1 if a check fails.
 
-Needs root, systemd-container and mosquitto (apt), and Debian's own Python with venv. Nothing is left behind: the
-container's files are in memory. Without ``--wheels`` pip collects them first, which needs the network or pip's cache.
+Needs root, systemd-container and mosquitto (apt), and Debian's own Python with venv. It leaves nothing behind: the
+container's files are in memory. Without ``--wheels`` it collects the wheels with pip first.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _MACHINE = "emotion-edge-test"
 
 
 def missing() -> str | None:
-    """Return why this cannot be done here, None where it can."""
+    """Return what is missing to run this here, or None."""
     programs = ("systemd-nspawn", "unshare", "mosquitto", "mosquitto_sub", SYSTEM_PYTHON)
     absent = [name for name in programs if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None]
     if absent:
@@ -42,7 +42,7 @@ def missing() -> str | None:
 
 
 def collect_wheels(folder: Path) -> None:
-    """Fill a folder with all that a device with this machine's Python needs."""
+    """Collect in a folder all wheels that a device with this machine's Python needs."""
     question = "import sys; print('%d.%d' % sys.version_info[:2])"
     version = subprocess.run([SYSTEM_PYTHON, "-c", question], check=True, capture_output=True, text=True).stdout.strip()
     if version != "{}.{}".format(*sys.version_info[:2]):
@@ -53,7 +53,7 @@ def collect_wheels(folder: Path) -> None:
 
 
 def make_clip(path: Path) -> None:
-    """Write two seconds of a clip with a face: the picture of the docs."""
+    """Write a clip of two seconds that shows the face from the docs."""
     import cv2
 
     picture = cv2.imread(str(ROOT / "docs/demo.jpg"))
@@ -66,12 +66,12 @@ def make_clip(path: Path) -> None:
 
 
 def boot(wheels: Path, clip: Path, out: Path, *, log: Path) -> None:
-    """Start the container, whose only task is to run the script; it powers off at the end of it."""
+    """Boot the container, which runs the script and powers off."""
     enter = out / "enter.sh"
     program = out / "run"  # systemd.run= takes no arguments from a container's command line
     program.write_text(f"#!/bin/bash\nexec {SYSTEM_PYTHON} /checkout/{INSIDE} >/out/inside.log 2>&1\n")
     program.chmod(0o755)
-    # A cgroup and a /run of its own: systemd on the host, or none there, takes no notice.
+    # Its own cgroup and /run keep it apart from the host, with or without systemd there.
     enter.write_text(
         f"""set -eu
 for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
@@ -89,7 +89,7 @@ exec timeout -k 10 {TIMEOUT_S} systemd-nspawn --quiet --directory=/ --volatile=y
     with log.open("wb") as file:
         command = ["unshare", "--mount", "bash", str(enter)]
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False, timeout=TIMEOUT_S + 60)
-    for tree in ("", "systemd", "unified"):  # its cgroups are empty now
+    for tree in ("", "systemd", "unified"):  # the container's cgroups are empty now
         folder = Path("/sys/fs/cgroup", tree, _MACHINE)
         for path in sorted((folder, *folder.rglob("*/")), reverse=True) if folder.is_dir() else ():
             with contextlib.suppress(OSError):
@@ -97,14 +97,14 @@ exec timeout -k 10 {TIMEOUT_S} systemd-nspawn --quiet --directory=/ --volatile=y
 
 
 def run(wheels: Path | None, logs: Path | None = None) -> list[dict[str, str]]:
-    """Do it all and return what was checked: rows with ``check``, ``due``, ``found``, ``ok``.
+    """Run everything and return the checks: rows with ``check``, ``due``, ``found``, ``ok``.
 
     Parameters
     ----------
     wheels
-        Folder of wheels, emotion_edge among them; None collects them.
+        Folder of wheels that includes emotion_edge; None collects them.
     logs
-        Folder to leave journal and output in; None leaves none.
+        Folder for journal and output; None keeps none.
     """
     with tempfile.TemporaryDirectory(prefix="emotion-edge-service-") as folder:
         work = Path(folder)
@@ -130,16 +130,16 @@ def run(wheels: Path | None, logs: Path | None = None) -> list[dict[str, str]]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--wheels", type=Path, help="folder of wheels, emotion_edge among them")
-    parser.add_argument("--logs", type=Path, help="folder to leave the journal in")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels that includes emotion_edge")
+    parser.add_argument("--logs", type=Path, help="folder to keep the journal in")
     given = parser.parse_args()
     if reason := missing():
-        print(f"cannot be done here: {reason}", file=sys.stderr)
+        print(f"cannot run here: {reason}", file=sys.stderr)
         return 69
     rows = run(given.wheels, given.logs)
-    table = Table("check", "due", "found", "", title="emotion-edge under a real systemd")
+    table = Table("check", "expected", "found", "", title="emotion-edge under a real systemd")
     for row in rows:
-        mark = "[green]as due[/green]" if row["ok"] else "[bold red]NOT[/bold red]"
+        mark = "[green]ok[/green]" if row["ok"] else "[bold red]FAILED[/bold red]"
         table.add_row(row["check"], escape(row["due"]), escape(row["found"]), mark)
     Console(width=None if sys.stdout.isatty() else 150).print(table)
     return 0 if all(row["ok"] for row in rows) else 1

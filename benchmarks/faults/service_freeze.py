@@ -1,7 +1,7 @@
 """Freeze one thread of a process until the process ends: ``service_freeze.py TID``; as root, Linux on x86-64 or ARM64.
 
-A signal stops all threads; ptrace(2) stops the one that it is attached to. A thread that holds Python's lock would stop
-the others with it, so this one is frozen where it holds none: in futex(2), waiting.
+A signal would stop all threads; ptrace(2) stops only the one that it attaches to. A thread that holds the GIL would
+block the others, so this one is frozen while it waits in futex(2), where it holds no lock.
 """
 
 import ctypes
@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 _ATTACH, _DETACH = 16, 17
-_ANY_THREAD = 0x40000000  # __WALL: waitpid(2) for a thread that is no child
+_ANY_THREAD = 0x40000000  # __WALL: waitpid(2) for a thread that is not a child
 _FUTEX = {"x86_64": "202", "aarch64": "98"}
 
 
 def main() -> None:
-    """Freeze it, say so, and wait for its end."""
+    """Freeze the thread, print so, and wait for its end."""
     tid = int(sys.argv[1])
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]

@@ -1,4 +1,4 @@
-"""What `service.py` does inside its container, with nothing but the standard library and the system's programs."""
+"""The part of `service.py` that runs inside the container; it uses only the standard library and system programs."""
 
 import json
 import os
@@ -46,22 +46,22 @@ _EVERY_TIME = (
 
 
 def main() -> None:
-    """Go through a device's life."""
+    """Run through a device's life."""
     try:
         steps = (install, inspect, start, clock, secrets, sandbox, reload, watchdog, stop)
         for step in (*steps, own_files, waiting_events, limits, upgrade, uninstall):
             step()
-    except Exception:  # noqa: BLE001 - said in the table
+    except Exception:  # noqa: BLE001 - shown in the table
         record("script", "goes through", traceback.format_exc()[-800:], ok=False)
     (OUT / "journal.log").write_text(shell("journalctl --no-pager -o short-monotonic | grep -v mosquitto | tail -2000"))
     record("end", "", "", ok=True)
 
 
 def install() -> None:
-    """The installer: a dry run, then the real one."""
-    Path("/etc/hosts").write_text("127.0.0.1 localhost\n")  # the container's /etc is bare
+    """Install: first a dry run, then for real."""
+    Path("/etc/hosts").write_text("127.0.0.1 localhost\n")  # the container's /etc is empty
     before = snapshot()
-    extras = ("--with", "signed")  # remembered: `upgrade` does not say it again
+    extras = ("--with", "signed")  # `upgrade` must keep them without being told
     dry = call(INSTALL, *WHEELS, *extras, "--dry-run")
     ok = dry.returncode == 0 and snapshot() == before
     record("install.sh --dry-run", "exit 0, changes nothing", f"exit {dry.returncode}", ok=ok)
@@ -78,7 +78,7 @@ def install() -> None:
 
 
 def inspect() -> None:
-    """What was put where."""
+    """Check which files, users and units were installed."""
     due = {
         "/etc/emotion-edge": "750 root:emotion-edge",
         str(CONFIG): "640 root:emotion-edge",
@@ -98,13 +98,13 @@ def inspect() -> None:
 
 
 def start() -> None:
-    """Notify, and the credential's password at a real broker."""
+    """Check readiness notification, and the login with the credential's password at a real broker."""
     test = Path("/etc/test")
     test.mkdir()
     (test / "users").write_text(f"hall:{SECRET}\n")
     call("mosquitto_passwd", "-U", str(test / "users"))
     (test / "conf").write_text(f"listener 1883 127.0.0.1\nallow_anonymous false\npassword_file {test}/users\n")
-    (test / "mosquitto_sub").write_text(f"-u hall\n-P {SECRET}\n")  # a file, as arguments are for all to see
+    (test / "mosquitto_sub").write_text(f"-u hall\n-P {SECRET}\n")  # a file, because arguments are visible to everybody
     (test / "users").chmod(0o644)
     start_broker()
     PASSWORD_FILE.write_text(SECRET + "\n")
@@ -130,7 +130,7 @@ def start() -> None:
 
 
 def secrets() -> None:
-    """Passwords are nowhere where they can be read."""
+    """Check that no password can be read anywhere."""
     places = {
         "journal": shell("journalctl --no-pager -o verbose"),
         "process list": shell("ps axww -o args"),
@@ -286,7 +286,7 @@ def limits() -> None:
 
 
 def upgrade() -> None:
-    """A second installation, the same and a newer one."""
+    """Install again: the same version, then a newer one."""
     before = _kept()
     pid = state("MainPID")
     again = call(INSTALL, *WHEELS)
@@ -295,7 +295,7 @@ def upgrade() -> None:
     found = f"exit {again.returncode}, changes: {', '.join(changes) or 'none'}, {same} process"
     ok = again.returncode == 0 and not changes and same == "same"
     record("install.sh again", "changes nothing, the process goes on", found, ok=ok)
-    newer = "/opt/newer"  # other contents are another release
+    newer = "/opt/newer"  # changed contents make another release
     shell(f"mkdir {newer}; cp -r /checkout/systemd /checkout/constraints {newer}")
     shell(f"for file in {newer}/constraints/*; do echo '# newer' >>$file; done")
     call(f"{newer}/systemd/install.sh", *WHEELS, "--no-start")
@@ -314,7 +314,7 @@ def upgrade() -> None:
 
 
 def uninstall() -> None:
-    """Off again."""
+    """Uninstall."""
     done = call(INSTALL, "--uninstall")
     program = ("/opt/emotion-edge", "/usr/local/bin/emotion-edge", "/etc/systemd/system/emotion-edge.service")
     left = [path for path in program if os.path.lexists(path)]

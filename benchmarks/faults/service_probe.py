@@ -1,4 +1,4 @@
-"""What the unit's sandbox lets a process do: `service_inside.py` runs this in place of the daemon."""
+"""Find out what the unit's sandbox allows; `service_inside.py` runs this in place of the daemon."""
 
 import ctypes
 import json
@@ -17,7 +17,7 @@ _FOLDERS = ("/", "/etc", "/etc/emotion-edge", "/opt/emotion-edge", "/var/log", "
 
 
 def main() -> None:
-    """Try it all, and write down what went: name to ``can`` or the error."""
+    """Try everything, and record for each name ``can`` or the error."""
     found = {f"write {folder}": attempt(partial(write, Path(folder))) for folder in _FOLDERS}
     found |= {f"list {folder}": attempt(partial(os.scandir, folder)) for folder in ("/home", "/root")}
     for path in ("/home/pi/diary", "/etc/emotion-edge/mqtt-password", "/video-only"):
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def attempt(action: Callable[[], object]) -> str:
-    """Return ``can``, or why not."""
+    """Return ``can``, or the error."""
     try:
         action()
     except OSError as error:
@@ -50,14 +50,14 @@ def attempt(action: Callable[[], object]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Make a file and remove it."""
+    """Create a file and remove it."""
     path = folder / "probe"
     path.write_text("x")
     path.unlink()
 
 
 def unshare() -> None:
-    """Ask for a network of its own."""
+    """Ask for a network namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

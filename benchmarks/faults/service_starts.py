@@ -1,4 +1,4 @@
-"""More of `service_inside.py`: what a start finds, be it a file that it may not read, another clock, or no camera."""
+"""More checks of `service_inside.py`: a start with an unreadable file, another clock, or no camera."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ while True:
     head = bytes.fromhex("0602000000210005") + bytes(11) + b"\\1" + bytes(8)
     sock.sendto(head + bytes(24) + b"\\0\\2" + bytes(50), asker)
 """
-"""Answers as chronyd does, whatever it is asked: stratum 2, synchronised."""
+"""Answers every request as a synchronised chronyd would, with stratum 2."""
 
 
 def start_broker() -> None:
@@ -36,7 +36,7 @@ def start_broker() -> None:
 
 
 def clock() -> None:
-    """Whether the service knows that the clock is right, the kernel being out of its reach."""
+    """Check that the service knows whether the clock is synchronised, without asking the kernel."""
 
     def synced() -> str:
         said = listen("emotion/1/hall/health", seconds=3).splitlines()
@@ -62,7 +62,7 @@ def clock() -> None:
 
 
 def own_files() -> None:
-    """A password file that only root can read: the doctor says so, the service ends with 78; a key of its own does."""
+    """A password file that only root can read is reported by the doctor and ends the service; so is a key file."""
     configure(mqtt='password_file = "/etc/emotion-edge/mqtt-password"\n')
     doctor = call("emotion-edge", "doctor")
     call("systemctl", "restart", UNIT)
@@ -85,7 +85,7 @@ def own_files() -> None:
 
 
 def waiting_events() -> None:
-    """Events from before are delivered by starts that all end for want of a camera."""
+    """Waiting events are delivered even if every start fails because there is no camera."""
     call("systemctl", "stop", BROKER)
     seen = journal().count("face_appeared")
     call("systemctl", "start", UNIT)

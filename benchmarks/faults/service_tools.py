@@ -1,4 +1,4 @@
-"""Helpers of `service_inside.py`: look at the unit, its journal and the broker, and write down what was found."""
+"""Helpers of `service_inside.py`: read the unit's state, its journal and the broker, and record results."""
 
 import json
 import subprocess
@@ -15,24 +15,24 @@ WAIT_S = 90.0
 
 
 def record(check: str, due: str, found: str, *, ok: bool) -> None:
-    """Add a line to the results."""
+    """Append a row to the results."""
     with (OUT / "results.jsonl").open("a") as file:
         file.write(json.dumps({"check": check, "due": due, "found": found, "ok": "yes" if ok else ""}) + "\n")
 
 
 def call(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program; its exit code is the caller's to judge."""
+    """Run a program and return its result, whatever its exit code."""
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300, check=False)
 
 
 def shell(command: str) -> str:
-    """Return what a command prints, both ways."""
+    """Return what a shell command prints to standard output and error."""
     done = call("bash", "-c", command)
     return done.stdout + done.stderr
 
 
 def state(name: str) -> str:
-    """Return one property of the unit."""
+    """Return a property of the unit."""
     return call("systemctl", "show", UNIT, f"--property={name}", "--value").stdout.strip()
 
 
@@ -42,12 +42,12 @@ def journal(unit: str = UNIT, form: str = "cat") -> str:
 
 
 def listen(topic: str, *, seconds: int) -> str:
-    """Return what the broker sends for a while, retained messages first; a line a message: topic, payload."""
+    """Return what the broker sends within some seconds, retained messages first; each line is a topic and a payload."""
     return shell(f"XDG_CONFIG_HOME=/etc/test mosquitto_sub -v -W {seconds} -t '{topic}'")
 
 
 def configure(*, camera: str = CLIP, extra: str = "", mqtt: str = "", url: str = "mqtt://localhost:1883") -> None:
-    """Write the settings as a user would: the file keeps its owner and mode."""
+    """Write the settings file; its owner and mode stay."""
     CONFIG.write_text(
         f'{extra}device = "hall"\ncamera = "{camera}"\nstate_dir = "/var/lib/emotion-edge"\n'
         f'[mqtt]\nurl = "{url}"\nusername = "hall"\nhealth_interval_s = 2\n{mqtt}'
@@ -56,14 +56,14 @@ def configure(*, camera: str = CLIP, extra: str = "", mqtt: str = "", url: str =
 
 
 def drop_in(*lines: str) -> None:
-    """Change the unit for a test."""
+    """Add lines to the unit's ``[Service]`` for a test."""
     DROP_IN.parent.mkdir(exist_ok=True)
     DROP_IN.write_text("\n".join(["[Service]", *lines]) + "\n")
     shell("systemctl daemon-reload")
 
 
 def wait_for(look: Callable[[], str], is_there: Callable[[str], bool]) -> str:
-    """Look until it is so, or the time is up; return what was seen last."""
+    """Repeat ``look`` until its result satisfies ``is_there`` or time is up; return the last result."""
     deadline = time.monotonic() + WAIT_S
     seen = look()
     while not is_there(seen) and time.monotonic() < deadline:
@@ -73,15 +73,15 @@ def wait_for(look: Callable[[], str], is_there: Callable[[str], bool]) -> str:
 
 
 def wait_active() -> bool:
-    """Wait until the daemon has said that it is ready."""
+    """Wait until the daemon has reported that it is ready."""
     return wait_for(lambda: state("SubState"), lambda text: text == "running") == "running"
 
 
 def line_with(text: str, word: str) -> str:
-    """Return the last line that has a word in it."""
+    """Return the last line that contains ``word``."""
     return next((line.strip() for line in reversed(text.splitlines()) if word in line), f"no {word!r}")[:150]
 
 
 def snapshot() -> str:
-    """Return every path in the folders that an installer may write to."""
+    """Return all paths in the folders that an installer may write to."""
     return shell("find /etc /opt /usr/local /var/lib -xdev 2>/dev/null | sort")

@@ -1,4 +1,4 @@
-"""What was sent, received, lost and duplicated."""
+"""Count what was sent, received, lost and duplicated."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,35 +7,35 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One fault, counted at the subscriber."""
+    """The counts of one fault, taken at the subscriber."""
 
     fault: str
     sent: int
-    """events that the outbox took"""
+    """events that the outbox stored"""
     received: int
-    """different events that came; after a kill, also those that the outbox took and could not say so any more"""
+    """distinct events that arrived; after a kill, these include events that were stored but not reported"""
     lost: int
     duplicates: int
     gaps: int
-    """numbers missing between the first and the last one that came, beyond those that the outbox says it dropped"""
+    """numbers missing between the first and the last that arrived, beyond those that the outbox reports as dropped"""
     in_order: bool
-    """each number was first seen after all smaller ones"""
+    """each number first arrived after all smaller ones"""
     dropped: int = 0
-    """what the outbox says it gave up, because of its bounds"""
+    """events that the outbox dropped because of its limits"""
     faults: int = 1
-    """how often it happened"""
+    """how many times the fault happened"""
     took_s: float = 0.0
     most_duplicates: int | None = None
-    """duplicates a fault, at most, on average; None where the fault itself makes any number of them"""
+    """allowed duplicates for each fault, on average; None if the fault itself produces any number"""
 
     @property
     def duplicates_a_fault(self) -> float:
-        """On average."""
+        """Mean number of duplicates for each fault."""
         return self.duplicates / self.faults if self.faults else float(self.duplicates)
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was lost, all came in order, and no more came twice than may."""
+        """Whether nothing was lost, order was kept, and duplicates are within the limit."""
         is_twice = self.most_duplicates is not None and self.duplicates_a_fault > self.most_duplicates
         return not self.lost and not self.gaps and self.in_order and not is_twice
 
@@ -50,7 +50,7 @@ def tally(
     took_s: float = 0.0,
     most_duplicates: int | None = None,
 ) -> Tally:
-    """Compare the ``seq`` that the outbox took with those that came, in the order in which they came."""
+    """Compare the ``seq`` that the outbox gave with those that arrived, in order of arrival."""
     taken, first_seen = set(sent), list(dict.fromkeys(received))
     came = set(received)
     lowest = min(taken | came, default=1)

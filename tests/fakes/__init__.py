@@ -1,1 +1,1 @@
-"""Stand-ins for what a test cannot have, one for each seam."""
+"""Fakes for what a test cannot use: one for each interface."""

@@ -1,4 +1,4 @@
-"""A publisher that remembers: the stand-in for a broker and everything on the way to it."""
+"""A publisher that records what it is given; it stands for the outbox, the connection and the broker."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""A camera that gives what a test has written down for it."""
+"""A camera that returns what a test has scripted."""
 
 import threading
 from collections import deque
@@ -12,17 +12,17 @@ from edge.frames import Frame
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A read that heeds neither its time limit nor `close`, until the event is set."""
+    """A read that ignores its timeout and `close` until the event is set."""
 
     until: threading.Event
 
 
 Step = Frame | threading.Event | Hang | Exception | None
-"""A frame is given; an event is waited for, within the read's time limit; an exception is raised; None is the end."""
+"""A frame is returned, an event is waited for up to the read's timeout, an exception is raised, None is the end."""
 
 
 class FakeCamera:
-    """A `FrameSource` that follows a script; at its end it has ended."""
+    """A `FrameSource` that follows a script; the end of the script is the end of the stream."""
 
     def __init__(self, *steps: Step, live: bool = True) -> None:
         self.live = live
@@ -53,6 +53,6 @@ class FakeCamera:
 
 
 def make_frame(index: int = 0, *, time_s: float | None = None, width: int = 64, height: int = 48) -> Frame:
-    """A frame of one gray, 15 to the second."""
+    """A uniformly gray frame; 15 frames are a second."""
     luma = np.full((height, width), index % 256, np.uint8)
     return Frame(luma, index / 15 if time_s is None else time_s, index)

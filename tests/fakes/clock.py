@@ -1,10 +1,10 @@
-"""A clock that a test sets."""
+"""A clock that a test controls."""
 
 from edge.clock import Stamp
 
 
 class FakeClock:
-    """An `edge.clock.Clock`; `pass_time` moves all of its times, `jump` the date alone, `reboot` begins anew."""
+    """An `edge.clock.Clock`; `pass_time` advances all times, `jump` only the date; `reboot` restarts monotonic."""
 
     def __init__(self) -> None:
         self._monotonic_s = 100.0
@@ -37,7 +37,7 @@ class FakeClock:
         self._unix_s += seconds
 
     def reboot(self, *, away_s: float, lost_date_s: float = 0.0) -> None:
-        """Start the machine again after a while; its date may be behind by what it did not notice."""
+        """Restart the machine after ``away_s``; ``lost_date_s`` of that time are missing from its date."""
         self._boots += 1
         self._monotonic_s = 3.0
         self._unix_s += away_s - lost_date_s

@@ -1,4 +1,4 @@
-"""A disk whose power can be cut at any step of an install, and that then forgets what was never synced."""
+"""A disk whose power can be cut at any step of an install; what was not synced is then lost."""
 
 import os
 import shutil
@@ -11,30 +11,30 @@ from typing import Literal
 from edge.files import Files
 
 Loss = Literal["nothing", "contents", "everything"]
-"""What a cut takes: nothing (a killed process); content that was not synced; that, and names that were not synced."""
+"""What a cut loses: nothing (a killed process), unsynced file contents, or those and unsynced names."""
 
 
 class PowerCut(BaseException):
-    """No exception that a program may handle and go on from."""
+    """The power is gone. It is no `Exception`, so that no program handles it and goes on."""
 
 
 class Unsynced(Files):
-    """For what a test only sets up: no power is cut, and nothing is waited for."""
+    """Files for the setup of a test: power is never cut and nothing is synced, which is faster."""
 
     def sync(self, path: Path) -> None:
         path.stat()
 
 
 class FragileDisk(Files):
-    """Real files; at step ``cut_at`` the power goes, before the step, or in the middle of a write or a removal."""
+    """Real files; at step ``cut_at`` the power fails: before the step, or in the middle of a write or removal."""
 
     def __init__(self, *, cut_at: int | None = None, cut: Callable[[], None] | None = None) -> None:
         self.steps: list[tuple[str, str]] = []
         self._cut_at = cut_at
         self._cut = cut
         self._dead = False
-        self._unsynced: dict[int, tuple[int, int]] = {}  # inode to an open descriptor and the size to cut to
-        # The folder whose names changed, and how to change them back.
+        self._unsynced: dict[int, tuple[int, int]] = {}  # inode: open descriptor, size after a cut
+        # folders whose names changed, each with the function that changes them back
         self._undo: list[tuple[Path, Callable[[], object]]] = []
         self._attic = Path(tempfile.mkdtemp(prefix="attic-"))
 
@@ -96,14 +96,14 @@ class FragileDisk(Files):
         self._undo.append((path.parent, undo))
 
     def lose(self, loss: Loss) -> None:
-        """Let the power's absence do its work."""
+        """Undo what a power cut of this kind loses."""
         for descriptor, size in self._unsynced.values():
             if loss != "nothing":
                 os.ftruncate(descriptor, size)
             os.close(descriptor)
         self._unsynced.clear()
         for _, undo in reversed(self._undo) if loss == "everything" else ():
-            with suppress(FileNotFoundError):  # it was in a folder that is gone by now
+            with suppress(FileNotFoundError):  # its folder is gone already
                 undo()
         shutil.rmtree(self._attic)
 

@@ -1,4 +1,4 @@
-"""A real mosquitto on loopback, with a password, persistence and, where asked for, TLS: to start, stop and kill."""
+"""A real mosquitto on loopback that tests start, stop and kill; with password, persistence and optionally TLS."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ def find(program: str) -> str | None:
 
 
 def missing() -> str | None:
-    """Return why there can be no mosquitto here, None where there can."""
+    """Return what is missing to run mosquitto here, or None."""
     absent = [name for name in ("mosquitto", "mosquitto_passwd", "openssl") if find(name) is None]
     return f"needs {' and '.join(absent)} on this machine" if absent else None
 
 
 class Mosquitto:
-    """One broker. Its port, files and kept messages outlive `stop` and `kill`; `start` begins it again.
+    """One broker. Its port, files and stored messages survive `stop` and `kill`; `start` runs it again.
 
-    ``write_acl`` names topic filters that the user may write (readable is everything); None allows all.
+    ``write_acl`` lists the topic filters that the user may write (None: all); everything may be read.
     """
 
     username = "camera"
@@ -62,7 +62,7 @@ class Mosquitto:
         return f"{'mqtts' if self.tls else 'mqtt'}://localhost:{self.port}"
 
     def settings(self, **changes: str) -> MqttSettings:
-        """Return settings that log in; the password's file has mode 0600."""
+        """Return settings with which a login succeeds; the password file has mode 0600."""
         given = {
             "url": self.url,
             "username": self.username,
@@ -86,26 +86,26 @@ class Mosquitto:
         while not _listens(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"mosquitto did not start: {self.log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.01)  # a listening socket cannot be waited for, only asked after
+            time.sleep(0.01)  # there is no way to wait for a listening socket
 
     def stop(self) -> None:
-        """End it in order: it writes what it keeps to disk."""
+        """Stop it properly: it saves sessions and messages to disk."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it: it saves nothing."""
         self._end(signal.SIGKILL)
 
     def save(self) -> None:
-        """Have it write sessions and messages to disk now (mosquitto(8), SIGUSR1)."""
+        """Make it save sessions and messages to disk now (mosquitto(8), SIGUSR1)."""
         assert self._process is not None
         self._process.send_signal(signal.SIGUSR1)
         deadline = time.monotonic() + 10
         while not (self.folder / "mosquitto.db").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)  # there is nothing to wait for but the file
+            time.sleep(0.01)  # only the file shows that it has saved
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nobody answers."""
+        """Freeze it: connections stay open, but it does not answer."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -144,7 +144,7 @@ class Mosquitto:
             f"persistence_location {self.folder}/",
             *(["autosave_on_changes true", "autosave_interval 1"] if self._autosave else ["autosave_interval 0"]),
         ]
-        if os.getuid() == 0:  # else it would give up its rights and could not read the folder of a test
+        if os.getuid() == 0:  # otherwise it drops root and cannot read the test's folder
             lines.append("user root")
         if write_acl is not None:
             acl = self.folder / "acl"
@@ -161,10 +161,10 @@ class Mosquitto:
 
 
 def make_certificates(folder: Path, *, host: str = "localhost", days: int = 30) -> None:
-    """Make ``ca.pem`` and, signed by it for a host, ``server.pem`` with ``server.key``, which end ``days`` from now."""
+    """Make ``ca.pem``, and for ``host`` ``server.pem`` and ``server.key``, signed by it and valid for ``days`` days."""
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
     signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
-    usage = "keyUsage=critical,keyCertSign,cRLSign"  # without it Python 3.13 does not take it for an authority
+    usage = "keyUsage=critical,keyCertSign,cRLSign"  # Python 3.13 requires it of an authority
     extensions = folder / "server.ext"
     extensions.write_text(f"subjectAltName=DNS:{host}\nauthorityKeyIdentifier=keyid\n")
     for arguments in (

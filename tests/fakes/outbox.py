@@ -1,4 +1,4 @@
-"""What tests of the outbox put into it, and how they open it."""
+"""Events for tests of the outbox, and how these open it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ Opens = Callable[..., Outbox]
 
 
 class Numbered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The part of an event that the outbox knows of, and something that makes it as long as a test wants."""
+    """The field of an event that the outbox sets, and a text that makes the event as long as a test needs."""
 
     seq: int = 0
     text: object = ""
@@ -24,12 +24,12 @@ UNENCODABLE = Numbered(text=object())
 
 
 def long_event(length: int) -> Numbered:
-    """An event of so many bytes and a few more."""
+    """An event of ``length`` bytes and a few more."""
     return Numbered(text="x" * length)
 
 
 def payload(seq: int, length: int = 0) -> bytes:
-    """What the outbox stores of `EVENT` or of a `long_event`."""
+    """The bytes that the outbox stores for `EVENT` or a `long_event`."""
     return msgspec.json.encode(Numbered(seq, "x" * length))
 
 
@@ -38,5 +38,5 @@ def stored(box: Outbox) -> list[int]:
 
 
 def opens(path: Path, clock: FakeClock) -> Opens:
-    """Return what opens the outbox, with other settings where they are given."""
+    """Return a function that opens the outbox; its arguments replace these settings."""
     return partial(Outbox, path, clock=clock, max_events=1000, max_age_s=3600)

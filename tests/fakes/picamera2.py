@@ -33,7 +33,7 @@ class Job:
 
 
 class Picamera2:
-    """One camera; ``frames`` are given to the captures in turn, then it is silent until `deliver`."""
+    """One camera; the captures get ``frames`` in turn, later ones wait for `deliver`."""
 
     cameras: ClassVar[list[dict[str, Any]]] = [{"Model": "imx219", "Num": 0, "Id": "/base/i2c/imx219@10"}]
     opened: ClassVar[list["Picamera2"]] = []
@@ -121,7 +121,7 @@ class Picamera2:
 
 
 def yuv420(width: int, height: int, luma: int) -> NDArray[np.uint8]:
-    """An array as the camera gives it: luma rows, then colour, both padded to the stride with 255."""
+    """An array like the camera's: luma rows, then chroma, both padded to the stride with 255."""
     stride = -(-width // STRIDE_BYTES) * STRIDE_BYTES
     array = np.full((height * 3 // 2, stride), 255, np.uint8)
     array[:height, :width] = luma

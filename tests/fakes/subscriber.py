@@ -1,4 +1,4 @@
-"""A subscriber that remembers every message and can be waited on."""
+"""A subscriber that records every message; a test can wait for one."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class Received:
     payload: bytes
     retained: bool
     properties: Any
-    """of MQTT 5, None before it"""
+    """MQTT 5 properties, None with 3.1.1"""
 
     @property
     def json(self) -> Any:
@@ -24,13 +24,13 @@ class Received:
 
     @property
     def channel(self) -> str:
-        """What follows the device in the topic: event, state, status, health, privacy/state; else its last part."""
+        """The part of the topic after the device (event, state, privacy/state, …); of other topics, the last part."""
         parts = self.topic.split("/", 3)
         return parts[3] if self.topic.startswith("emotion/") else self.topic.rsplit("/", 1)[-1]
 
 
 class Subscriber:
-    """Connects (again after a loss, with the session kept by the broker) and subscribes with QoS 1."""
+    """Connects, and reconnects to the session that the broker kept; subscribes with QoS 1."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Subscriber:
         self._topic = topic
         self._subscribed = threading.Event()
         self.subscriptions = 0
-        """how often the broker has taken it in"""
+        """how many times the broker has confirmed the subscription"""
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id="subscriber",
@@ -62,17 +62,17 @@ class Subscriber:
 
     def __enter__(self) -> "Subscriber":
         self._client.loop_start()
-        assert self._subscribed.wait(20), "the subscriber found no broker"
+        assert self._subscribed.wait(20), "the subscriber could not reach the broker"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
-        # They hold each other: paho closes its wake-up sockets when the client goes, not when some collection comes.
+        # This breaks a reference cycle: paho closes its wake-up sockets when the client is freed.
         self._client.on_connect = self._client.on_subscribe = self._client.on_message = None
 
     def wait(self, enough: Callable[[list[Received]], object], timeout_s: float = 30) -> list[Received]:
-        """Wait until what has come is enough, then return it all."""
+        """Wait until ``enough`` is true of the received messages, and return them all."""
         with self._changed:
             came = self._changed.wait_for(lambda: enough(self.messages), timeout_s)
             shown = [(message.channel, message.payload[:80]) for message in self.messages[-10:]]
