@@ -12,8 +12,8 @@ from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
-from edge.events.episodes import Episodes, Moment
 from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, Privacy, State
+from edge.events.visits import Moment, Visits
 from edge.faces.types import TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
@@ -40,7 +40,7 @@ class Identity:
 
 
 class Daemon:
-    """Joins camera, faces, episodes and broker. `run` returns when the source ends or `stop` was called."""
+    """Joins camera, faces, visits and broker. `run` returns when the source ends or `stop` was called."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Daemon:
         self._governor = Governor(settings.power, clock)
         self._pulse = watchdog.pulse("loop", LOOP_LIMIT_S)
         self._clock = clock
-        self._episodes = Episodes(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
+        self._visits = Visits(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
         self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
         self._stop = threading.Event()
         self._frames = 0
@@ -144,7 +144,7 @@ class Daemon:
         self._frames += 1
         self._frame_s = frame.time_s
         with self._pipeline.stages.measure("smooth"):
-            moments = self._episodes.update(faces, frame.time_s)
+            moments = self._visits.update(faces, frame.time_s)
         with self._pipeline.stages.measure("publish"):
             self._publish(moments)
             is_stale = bool(faces) and self._clock.monotonic() >= self._state_due_s
@@ -168,7 +168,7 @@ class Daemon:
         self._tell_health()
 
     def _end_visits(self) -> None:
-        self._publish(self._episodes.close(self._frame_s))
+        self._publish(self._visits.close(self._frame_s))
         self._pipeline.lose_sight()
 
     def _wait_for_broker(self) -> None:
@@ -224,7 +224,7 @@ class Daemon:
         )
 
     def _tell_state(self, camera: CameraState) -> None:
-        faces = self._episodes.readings()
+        faces = self._visits.readings()
         self._camera_told = camera
         self._state_due_s = self._clock.monotonic() + STATE_REFRESH_S
         emotion = faces[0].emotion if faces else None

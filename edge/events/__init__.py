@@ -1,1 +1,1 @@
-"""Scores over time to what happened: smoothing, episodes, payloads."""
+"""From scores over time to events: smoothing, visits, and the payloads that are published."""

@@ -1,4 +1,4 @@
-"""What is published, one type a topic. JSON Schema and AsyncAPI documents are generated from these."""
+"""The payloads, one type per topic. The JSON Schema and AsyncAPI documents are generated from these types."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,7 @@ import msgspec
 from edge.emotions import EMOTIONS, UNCERTAIN
 
 CONTRACT_VERSION = 1
-"""The number in ``emotion/1/<device>/…``; grows when a field changes its meaning or goes."""
+"""The number in ``emotion/1/<device>/…``; it grows when a field changes its meaning or is removed."""
 
 EventType = Literal["face_appeared", "emotion_changed", "face_left"]
 StatusName = Literal["online", "stopped", "offline"]
@@ -38,7 +38,7 @@ class FaceReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmotionEvent(FaceReading, frozen=True, kw_only=True):
-    """``event``: something changed. At least once, in order; ``id`` tells a duplicate, ``seq`` a gap.
+    """``event``: something changed. Delivered at least once, in order; ``id`` shows a duplicate, ``seq`` a gap.
 
     ``duration_s`` is how long the visit has lasted; in ``emotion_changed`` the emotion is the new one, in
     ``face_left`` the last one.
@@ -59,13 +59,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """``state``, retained: who is in view now and how they feel. Empty at start and after a stop."""
 
     faces: Annotated[list[FaceReading], msgspec.Meta(description="largest first")]
-    emotion: Annotated[EmotionName | None, msgspec.Meta(description="of the largest face; null while nobody is seen")]
+    emotion: Annotated[EmotionName | None, msgspec.Meta(description="of the largest face; null if nobody is in view")]
     time: str
-    camera: Annotated[CameraState, msgspec.Meta(description="is it being seen at all")]
+    camera: Annotated[CameraState, msgspec.Meta(description="whether the camera sees anything at all")]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """``status``, retained: is the daemon there. ``offline`` is the will."""
+    """``status``, retained: availability of the daemon. ``offline`` is the last will."""
 
     state: StatusName
     boot: str
@@ -75,10 +75,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Privacy(msgspec.Struct, frozen=True, kw_only=True):
-    """``privacy/state``, retained: is the camera closed because somebody asked for it."""
+    """``privacy/state``, retained: whether the camera is closed for privacy."""
 
     paused: bool
-    for_s: Annotated[float | None, msgspec.Meta(description="limit that was given; null: until it is ended")]
+    for_s: Annotated[float | None, msgspec.Meta(description="seconds that were asked for; null: until it is ended")]
     until: Annotated[str | None, msgspec.Meta(description="when it ends, by the device's clock; null: no limit")]
     time: str
 
@@ -94,7 +94,7 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """``health``, retained, every 30 s."""
+    """``health``, retained, every 30 s: how the device is doing."""
 
     time: str
     uptime_s: float
@@ -102,19 +102,19 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     frames: Count
     frames_per_s: float
     limit_fps: Annotated[
-        float | None, msgspec.Meta(description="frames a second that the governor allows; null: no limit")
+        float | None, msgspec.Meta(description="frames per second that the governor allows; null: no limit")
     ]
     limited_by: Annotated[
-        RateLimit | None, msgspec.Meta(description="why: a setting, the temperature, or the firmware that throttles")
+        RateLimit | None, msgspec.Meta(description="why: a setting, the temperature, or throttling by the firmware")
     ]
     frames_dropped: Annotated[
-        int, msgspec.Meta(ge=0, description="newer frames replaced them before they were looked at")
+        int, msgspec.Meta(ge=0, description="replaced by a newer frame before they were processed")
     ]
     stages: StageTimes | None
     memory_mb: Annotated[float, msgspec.Meta(ge=0, description="resident set, megabytes of 10^6 bytes")]
     temperature_c: float | None
     outbox_depth: Count
-    outbox_dropped: Annotated[int, msgspec.Meta(ge=0, description="events given up since the outbox was made")]
+    outbox_dropped: Annotated[int, msgspec.Meta(ge=0, description="events dropped since the outbox was created")]
     outbox_on_disk: Annotated[
         bool, msgspec.Meta(description="false: the disk is full or read-only, events wait in memory")
     ]
@@ -123,7 +123,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     ]
     disk_commits_per_hour: Annotated[float, msgspec.Meta(ge=0, description="by the outbox; over the last hour at most")]
     disk_mb_per_hour: Annotated[
-        float | None, msgspec.Meta(description="10^6 bytes that the process has written; over the last hour at most")
+        float | None, msgspec.Meta(description="10^6 bytes written by the whole process, over the last hour at most")
     ]
     reconnects: Count
     bundle: str
@@ -140,10 +140,10 @@ LONGEST_PAUSE_S = 31 * 86_400
 
 
 class PrivacyCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``privacy/set``: close the camera, for a time or until told otherwise, or open it again."""
+    """``privacy/set``: close the camera, for some time or until further notice, or open it again."""
 
     paused: Annotated[bool, msgspec.Meta(description="true closes the camera, false opens it")]
     for_s: Annotated[
         Annotated[float, msgspec.Meta(gt=0, le=LONGEST_PAUSE_S)] | None,
-        msgspec.Meta(description="seconds after which it opens by itself; left out or null: when it is told to"),
+        msgspec.Meta(description="seconds after which the camera opens again; absent or null: on the next command"),
     ] = None

@@ -1,6 +1,6 @@
-"""JSON Schema and AsyncAPI documents of the payloads, generated from their types.
+"""Generate the JSON Schema and AsyncAPI documents from the payload types.
 
-``python -m edge.events.schema docs/schema`` writes them; a test fails when the written ones differ from the types.
+``python -m edge.events.schema docs/schema`` writes them; a test fails when the files do not match the types.
 """
 
 import inspect
@@ -21,18 +21,18 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One topic and what goes over it."""
+    """One topic and its payload."""
 
     name: str
-    """last part of the topic, or the last two"""
+    """the topic after ``emotion/1/<device>/``"""
     payload: type[msgspec.Struct]
     retained: bool
     action: Literal["send", "receive"] = "send"
-    """what the device does with it"""
+    """whether the device sends or receives it"""
 
     @property
     def key(self) -> str:
-        """Name that fits a file and a JSON pointer."""
+        """The name with characters that a file name and a JSON pointer allow."""
         return self.name.replace("/", "-")
 
 
@@ -47,7 +47,7 @@ CHANNELS = (
 
 
 def json_schema(channel: Channel) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a topic's payload; unknown fields are allowed, as they may come."""
+    """Return the JSON Schema (draft 2020-12) of a payload; it allows unknown fields, which later versions may add."""
     identity = {
         "$schema": _DRAFT,
         "$id": f"urn:emotion-edge:{CONTRACT_VERSION}:{channel.name}",
@@ -66,7 +66,7 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "emotion-edge",
             "version": f"{CONTRACT_VERSION}.0.0",
-            "description": "What a device publishes and obeys. The version is the contract's, not the program's.",
+            "description": "What a device publishes and accepts. The version is the contract's, not the program's.",
         },
         "defaultContentType": "application/json",
         "channels": {channel.key: _channel(channel) for channel in CHANNELS},
@@ -91,7 +91,7 @@ def documents() -> dict[str, str]:
 
 
 def _tidy(tree: Any) -> Any:
-    """Take the indentation out of descriptions that come from docstrings: it depends on the Python version."""
+    """Remove the indentation of docstrings from descriptions: it depends on the Python version."""
     if isinstance(tree, dict):
         return {
             key: inspect.cleandoc(value).replace("``", "`") if key == "description" else _tidy(value)
@@ -101,7 +101,7 @@ def _tidy(tree: Any) -> Any:
 
 
 def _as_draft_07(tree: Any) -> Any:
-    """Write tuples as draft 07 does, which is what AsyncAPI's own schema format is made of."""
+    """Write tuples as in draft 07, on which AsyncAPI's schema format is based."""
     if isinstance(tree, list):
         return [_as_draft_07(value) for value in tree]
     if not isinstance(tree, dict):
@@ -136,12 +136,12 @@ def _summary(payload: type) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the documents into the folder that is named.
+    """Write the documents into a folder.
 
     Raises
     ------
     UsageError
-        There is not one argument.
+        There is not exactly one argument.
     """
     if len(arguments) != 1:
         raise UsageError("usage: python -m edge.events.schema FOLDER")

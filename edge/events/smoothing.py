@@ -1,4 +1,4 @@
-"""Scores that jitter from frame to frame to an emotion that a person would agree with."""
+"""Smoothing: from scores that jitter from frame to frame to one stable emotion."""
 
 import math
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from edge.settings import SmoothingSettings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Smoothed:
-    """What a face feels now, by the frames so far."""
+    """The smoothed emotion of a face."""
 
     emotion: str
     """one of ``EMOTIONS``, or ``uncertain``"""
     confidence: float
-    """smoothed score of that emotion, 0..1; of the best one while uncertain"""
+    """smoothed score of that emotion, 0..1; while uncertain, the highest score"""
     scores: NDArray[np.float64]
     """[5], sum to 1"""
 
 
 class EmotionSmoother:
-    """Exponential smoothing in time, a confidence floor, and hysteresis; one for each face.
+    """Exponential smoothing over time, a confidence floor, and hysteresis; one object per face.
 
-    A score fades with ``exp(-dt / time_constant_s)``, so that the frame rate does not matter. Another emotion takes
-    over once it has led the present one by ``margin`` for ``hold_s``. Below ``confidence_floor`` it is ``uncertain``.
+    A score decays with ``exp(-dt / time_constant_s)``, so the result does not depend on the frame rate. The emotion
+    changes once another one has led by ``margin`` for ``hold_s``. Below ``confidence_floor`` it is ``uncertain``.
     """
 
     def __init__(self, settings: SmoothingSettings) -> None:
@@ -39,7 +39,7 @@ class EmotionSmoother:
         self._challenged_s = 0.0
 
     def update(self, scores: NDArray[np.floating[Any]], time_s: float) -> Smoothed:
-        """Take in the scores [5] of one frame at ``time_s`` (seconds, growing)."""
+        """Add the scores [5] of the frame at ``time_s`` (seconds, increasing)."""
         fresh = np.asarray(scores, dtype=np.float64)
         first = self._scores is None
         self._scores = fresh if self._scores is None else self._blend(self._scores, fresh, time_s - self._time_s)

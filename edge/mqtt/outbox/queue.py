@@ -1,11 +1,9 @@
 """The outbox: events on disk from the moment they happen until the broker has acknowledged them.
 
-Looked at before this was written: persist-queue (SQLite queues with acknowledgements; pickled items, no bound, and the
-number of an item is known only after it is stored, so it cannot be part of the payload), litequeue (needs Python 3.12;
-a bound refuses the new instead of dropping the old), diskcache's Deque (drops the oldest; no acknowledgement, so what
-was taken and not sent is gone), peewee and SQLAlchemy (an object mapper for three tables), paho-mqtt's own queue (in
-memory). None gives out a number in the transaction that stores the payload, drops the oldest with a count, deletes by
-number, and outlives its own file; with SQLite from the standard library that is what follows.
+Why not a library: persist-queue pickles, has no bound, and numbers an item only after it is stored, so the number
+cannot be part of the payload; litequeue needs Python 3.12 and refuses new items instead of dropping old ones;
+diskcache's Deque has no acknowledgement; peewee and SQLAlchemy map objects, for three tables; paho-mqtt's queue is in
+memory. None numbers an item in the transaction that stores it, counts what it drops, and survives a damaged file.
 """
 
 import logging
@@ -21,11 +19,11 @@ import msgspec
 from edge.clock import Clock, SystemClock
 from edge.errors import EmotionEdgeError
 from edge.files import Files
-from edge.mqtt.outbox.repair import LockFile, build, connect, examine, is_damage, last_words, plain
+from edge.mqtt.outbox.repair import LockFile, as_user_error, connect, examine, is_damage, replace_database, salvage
 from edge.mqtt.outbox.tables import SQLITE_ERRORS, Bounds, Snapshot, Store, StoredEvent, in_memory
 
 RETRY_DISK_S = 60.0
-"""How often a disk that could not be written is tried again."""
+"""Seconds after which a disk that could not be written is tried again."""
 
 Synchronous = Literal["off", "normal", "full"]
 T = TypeVar("T")
@@ -36,28 +34,27 @@ _LOG = logging.getLogger(__name__)
 class Outbox:
     """Events that wait for the broker, in the order in which they happened; for any thread.
 
-    An append is in the file when it returns (SQLite in WAL mode): SIGKILL does not take it back, nor does a power cut
-    where ``synchronous`` is ``full``. An acknowledgement that is taken back only means that an event is sent twice.
+    An append is in the file when it returns (SQLite in WAL mode): it survives a SIGKILL, and a power cut too if
+    ``synchronous`` is ``full``. An acknowledgement that is lost only means that an event is sent twice.
 
-    A damaged database, found at the start or later, is renamed to ``<name>.damaged-<UTC time>``; a new one takes over
-    what could still be read, and what could not counts as dropped. ``seq`` goes on where it was, else at the Unix time
-    in milliseconds, which is larger than any number that was counted up by one. Where the disk is full or cannot be
-    read or written, events wait in memory, in order with those from the disk, and go back to the disk once it takes
-    them.
+    A damaged database, found at the start or later, is renamed to ``<name>.damaged-<UTC time>``. A new one takes over
+    what is readable; the rest counts as dropped. ``seq`` continues where it was; if that is unknown, at the Unix time
+    in milliseconds, which is larger than any number counted up by one. While the disk is full or unusable, events wait
+    in memory, in order with those from the disk, and return to the disk as soon as it can be written.
 
     Parameters
     ----------
     path
-        The database; its folder is made where it is missing.
+        The database; its folder is created if needed.
     max_events, max_bytes, max_age_s
-        Events, bytes of payload and seconds that are kept; beyond that the oldest are dropped and counted.
+        Maximum number, bytes of payload and age in seconds; beyond these the oldest events are dropped and counted.
     synchronous
-        When an append is on the disk itself: ``full``, when it returns; ``normal``, at the next checkpoint; ``off``,
-        whenever the kernel likes.
+        When an append is flushed to the disk: ``full``, before it returns; ``normal``, at the next checkpoint;
+        ``off``, when the kernel decides.
     clock
-        What events are aged by.
+        Ages the events.
     files
-        What changes the disk where a database is replaced.
+        Renames and syncs files where a database is replaced.
 
     Raises
     ------
@@ -85,15 +82,15 @@ class Outbox:
         self._files = files or Files()
         self._lock = threading.RLock()
         self._lock_file = LockFile(path)
-        self._known = Snapshot()
-        self._copied: frozenset[int] = frozenset()  # what waits in memory and on the disk
+        self._found = Snapshot()  # read from a file that is being replaced
+        self._copied: frozenset[int] = frozenset()  # events both in memory and on the disk
         self._retry_at_s = 0.0
         self._not_on_disk = ""
         self._commits_before = 0
         self.on_disk = True
         """False while events wait in memory"""
         self.set_aside = 0
-        """databases that were found damaged since the start"""
+        """databases found damaged since the start"""
         try:
             self._store = self._start()
         except BaseException:
@@ -111,7 +108,7 @@ class Outbox:
         return self._commits_before + (self._store.commits if self.on_disk else 0)
 
     def age_s(self, event: StoredEvent) -> float:
-        """Return how long an event has waited, seconds, never negative; no jump of the date changes it."""
+        """Return the seconds for which an event has waited, never negative; a jump of the date does not change it."""
         return max(0.0, self._store.now_s() - event.stored_s)
 
     def append(self, events: Sequence[msgspec.Struct]) -> list[int]:
@@ -127,53 +124,38 @@ class Outbox:
         TypeError
             One of them cannot be encoded: nothing is stored and no number is used up.
         """
-
-        def append(store: Store) -> list[int]:
-            seqs = store.append(events)
-            self._known = store.held()
-            return seqs
-
-        return self._do(append)
+        return self._run(lambda store: store.append(events))
 
     def batch(self, after_seq: int, limit: int) -> list[StoredEvent]:
-        """Return up to `limit` events above `after_seq`, in order; those too old are dropped."""
-        return self._do(lambda store: store.batch(after_seq, limit))
+        """Return up to `limit` events above `after_seq`, in order; drop those that are too old."""
+        return self._run(lambda store: store.batch(after_seq, limit))
 
     def acknowledge(self, *seqs: int) -> None:
-        """Forget events that the broker has; a number that is not there (any more) is fine."""
-
-        def acknowledge(store: Store) -> None:
-            store.acknowledge(seqs)
-            self._known = store.held()
-
-        self._do(acknowledge)
+        """Delete events that the broker has; a number that is not in the outbox is ignored."""
+        self._run(lambda store: store.acknowledge(seqs))
 
     def depth(self) -> int:
-        """Return how many events wait."""
-        return self._held().depth
+        """Return the number of events in the outbox."""
+        return self._run(Store.counts).depth
 
     @property
     def dropped(self) -> int:
-        """Events given up since the outbox was made, over all restarts."""
-        return self._held().dropped
+        """Events dropped since the outbox was created, over all restarts."""
+        return self._run(Store.counts).dropped
 
     def close(self) -> None:
-        """Close the database; what waits on the disk stays, what it does not take is lost, and the log says so."""
+        """Close the database; what waits in memory and cannot be written is lost, and the log says so."""
         with self._lock:
             if self._lock_file.is_open:
                 if not self.on_disk:
                     self._return_to_disk()
                 if not self.on_disk:
-                    self._say_what_is_lost()
+                    self._log_losses()
                 self._store.close()
             self._lock_file.close()
 
-    def _held(self) -> Snapshot:
-        held = self._do(lambda store: store.held())
-        self._known = held
-        return held
-
-    def _do(self, action: Callable[[Store], T]) -> T:
+    def _run(self, action: Callable[[Store], T]) -> T:
+        """Run an action on the store; if the store fails, replace it and try once more."""
         with self._lock:
             if not self.on_disk and self._lock_file.is_open and self._clock.monotonic() >= self._retry_at_s:
                 self._return_to_disk()
@@ -181,112 +163,111 @@ class Outbox:
                 done = action(self._store)
             except SQLITE_ERRORS as error:
                 if not self.on_disk or not self._lock_file.is_open:
-                    raise plain(error, self._path) from error
+                    raise as_user_error(error, self._path) from error
                 self._store = self._replace(error)
                 try:
                     done = action(self._store)
                 except SQLITE_ERRORS as again:
-                    raise plain(again, self._path) from again
+                    raise as_user_error(again, self._path) from again
             return done
 
     def _start(self) -> Store:
         doubt = True
         try:
-            doubt = self._lock_file.says_memory()
+            doubt = self._lock_file.says_in_memory()
             return self._open(doubt=doubt)
         except (*SQLITE_ERRORS, OSError) as error:
-            held = self._known if self._known.seq else last_words(self._path)
-            if doubt or not held.seq or not self._lock_file.has_lock:  # unlocked, the last start could note no doubt
-                held = self._far_ahead(held)
-            return self._into_memory(error, held)
+            snapshot = self._found if self._found.seq else salvage(self._path)
+            # Without a lock file the last start could not note that its events waited in memory.
+            if doubt or not snapshot.seq or not self._lock_file.has_lock:
+                snapshot = self._jump_ahead(snapshot)
+            return self._into_memory(error, snapshot)
 
-    def _open(self, *, doubt: bool = False, instead: Snapshot | None = None) -> Store:
-        """Open the file, made anew where it is damaged or old; what could be read of it goes into the new one."""
-        found = examine(self._path, self._files, instead)
+    def _open(self, *, doubt: bool = False, salvaged: Snapshot | None = None) -> Store:
+        """Open the file; replace a damaged or old one by a new one with all that is readable."""
+        found = examine(self._path, self._files, salvaged)
         jumps = doubt or not found.seq_known
-        held = self._far_ahead(found.held) if jumps else found.held
+        snapshot = self._jump_ahead(found.snapshot) if jumps else found.snapshot
         if found.state != "sound":
-            self._known = held
+            self._found = snapshot
             damaged = found.state == "damaged"
-            aside = build(self._path, self._files, partial(self._fill, held), keep_old=damaged)
+            aside = replace_database(self._path, self._files, partial(self._fill, snapshot), keep_old=damaged)
             if damaged:
                 self.set_aside += 1
                 _LOG.error(
                     "outbox %s is damaged; set aside as %s, %d of %d events could be read, they go on from seq %d",
-                    self._path, aside, len(held.events), held.depth, held.seq + 1,
+                    self._path, aside, len(snapshot.events), snapshot.depth, snapshot.seq + 1,
                 )  # fmt: skip
-        # Two connections: an append must reach the disk and an acknowledgement need not.
+        # Two connections: an append has to be flushed to the disk, an acknowledgement does not.
         writer = connect(self._path, synchronous=self._synchronous)
         reader = writer
         try:
             reader = connect(self._path, synchronous="off" if self._synchronous == "off" else "normal")
             store = Store(writer, reader, self._bounds, self._clock)
             if doubt and found.state == "sound":
-                store.take_over(held)
-            self._known = store.held()
+                store.take_over(snapshot)
         except BaseException:
             writer.close()
             reader.close()
             raise
         if jumps:
-            line = "outbox %s: which number was the last is not known; events go on from seq %d"
-            _LOG.warning(line, self._path, self._known.seq + 1)
+            line = "outbox %s: the last number is not known; events go on from seq %d"
+            _LOG.warning(line, self._path, store.counts().seq + 1)
         self._lock_file.note(in_memory=False)
         return store
 
-    def _fill(self, held: Snapshot, database: sqlite3.Connection) -> None:
-        Store(database, database, self._bounds, self._clock).take_over(held)
+    def _fill(self, snapshot: Snapshot, database: sqlite3.Connection) -> None:
+        Store(database, database, self._bounds, self._clock).take_over(snapshot)
 
-    def _far_ahead(self, held: Snapshot) -> Snapshot:
-        """Number on from the Unix time in milliseconds: larger than any number that was counted up by one."""
-        return held.numbered(int(self._clock.unix_s() * 1000))
+    def _jump_ahead(self, snapshot: Snapshot) -> Snapshot:
+        """Continue at the Unix time in milliseconds: larger than any number counted up by one."""
+        return snapshot.with_seq_from(int(self._clock.unix_s() * 1000))
 
     def _replace(self, error: Exception) -> Store:
-        """Give up a store that has failed while it was used; return the one that goes on."""
-        held = self._store.last_words(self._known)
+        """Replace a store that has failed while in use."""
+        snapshot = self._store.salvage()
         self._commits_before += self._store.commits
         self._store.abandon()
         if not is_damage(error):
-            return self._into_memory(error, held)
+            return self._into_memory(error, snapshot)
         try:
-            return self._open(instead=held)
+            return self._open(salvaged=snapshot)
         except (*SQLITE_ERRORS, OSError) as again:
-            return self._into_memory(again, held)
+            return self._into_memory(again, snapshot)
 
-    def _into_memory(self, error: Exception, held: Snapshot) -> Store:
-        self._not_on_disk = str(plain(error, self._path))
-        line = "%s; until then events wait in memory, and a power cut takes them; they go on from seq %d"
-        _LOG.error(line, self._not_on_disk, held.seq + 1)
+    def _into_memory(self, error: Exception, snapshot: Snapshot) -> Store:
+        self._not_on_disk = str(as_user_error(error, self._path))
+        line = "%s; until then events wait in memory, where a power cut would lose them; they go on from seq %d"
+        _LOG.error(line, self._not_on_disk, snapshot.seq + 1)
         self.on_disk = False
         self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
         self._lock_file.note(in_memory=True)
-        self._copied = frozenset(event.seq for event in held.events)
+        self._copied = frozenset(event.seq for event in snapshot.events)
         database = in_memory()
-        self._fill(held, database)
+        self._fill(snapshot, database)
         return Store(database, database, self._bounds, self._clock)
 
     def _return_to_disk(self) -> None:
         self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
-        held = self._store.last_words(self._known)
+        snapshot = self._store.salvage()
         store = None
         try:
             if not self._lock_file.has_lock:
                 self._lock_file = LockFile(self._path)
             store = self._open()
-            store.take_over(held, instead_of=self._copied)
+            store.take_over(snapshot, instead_of=self._copied)
         except (*SQLITE_ERRORS, OSError, EmotionEdgeError) as error:
-            self._not_on_disk = str(plain(error, self._path))
+            self._not_on_disk = str(as_user_error(error, self._path))
             _LOG.debug("%s", self._not_on_disk)
             if store is not None:
                 store.abandon()
-            self._known = self._store.held()
             self._lock_file.note(in_memory=True)
             return
         self._store.abandon()
         self._store, self.on_disk = store, True
         _LOG.warning("outbox %s can be written again; events wait on the disk", self._path)
 
-    def _say_what_is_lost(self) -> None:
-        lost = sum(event.seq not in self._copied for event in self._store.last_words(self._known).events)
+    def _log_losses(self) -> None:
+        lost = sum(event.seq not in self._copied for event in self._store.salvage().events)
         if lost:
             _LOG.error("%d events are lost: they waited in memory, and %s", lost, self._not_on_disk)

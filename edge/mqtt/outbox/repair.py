@@ -1,4 +1,4 @@
-"""The outbox's file: locked, examined, made anew where it is damaged or of an older format."""
+"""The outbox's file: lock it, examine it, and replace it if it is damaged or of an older format."""
 
 import contextlib
 import errno
@@ -20,13 +20,13 @@ from edge.mqtt.outbox.tables import (
     SQLITE_ERRORS,
     DamagedError,
     Snapshot,
-    as_written,
     check,
     format_of,
-    read_held,
+    malformed_is_damage,
+    read_snapshot,
 )
 
-# What SQLite answers where the machine is at fault, and not the file: nothing is set aside for that.
+# SQLite's codes for faults of the machine rather than of the file: these are no damage.
 _CONDITIONS = {
     0, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,
@@ -34,21 +34,21 @@ _CONDITIONS = {
 _MARKS = {False: b"disk  \n", True: b"memory\n"}
 _PARTS = ("", "-wal", "-shm")
 _NEW = ".new"
-"""A database under this name is whole and on the disk: from then on it is the outbox, whatever else is there."""
+"""A database with this suffix is complete and flushed: it is the outbox from then on, whatever else is there."""
 _BUILDING = ".building"
 _ONLY_OURS = 0o600
 
 
 class LockFile:
-    """``<path>.lock``, held so that two daemons cannot send the same events; the kernel lets go when a process dies.
+    """``<path>.lock``, a lock against two daemons that send the same events; the kernel frees it when a process dies.
 
-    It also says whether events waited in memory when the last process ended: numbers were given out then that the
-    database knows nothing of. These bytes are written over in place, which a full disk allows.
+    Its content says whether events waited in memory when the last process ended: the database then does not know the
+    last number. It is overwritten in place, which works on a full disk too.
 
     Raises
     ------
     DeliveryError
-        Another process holds it. A folder that cannot be written is no error, only no lock.
+        Another process holds the lock. A folder that cannot be written is no error; there is no lock then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,22 +68,22 @@ class LockFile:
 
     @property
     def has_lock(self) -> bool:
-        """Whether it could be locked."""
+        """True if the file is locked."""
         return self._descriptor >= 0
 
-    def says_memory(self) -> bool:
-        """Whether the last process ended while events waited in memory."""
+    def says_in_memory(self) -> bool:
+        """Return True if the last process ended while events waited in memory."""
         return self.has_lock and os.pread(self._descriptor, 16, 0) == _MARKS[True]
 
     def note(self, *, in_memory: bool) -> None:
-        """Note where events wait, as far as the disk allows."""
+        """Store where events wait, if the disk can be written."""
         with contextlib.suppress(OSError):
             if self.has_lock and os.pread(self._descriptor, 16, 0) != _MARKS[in_memory]:
                 os.pwrite(self._descriptor, _MARKS[in_memory], 0)
                 os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Let go."""
+        """Unlock and close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor, self.is_open = -1, False
@@ -91,80 +91,84 @@ class LockFile:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is there when the outbox is opened."""
+    """What was found where the outbox should be."""
 
     state: Literal["none", "sound", "old format", "damaged"]
-    held: Snapshot = field(default_factory=Snapshot)
-    """what a new database has to take over"""
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    """what a new database takes over"""
     seq_known: bool = True
-    """whether the last number is known that was given out"""
+    """False if the last number given to an event is unknown"""
 
 
-def examine(path: Path, files: Files, instead: Snapshot | None = None) -> Found:
-    """Say what is there, after finishing a `build` that was cut off.
+def examine(path: Path, files: Files, salvaged: Snapshot | None = None) -> Found:
+    """Examine the file, after completing a `replace_database` that was interrupted.
 
     Parameters
     ----------
     path
         The database.
     files
-        What changes the disk.
-    instead
-        It has turned out to be damaged, and this is what could be read of it.
+        Renames and syncs files.
+    salvaged
+        What could be read of a database that is known to be damaged; None if nothing is known.
 
     Raises
     ------
-    ConfigError, sqlite3.Error, OSError
-        A newer version made it; the disk is full, read-only, …
+    ConfigError
+        A newer version created it.
+    sqlite3.Error, OSError
+        The disk is full, read-only, …
     """
     if _beside(path, _NEW).exists():
         _put_in_place(path, files, keep_old=True)
-    if instead is not None:
-        return Found("damaged", instead, seq_known=instead.seq > 0)
+    if salvaged is not None:
+        return Found("damaged", salvaged, seq_known=salvaged.seq > 0)
     if not path.exists() or _is_empty(path):
-        # A damaged one beside it: an older version was cut off between setting it aside and making a new one.
+        # With a damaged one beside it, an older version was interrupted before it created a new one.
         return Found("none", seq_known=next(path.parent.glob(f"{path.name}.damaged-*"), None) is None)
     try:
-        with as_written(), _open(path) as database:
+        with malformed_is_damage(), _open(path) as database:
             found = _examined(path, database)
     except SQLITE_ERRORS as error:
         if not is_damage(error):
             raise
-        held = last_words(path)
-        found = Found("damaged", held, seq_known=held.seq > 0)
+        snapshot = salvage(path)
+        found = Found("damaged", snapshot, seq_known=snapshot.seq > 0)
     return found
 
 
-def build(path: Path, files: Files, fill: Callable[[sqlite3.Connection], None], *, keep_old: bool) -> str | None:
-    """Put a new database in the place of what is there; wherever it is cut off, the old one or the new one is whole.
+def replace_database(
+    path: Path, files: Files, fill: Callable[[sqlite3.Connection], None], *, keep_old: bool
+) -> str | None:
+    """Replace the database by a new one; at any interruption either the old or the new one is complete.
 
     Parameters
     ----------
     path
         The database.
     files
-        What changes the disk.
+        Renames and syncs files.
     fill
-        Writes into the new one what the old one held.
+        Writes the old content into the new database.
     keep_old
-        Whether the old one is set aside, or removed.
+        True renames the old one, False deletes it.
 
     Returns
     -------
     str
-        The name of the old one, None where it was removed.
+        The old one's new name, None if it was deleted.
 
     Raises
     ------
     sqlite3.Error, OSError
-        The disk is full, read-only, …: nothing has changed, or `examine` will finish it.
+        The disk is full, read-only, …: nothing has changed, or `examine` will complete it.
     """
     building = _beside(path, _BUILDING)
     try:
         building.unlink(missing_ok=True)
         os.close(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _ONLY_OURS))
         with contextlib.closing(sqlite3.connect(building, isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = OFF")  # it is thrown away if anything goes wrong
+            database.execute("PRAGMA journal_mode = OFF")  # it is deleted if anything goes wrong
             database.executescript(SCHEMA)
             fill(database)
         files.sync(building)
@@ -177,25 +181,25 @@ def build(path: Path, files: Files, fill: Callable[[sqlite3.Connection], None], 
     return _put_in_place(path, files, keep_old=keep_old)
 
 
-def last_words(path: Path) -> Snapshot:
-    """Return what can be read of a database that cannot be used, without writing a byte."""
+def salvage(path: Path) -> Snapshot:
+    """Return what is readable of a database that cannot be used, without writing to the disk."""
     best = Snapshot()
     for part in (_beside(path, _NEW), path):
-        for how in ("mode=ro", "mode=ro&immutable=1"):  # the second one where no shared memory file can be made
+        for how in ("mode=ro", "mode=ro&immutable=1"):  # the second if no shared memory file can be created
             try:
                 database = sqlite3.connect(f"{part.absolute().as_uri()}?{how}", uri=True, timeout=1)
             except SQLITE_ERRORS:
                 continue
             with contextlib.closing(database):
-                held = read_held(database, Snapshot())
-            best = max(best, held, key=lambda found: (len(found.events), found.seq))
+                snapshot = read_snapshot(database, Snapshot())
+            best = max(best, snapshot, key=lambda found: (len(found.events), found.seq))
     return best
 
 
 def connect(path: Path, *, synchronous: str) -> sqlite3.Connection:
-    """Open the database in WAL mode; transactions are begun by hand."""
+    """Open the database in WAL mode; transactions are explicit."""
     database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    database.text_factory = lambda raw: raw.decode(errors="replace")  # a damaged name is no name, and no error
+    database.text_factory = lambda raw: raw.decode(errors="replace")  # damaged text must not raise
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {synchronous}")
@@ -206,15 +210,15 @@ def connect(path: Path, *, synchronous: str) -> sqlite3.Connection:
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell a damaged database from a disk that is full, read-only, or busy."""
+    """Return True for a damaged database, False for a disk that is full, read-only or busy."""
     if isinstance(error, UnicodeDecodeError):
         return True
     code = getattr(error, "sqlite_errorcode", 0)
     return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _CONDITIONS
 
 
-def plain(error: Exception, path: Path) -> EmotionEdgeError:
-    """Return the one line that a user reads."""
+def as_user_error(error: Exception, path: Path) -> EmotionEdgeError:
+    """Return the error as one line for the user."""
     if isinstance(error, EmotionEdgeError):
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -226,7 +230,7 @@ def plain(error: Exception, path: Path) -> EmotionEdgeError:
 
 
 def _put_in_place(path: Path, files: Files, *, keep_old: bool) -> str | None:
-    """Let the new database, which is on the disk, be the outbox."""
+    """Rename the new database, which is complete and flushed, to be the outbox."""
     aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     for suffix in _PARTS:
         if not (part := _beside(path, suffix)).exists():
@@ -237,15 +241,15 @@ def _put_in_place(path: Path, files: Files, *, keep_old: bool) -> str | None:
             files.rename(part, path.with_name(aside + suffix))
         else:
             files.remove(part)
-    files.sync(path.parent)  # the old one's log must not be taken for the new one's
+    files.sync(path.parent)  # the new database must never be opened with the old one's log
     files.rename(_beside(path, _NEW), path)
     files.sync(path.parent)
-    _remove_all_but_the_newest(path)
+    _remove_older_damaged(path)
     return aside if keep_old else None
 
 
-def _remove_all_but_the_newest(path: Path, keep: int = 3) -> None:
-    """Keep what a person may want to look at, and not more: a card that dies damages the file again and again."""
+def _remove_older_damaged(path: Path, keep: int = 3) -> None:
+    """Keep the newest for a person to look at, not more: a failing card damages the file again and again."""
     found = {name.name.removesuffix("-wal").removesuffix("-shm") for name in path.parent.glob(f"{path.name}.damaged-*")}
     for name in sorted(found)[:-keep]:
         for suffix in _PARTS:
@@ -262,7 +266,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _is_empty(path: Path) -> bool:
-    """Return whether nothing was ever written: a start that was cut off leaves that."""
+    """Return True for a file that was never written to, which an interrupted start leaves."""
     return path.stat().st_size == 0 and not _beside(path, "-wal").exists()
 
 
@@ -274,7 +278,7 @@ def _examined(path: Path, database: sqlite3.Connection) -> Found:
         made = f"outbox {path}: a newer emotion-edge made it (format {version}, not {FORMAT})"
         raise ConfigError(f"state_dir: {made}; install that one again, or set another state_dir")
     check(database)
-    return Found("sound") if version == FORMAT else Found("old format", read_held(database, Snapshot()))
+    return Found("sound") if version == FORMAT else Found("old format", read_snapshot(database, Snapshot()))
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -1,4 +1,4 @@
-"""The outbox's tables and their rows: what was written there, told from what was not."""
+"""The outbox's tables in SQLite. Every row has a checksum; a row that does not match it is reported as damaged."""
 
 import contextlib
 import math
@@ -14,9 +14,9 @@ import msgspec
 from edge.clock import Clock, Stamp, elapsed_s
 
 FORMAT = 2
-"""Format 1 had no ``twin`` and no ``time.crc``, and its events' checksums covered the payload alone."""
+"""Format 1 had no ``twin`` and no ``time.crc``, and its checksums of events covered only the payload."""
 _MARK = 0x454F0000
-"""``application_id`` is this plus the format, from format 2 on: one flipped bit makes no file a newer one."""
+"""``application_id`` is this plus the format, from format 2 on: one flipped bit cannot make a file look newer."""
 SCHEMA = f"""
     BEGIN IMMEDIATE;
     CREATE TABLE event (
@@ -27,26 +27,26 @@ SCHEMA = f"""
     PRAGMA user_version = {FORMAT};
     PRAGMA application_id = {_MARK + FORMAT};
     COMMIT;
-"""  # noqa: S608 - numbers of its own
+"""  # noqa: S608 - only constants
 _COUNTERS = {"seq", "depth", "bytes", "dropped"}
 _MOST = 2**53
-"""Numbers beyond it are damage: JSON's readers could not tell them apart."""
+"""Larger numbers are damage: JSON readers that use floats could not tell them apart."""
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What sqlite3 raises: the second one where the text of its own error holds a damaged name."""
+"""What sqlite3 raises: the second if its own error message quotes a damaged name."""
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """SQLite read it without complaint, but it is not what was written."""
+    """SQLite read a row without an error, but it is not what was written."""
 
     def __init__(self) -> None:
-        super().__init__("it holds what was never written")
+        super().__init__("it holds data that was never written")
         self.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event that waits."""
+    """An event in the outbox."""
 
     seq: int
     stored_s: float
@@ -56,30 +56,30 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What an outbox has, or what could still be read of one."""
+    """The content of an outbox, or what could still be read of a damaged one."""
 
     events: tuple[StoredEvent, ...] = ()
-    """in order; only where they were asked for"""
+    """in order; empty where only the counts were read"""
     seq: int = 0
-    """the last number that was given out, 0 where that is not known"""
+    """the last number given to an event, 0 if unknown"""
     depth: int = 0
     dropped: int = 0
     now_s: float | None = None
-    """the clock by which the events were stored, None where that is not known: the newest then counts as new"""
+    """the outbox's clock when this was read; None if unknown, and the newest event then counts as just stored"""
 
-    def numbered(self, seq: int) -> "Snapshot":
-        """Return the same with a last number that is at least this one."""
+    def with_seq_from(self, seq: int) -> "Snapshot":
+        """Return the same with ``seq`` raised to at least this, and to that of the last event."""
         return replace(self, seq=max(seq, self.seq, *(event.seq for event in self.events[-1:])))
 
 
 @contextmanager
-def as_written() -> Iterator[None]:
-    """Take a value of a type that was never written for what it is.
+def malformed_is_damage() -> Iterator[None]:
+    """Treat a value of the wrong type as damage.
 
     Raises
     ------
     DamagedError
-        In place of a TypeError or ValueError.
+        Instead of a TypeError or ValueError.
     """
     try:
         yield
@@ -93,7 +93,7 @@ def format_of(database: sqlite3.Connection) -> int:
     Raises
     ------
     DamagedError
-        No version writes such a file.
+        No version has written such a file.
     """
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
     (mark,) = database.execute("PRAGMA application_id").fetchone()
@@ -103,25 +103,25 @@ def format_of(database: sqlite3.Connection) -> int:
 
 
 def check(database: sqlite3.Connection) -> None:
-    """Read all there is, of format 1 or 2.
+    """Read and check every row, of format 1 or 2.
 
     Raises
     ------
     DamagedError, sqlite3.Error
-        It is not as it was written.
+        Something does not match its checksum or the counters.
     """
-    counted = counters(database)
+    counted = read_counters(database)
     depth = payload_bytes = last = 0
     for row in database.execute("SELECT seq, stored_s, payload, crc FROM event ORDER BY seq"):
         event = event_of(row)
         depth, payload_bytes, last = depth + 1, payload_bytes + len(event.payload), event.seq
     if (depth, payload_bytes) != (counted["depth"], counted["bytes"]) or last > counted["seq"]:
         raise DamagedError
-    noted_time(database)
+    read_time(database)
 
 
-def read_held(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
-    """Read what can be read of a database that may be damaged; what cannot is as it was ``known``."""
+def read_snapshot(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
+    """Read what is readable of a database that may be damaged; counts that are not are taken from ``known``."""
     events: dict[int, StoredEvent] = {}
     seen = set()
     for order in ("ASC", "DESC"):  # from both ends towards the damage
@@ -138,18 +138,18 @@ def read_held(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
         with contextlib.suppress(*SQLITE_ERRORS):
             row = database.execute("SELECT * FROM counter WHERE name = ?", (name,)).fetchone()
             counted[name] = _count_of(row)
-    # Events alone do not tell it: those that were numbered last may be the ones that cannot be read.
+    # The events do not tell the last number: the last ones may be unreadable.
     seq = max([counted["seq"], known.seq, *events]) if counted["seq"] else 0
     return Snapshot(tuple(events[n] for n in sorted(events)), seq, max(counted["depth"], len(seen)), counted["dropped"])
 
 
-def counters(database: sqlite3.Connection) -> dict[str, int]:
+def read_counters(database: sqlite3.Connection) -> dict[str, int]:
     """Return ``seq``, ``depth``, ``bytes`` and ``dropped``.
 
     Raises
     ------
     DamagedError
-        One of them is missing or is not what was written.
+        One of them is missing or does not match its twin.
     """
     found = {row[0]: _count_of(row) for row in database.execute("SELECT * FROM counter")}
     if found.keys() != _COUNTERS:
@@ -158,13 +158,13 @@ def counters(database: sqlite3.Connection) -> dict[str, int]:
 
 
 def add(database: sqlite3.Connection, **changes: int) -> None:
-    """Count; a counter that does not match its twin still does not, however often it is changed."""
+    """Add to counters and to their twins; a counter that does not match its twin never does again."""
     rows = [(change, name) for name, change in changes.items()]
     database.executemany("UPDATE counter SET value = value + ?1, twin = twin - ?1 WHERE name = ?2", rows)
 
 
 def row_of(event: StoredEvent) -> tuple[int, float, bytes, int]:
-    """Return an event as it is written."""
+    """Return the row of an event."""
     return event.seq, event.stored_s, event.payload, _event_crc(event)
 
 
@@ -174,7 +174,7 @@ def event_of(row: tuple[object, ...]) -> StoredEvent:
     Raises
     ------
     DamagedError
-        It is not what was written.
+        It does not match its checksum.
     """
     seq, stored_s, payload, crc = row
     if not (isinstance(seq, int) and 0 < seq < _MOST and isinstance(stored_s, float) and isinstance(payload, bytes)):
@@ -185,20 +185,20 @@ def event_of(row: tuple[object, ...]) -> StoredEvent:
     return event
 
 
-def note_time(database: sqlite3.Connection, outbox_s: float, stamp: Stamp) -> None:
-    """Note what the outbox's clock says, and when it said so."""
+def write_time(database: sqlite3.Connection, outbox_s: float, stamp: Stamp) -> None:
+    """Store the time of the outbox's clock, and the moment at which it was read."""
     encoded = msgspec.json.encode(stamp)
     row = (outbox_s, encoded, _time_crc(outbox_s, encoded))
     database.execute("INSERT OR REPLACE INTO time VALUES (0, ?, ?, ?)", row)
 
 
-def noted_time(database: sqlite3.Connection) -> tuple[float, Stamp | None] | None:
-    """Return what `note_time` noted, None where there is nothing.
+def read_time(database: sqlite3.Connection) -> tuple[float, Stamp | None] | None:
+    """Return what `write_time` stored, None if nothing.
 
     Raises
     ------
     DamagedError
-        It is not what was written.
+        It does not match its checksum.
     """
     row = database.execute("SELECT * FROM time").fetchone()
     if row is None:
@@ -232,12 +232,12 @@ def _time_crc(outbox_s: float, encoded: bytes) -> int:
 __all__ = ["Bounds", "Store", "StoredEvent", "in_memory"]
 
 _KEEP_TIME_EVERY_S = 60.0
-"""How often the outbox's clock is noted: what a power cut may take from an event's age."""
+"""The outbox's clock is stored this often, in seconds: a power cut takes at most as much from an event's age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an outbox keeps; beyond it the oldest go."""
+    """How much an outbox keeps; beyond that the oldest events are dropped."""
 
     events: int
     payload_bytes: int
@@ -245,20 +245,21 @@ class Bounds:
 
 
 class Store:
-    """Events in order, with their count, their bytes and what was dropped. For one thread at a time.
+    """Events in order, and their counters. For one thread at a time.
 
-    Its clock is the Unix time at which it was made and what has passed since then; it never jumps, see
-    `edge.clock.elapsed_s`. Time of which nobody knows how long it was does not count: events are rather kept too long.
+    Events are aged by a clock that starts at the Unix time at which the database was created and never jumps, see
+    `edge.clock.elapsed_s`. Time off of unknown length does not count: events are rather kept too long.
 
     Parameters
     ----------
     writer, reader
-        Connections to the same database, which may be one: the writer's commits reach the disk, the reader's need not.
+        Connections to the same database, which may be the same: the writer's commits are flushed to the disk, the
+        reader's need not be.
 
     Raises
     ------
     DamagedError, sqlite3.Error
-        By each of its methods but `close` and `abandon`: the database is damaged, or cannot be used.
+        From every method but `close` and `abandon`: the database is damaged or cannot be used.
     """
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, bounds: Bounds, clock: Clock) -> None:
@@ -266,21 +267,22 @@ class Store:
         self._bounds = bounds
         self._clock = clock
         self.commits = 0
-        """transactions since the start: each is at least one write to the disk"""
+        """transactions since the start, each at least one write to the disk"""
         now = clock.stamp()
-        base_s, stamp = noted_time(reader) or (_newest_s(reader) or now.unix_s, None)
+        base_s, stamp = read_time(reader) or (_newest_s(reader) or now.unix_s, None)
         self._base_s = base_s + (elapsed_s(stamp or now, now) or 0.0)
         self._began_s = clock.monotonic()
         self._noted_s = float("-inf")
+        self._known = self.counts()
 
     def now_s(self) -> float:
-        """Seconds of this outbox's clock."""
+        """Return the time of the outbox's clock, seconds."""
         return self._base_s + self._clock.monotonic() - self._began_s
 
     def append(self, events: Sequence[msgspec.Struct]) -> list[int]:
         """Number events and store them, all or none; drop what exceeds the bounds; return each one's ``seq``."""
         with self._transaction(self._writer) as database:
-            first = counters(database)["seq"] + 1
+            first = read_counters(database)["seq"] + 1
             stored = [
                 StoredEvent(seq, self.now_s(), msgspec.json.encode(msgspec.structs.replace(event, seq=seq)))
                 for seq, event in enumerate(events, first)
@@ -288,12 +290,13 @@ class Store:
             database.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", [row_of(event) for event in stored])
             add(database, seq=len(stored), depth=len(stored), bytes=sum(len(event.payload) for event in stored))
             self._drop_beyond_bounds(database)
-            self._note_time(database)
+            self._store_time(database)
+        self.counts()
         return [event.seq for event in stored]
 
     def batch(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return up to `limit` events above `after_seq`, in order; those too old are dropped."""
-        with as_written():
+        with malformed_is_damage():
             oldest = self._reader.execute("SELECT stored_s FROM event ORDER BY seq LIMIT 1").fetchone()
             too_old = oldest is not None and oldest[0] < self.now_s() - self._bounds.age_s
         if too_old:
@@ -305,61 +308,65 @@ class Store:
         return [event_of(row) for row in rows]
 
     def acknowledge(self, seqs: Iterable[int]) -> None:
-        """Forget events that the broker has."""
+        """Delete events that the broker has."""
         with self._transaction(self._reader) as database:
             _remove(database, seqs)
+        self.counts()
 
-    def held(self) -> Snapshot:
+    def counts(self) -> Snapshot:
         """Return the counts, without the events."""
-        counted = counters(self._reader)
-        return Snapshot((), counted["seq"], counted["depth"], counted["dropped"])
+        counted = read_counters(self._reader)
+        self._known = Snapshot((), counted["seq"], counted["depth"], counted["dropped"])
+        return self._known
 
-    def last_words(self, known: Snapshot) -> Snapshot:
-        """Return all that can be read, also of a store that has failed; counts that cannot are as they were `known`."""
-        return replace(read_held(self._reader, known), now_s=self.now_s())
+    def salvage(self) -> Snapshot:
+        """Return all that is readable, also after a failure; counts that are not are the last ones known."""
+        return replace(read_snapshot(self._reader, self._known), now_s=self.now_s())
 
-    def take_over(self, held: Snapshot, *, instead_of: Iterable[int] = ()) -> None:
-        """Take in what another store held; the numbers go on from there.
+    def take_over(self, snapshot: Snapshot, *, instead_of: Iterable[int] = ()) -> None:
+        """Add the events of another store; numbering continues after its last number.
 
         Parameters
         ----------
-        held
-            Its events; where it says that there were more, or a number is taken, the others count as dropped.
+        snapshot
+            Its content. Events that it counts and does not hold, or whose number is in use here, count as dropped.
         instead_of
-            The numbers of events that it had copied from here, and that are replaced.
+            Numbers of events that the other store had copied from here; they are replaced.
         """
         with self._transaction(self._writer) as database:
             _remove(database, instead_of)
-            before = counters(database)
-            then_s = held.now_s if held.now_s is not None else max((e.stored_s for e in held.events), default=0.0)
+            before = read_counters(database)
+            newest_s = max((event.stored_s for event in snapshot.events), default=0.0)
+            then_s = newest_s if snapshot.now_s is None else snapshot.now_s
             sizes: list[int] = []
-            for event in held.events:
+            for event in snapshot.events:
                 aged = replace(event, stored_s=self.now_s() - max(0.0, then_s - event.stored_s))
                 is_new = database.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", row_of(aged)).rowcount
                 sizes += [len(event.payload)] * is_new
-            more_seq = max(0, held.numbered(0).seq - before["seq"])
-            more_dropped = max(0, held.dropped - before["dropped"]) + max(0, held.depth - len(sizes))
+            more_seq = max(0, snapshot.with_seq_from(0).seq - before["seq"])
+            more_dropped = max(0, snapshot.dropped - before["dropped"]) + max(0, snapshot.depth - len(sizes))
             add(database, seq=more_seq, depth=len(sizes), bytes=sum(sizes), dropped=more_dropped)
             self._drop_beyond_bounds(database)
-            self._note_time(database)
+            self._store_time(database)
+        self.counts()
 
     def close(self) -> None:
-        """Note the time, where that can be written, and close the connections."""
+        """Store the clock, if the disk can be written, and close the connections."""
         self._noted_s = float("-inf")
         with contextlib.suppress(*SQLITE_ERRORS), self._transaction(self._writer) as database:
-            self._note_time(database)
+            self._store_time(database)
         self.abandon()
 
     def abandon(self) -> None:
-        """Close the connections of a database that cannot be used."""
+        """Close the connections without writing."""
         for database in (self._writer, self._reader):
             with contextlib.suppress(sqlite3.Error):
                 database.close()
 
-    @as_written()
+    @malformed_is_damage()
     def _drop_beyond_bounds(self, database: sqlite3.Connection) -> None:
-        """Drop from the front while it is too old or too much waits, so that the order is never broken."""
-        counted = counters(database)
+        """Drop the oldest events until the rest is within the bounds: the order is never broken."""
+        counted = read_counters(database)
         depth, waiting, last = counted["depth"], counted["bytes"], 0
         keep_from_s = self.now_s() - self._bounds.age_s
         for seq, stored_s, size in database.execute("SELECT seq, stored_s, length(payload) FROM event ORDER BY seq"):
@@ -371,11 +378,11 @@ class Store:
             dropped = database.execute("DELETE FROM event WHERE seq <= ?", (last,)).rowcount
             add(database, depth=depth - counted["depth"], bytes=waiting - counted["bytes"], dropped=dropped)
 
-    def _note_time(self, database: sqlite3.Connection) -> None:
+    def _store_time(self, database: sqlite3.Connection) -> None:
         now_s = self.now_s()
         if now_s - self._noted_s >= _KEEP_TIME_EVERY_S:
             self._noted_s = now_s
-            note_time(database, now_s, self._clock.stamp())
+            write_time(database, now_s, self._clock.stamp())
 
     @contextmanager
     def _transaction(self, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
@@ -390,13 +397,13 @@ class Store:
 
 
 def in_memory() -> sqlite3.Connection:
-    """Return a new, empty database that the disk knows nothing of."""
+    """Return a new, empty database in memory."""
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     database.executescript(SCHEMA)
     return database
 
 
-@as_written()
+@malformed_is_damage()
 def _remove(database: sqlite3.Connection, seqs: Iterable[int]) -> None:
     delete = "DELETE FROM event WHERE seq = ? RETURNING length(payload)"
     sizes = [size for seq in seqs for (size,) in database.execute(delete, (seq,)).fetchall()]

@@ -110,7 +110,7 @@ def test_a_process_that_is_killed_while_events_wait_in_memory_gives_no_number_tw
     kill(box)
     box = reopen()
     assert box.append([EVENT])[0] > clock.unix_s()
-    assert caplog.text.count("which number was the last is not known; events go on from seq 1750") == 1
+    assert caplog.text.count("the last number is not known; events go on from seq 1750") == 1
     box.close()
 
 
@@ -227,7 +227,7 @@ def test_a_stop_on_a_full_disk_ends_in_order(reopen: Opens, monkeypatch: pytest.
 
     box = reopen()
     box.append([EVENT])
-    monkeypatch.setattr("edge.mqtt.outbox.tables.note_time", full)
+    monkeypatch.setattr("edge.mqtt.outbox.tables.write_time", full)
     box.close()
     monkeypatch.undo()
     box = reopen()

@@ -1,4 +1,4 @@
-"""Visits of faces, told as moments: a face appears, its emotion changes, it leaves."""
+"""Visits: from the moment a face appears, through each change of its emotion, until it leaves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from edge.settings import SmoothingSettings
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened to a face."""
+    """A face appeared, changed its emotion, or left."""
 
     event_type: EventType
     reading: FaceReading
     time_s: float
-    """of the frame in which it was noticed, seconds"""
+    """time of the frame that showed it, seconds"""
 
 
 @dataclass(slots=True)
@@ -29,8 +29,8 @@ class _Visit:
     smoothed: Smoothed
 
 
-class Episodes:
-    """Keeps the visits that go on, and tells what begins, changes and ends.
+class Visits:
+    """Tracks the current visits and reports what begins, changes and ends.
 
     A visit ends ``forget_after_s`` after its face was last seen.
     """
@@ -41,17 +41,17 @@ class Episodes:
         self._visits: dict[int, _Visit] = {}
 
     def update(self, faces: Iterable[TrackedFace], time_s: float) -> list[Moment]:
-        """Take in the faces of one frame; return what happened, in order."""
+        """Add the faces of one frame; return what happened, in order."""
         moments = [moment for face in faces if (moment := self._see(face, time_s))]
         gone = [n for n, visit in self._visits.items() if time_s - visit.seen_s > self._forget_after_s]
         return [*moments, *(self._leave(number, time_s) for number in gone)]
 
     def close(self, time_s: float) -> list[Moment]:
-        """End every visit: the camera has ended."""
+        """End every visit, because the camera ended or was closed."""
         return [self._leave(number, time_s) for number in list(self._visits)]
 
     def readings(self) -> list[FaceReading]:
-        """Everybody in view, the largest face first."""
+        """Return the reading of everybody in view, the largest face first."""
         order = sorted(self._visits, key=lambda number: self._visits[number].box.width, reverse=True)
         return [_reading(number, self._visits[number]) for number in order]
 
