@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edge.inference.runtime import Interpreter, available_runtimes, open_interpreter
+from edge.inference.networks import Interpreter, available_runtimes, open_interpreter
 from export.quantize.convert import convert
 from train.networks.device import DeviceCnnShape, device_cnn
 

@@ -21,7 +21,7 @@ from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box
 from edge.inference.bundle import open_bundle, shipped_bundle
-from edge.inference.runtime import open_interpreter
+from edge.inference.networks import open_interpreter
 
 
 def main() -> None:

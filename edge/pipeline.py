@@ -1,34 +1,35 @@
 """A frame in, faces with scores out: the work that the daemon, the benchmark and ``classify`` share."""
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.choice import load_chosen_or_previous
-from edge.faces.chip import face_chip
+from edge.faces.chip import correlation, face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.search import BackgroundSearch
-from edge.faces.tracker import FaceTracker
+from edge.faces.tracker import FaceTracker, Track
 from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
-from edge.inference.recent import RecentScores
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
 STILL_PIXELS = 4_000_000
-"""A still picture is doubled, or shrunk, until it has about this many pixels when it is searched: faces from 20 px in a
-small one, and a second or so for a large one."""
+"""A still picture is doubled or shrunk to about this many pixels before it is searched: that finds faces from 20 px in
+a small picture, and takes a second or so for a large one."""
 
-log = logging.getLogger(__name__)
+LOOKS_THE_SAME = 0.97
+"""A chip whose correlation with the last one classified is at least this keeps its scores. Measured:
+docs/performance.md."""
 
 
 class Pipeline:
-    """Finds, follows and classifies faces; one for each source, used by one thread.
+    """Finds, follows and classifies the faces of one source; for use by one thread.
 
     Raises
     ------
@@ -55,16 +56,16 @@ class Pipeline:
         self.forget()
 
     def forget(self) -> None:
-        """Know nobody any more: the next frame is of another source."""
+        """Start again: the next frame is of another source."""
         self._recent = RecentScores(self._settings.classify_every_s)
         self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._background)
 
     def lose_sight(self) -> None:
-        """Take whoever comes next for somebody new: the camera was away. Visits go on being counted."""
+        """Begin a new track for whoever is seen next, as the camera was away. Track numbers go on."""
         self._tracker.lose_sight()
 
     def follow(self, frame: Frame) -> list[TrackedFace]:
-        """Faces of the next frame of a source, with track numbers that last from frame to frame, the largest first."""
+        """Return the faces of the next frame, the largest first; a face keeps its track number from frame to frame."""
         with self.stages.measure("total"):
             tracks = self._tracker.update(frame)
             scores: Iterable[NDArray[np.float32]] = ()
@@ -78,11 +79,11 @@ class Pipeline:
         ]
 
     def look(self, luma: NDArray[np.uint8]) -> list[TrackedFace]:
-        """Faces of one still picture, uint8 [height, width], the largest first."""
+        """Return the faces of a still picture, uint8 [height, width], the largest first."""
         return self.score(luma, _search_still(self._detector, luma))
 
     def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
-        """Faces of one still picture, uint8 [height, width], whose boxes are known."""
+        """Return the faces of a still picture, uint8 [height, width], whose boxes are known."""
         if not boxes:
             return []
         luma = np.ascontiguousarray(luma)
@@ -102,8 +103,8 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
     Parameters
     ----------
     live
-        For a source that does not wait: large searches run in a thread beside the frames. For any other the same
-        frames give the same faces every time.
+        For a camera, which does not wait: large searches run in a thread beside the frames. For any other source, the
+        same frames give the same faces every time.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
     """
     import cv2
 
-    # OpenCV's pool costs more than it gives on pictures of a few hundred pixels: its threads wait by spinning.
+    # OpenCV's thread pool costs more than it saves on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
     detector = FaceDetector(Path(settings.state_dir))
     return Pipeline(
@@ -125,6 +126,48 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
         background=BackgroundSearch(detector.copy()) if live else None,
         stages=stages,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    time_s: float
+    chip: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+
+
+class RecentScores:
+    """The last scores of the faces of one source: a face is classified when it looks different, or its scores are old.
+
+    Parameters
+    ----------
+    every_s
+        Seconds after which a face is classified again in any case; 0 classifies in every frame.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._classifier: Classifier | None = None
+        self._last: dict[int, _Scored] = {}
+
+    def of(self, tracks: Sequence[Track], now_s: float, classifier: Classifier) -> NDArray[np.float32]:
+        """Return scores float32 [n, 5] of faces seen in this frame; only those that need it are classified."""
+        if classifier is not self._classifier:
+            self._classifier, self._last = classifier, {}
+        due = [track for track in tracks if self._is_due(track, now_s)]
+        fresh: dict[int, _Scored] = {}
+        if due:
+            scores = classifier.scores(
+                np.stack([track.chip for track in due]), np.stack([track.landmarks for track in due])
+            )
+            fresh = {track.number: _Scored(now_s, track.chip, row) for track, row in zip(due, scores, strict=True)}
+        self._last = {track.number: fresh.get(track.number) or self._last[track.number] for track in tracks}
+        return np.stack([self._last[track.number].scores for track in tracks])
+
+    def _is_due(self, track: Track, now_s: float) -> bool:
+        last = self._last.get(track.number)
+        if last is None or not 0 <= now_s - last.time_s < self._every_s:
+            return True
+        return correlation(track.chip, last.chip) < LOOKS_THE_SAME
 
 
 def _search_still(detector: FaceDetector, luma: NDArray[np.uint8]) -> list[Box]:

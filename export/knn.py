@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError, UsageError
 from edge.faces.distances import FEATURES
-from edge.inference.landmark_knn import LandmarkKnn, rebuild
+from edge.inference.knn import LandmarkKnn, rebuild
 from edge.inference.manifest import MAX_KNN_BYTES
 from train.metrics import Summary, summarise
 
@@ -60,7 +60,7 @@ def measure_knn(path: Path, points: NDArray[np.float32], labels: NDArray[np.int8
     Parameters
     ----------
     path
-        Protocol 4, brute-force search: what `edge.inference.landmark_knn` admits.
+        Protocol 4, brute-force search: what `edge.inference.knn` admits.
     points
         [n, 68, 2]: the first ``validation`` of the validation part, the others of the test part.
     labels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError, UsageError
 from edge.inference.manifest import NetworkKind
-from edge.inference.runtime import quiet_stderr
+from edge.inference.networks import quiet_stderr
 from train.data.dataset import Dataset
 from train.metrics import softmax
 from train.networks.backend import choose_backend

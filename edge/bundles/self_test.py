@@ -11,8 +11,8 @@ from edge.emotions import EMOTIONS
 from edge.errors import BundleError, ModelLibraryError
 from edge.inference import Classifier, load_classifier, load_network, open_bundle, shipped_bundle
 from edge.inference.manifest import ClassifierKind
+from edge.inference.networks import SIDE_PX
 from edge.inference.signature import TrustedKeys
-from edge.inference.tflite import SIDE_PX
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from edge.clock import time_synced
 from edge.daemon.machine import temperature_c
 from edge.doctor.finding import Finding
 from edge.doctor.service import NAME, STATE, Service
-from edge.inference.runtime import available_runtimes
+from edge.inference.networks import available_runtimes
 from edge.settings import Settings
 
 LOW_SPACE_BYTES = 200_000_000

@@ -3,8 +3,7 @@
 from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
 from edge.inference.classifier import Classifier, load_classifier, load_network
 from edge.inference.manifest import Manifest
-from edge.inference.runtime import available_runtimes, open_interpreter
-from edge.inference.tflite import TfliteClassifier
+from edge.inference.networks import TfliteClassifier, available_runtimes, open_interpreter
 
 __all__ = [
     "Bundle",

@@ -136,7 +136,7 @@ def _read_regular(folder: int, name: str, limit: int) -> bytes:
             if not stat.S_ISREG(found.st_mode):
                 raise BundleError(f"{name}: is no plain file")
             if found.st_size > limit:
-                raise BundleError(f"{name}: has {found.st_size} bytes, more than the {limit} that are due")
+                raise BundleError(f"{name}: has {found.st_size} bytes, more than the {limit} allowed")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return file.read(limit + 1)
         finally:

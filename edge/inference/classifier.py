@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from edge.errors import BundleError
 from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
 from edge.inference.manifest import ClassifierKind, NetworkKind
+from edge.inference.networks import TfliteClassifier
 from edge.inference.signature import TrustedKeys
-from edge.inference.tflite import TfliteClassifier
 
 
 class Classifier(Protocol):
@@ -77,7 +77,7 @@ def load_classifier(
     threads
         CPU threads that a network may use.
     runtime
-        A key of `edge.inference.runtime.RUNTIMES`; None takes the best that is installed.
+        A key of `edge.inference.networks.RUNTIMES`; None takes the best that is installed.
     keys
         One of them must have signed the bundle; None takes any bundle.
 
@@ -118,7 +118,7 @@ def load_network(
 
 def _load(bundle: Bundle, kind: ClassifierKind, threads: int, runtime: str | None) -> Classifier:
     if kind == "knn":
-        from edge.inference.landmark_knn import load_landmark_knn
+        from edge.inference.knn import load_landmark_knn
 
         return load_landmark_knn(bundle)
     if kind == "ensemble":

@@ -192,7 +192,7 @@ def _check_meaning(manifest: Manifest) -> None:
 
     if manifest.labels != [*EMOTIONS]:
         raise BundleError(
-            f"{MANIFEST_NAME}: labels are {', '.join(manifest.labels)}; due are {', '.join(EMOTIONS)}, in this order"
+            f"{MANIFEST_NAME}: labels are {', '.join(manifest.labels)}, expected {', '.join(EMOTIONS)}, in this order"
         )
     for what, found, known in (
         ("face chip", manifest.input.chip_version, CHIP_VERSION),
@@ -235,4 +235,4 @@ def _check_ensemble(manifest: Manifest) -> None:
         if kind not in manifest.classifiers():
             raise BundleError(f"{MANIFEST_NAME}: the ensemble needs the model {kind}, which this bundle does not hold")
     if abs(sum(weights.values()) - 1) > 1e-6:
-        raise BundleError(f"{MANIFEST_NAME}: the ensemble's weights sum to {sum(weights.values()):g}, due is 1")
+        raise BundleError(f"{MANIFEST_NAME}: the ensemble's weights sum to {sum(weights.values()):g}, expected 1")

@@ -2,7 +2,7 @@
 
 A pickle is a program that names what it calls. Here it can name only what is in `RECORDS` and a few functions of numpy,
 and what it gets for each is a stand-in of this module that keeps what it is given. No scikit-learn, no numpy object
-and no function of either takes part until the whole has been read; `edge.inference.landmark_knn` builds the real
+and no function of either takes part until the whole has been read; `edge.inference.knn` builds the real
 objects from records that it has checked.
 """
 
@@ -207,7 +207,7 @@ def _check_opcodes(content: bytes) -> None:
         if opcode.name not in OPCODES:
             raise pickle.UnpicklingError(f"it holds the opcode {opcode.name}, which a landmark KNN does not need")
         if opcode.name == "PROTO" and argument != 4:
-            raise pickle.UnpicklingError(f"it is written in protocol {argument}, due is 4")
+            raise pickle.UnpicklingError(f"it is written in protocol {argument}, expected 4")
         if count > MAX_OPERATIONS:
             raise pickle.UnpicklingError(f"it has more than {MAX_OPERATIONS} operations")
         end = position or 0

@@ -80,7 +80,7 @@ def load_trusted_keys(path: str) -> TrustedKeys | None:
         )
     blocks = _PUBLIC_KEY.findall(text)
     if not 1 <= len(blocks) <= MAX_KEYS:
-        raise ConfigError(f"bundle_key: {path} holds {len(blocks)} public keys in PEM; due are 1 to {MAX_KEYS}")
+        raise ConfigError(f"bundle_key: {path} holds {len(blocks)} public keys in PEM; expected 1 to {MAX_KEYS}")
     keys = []
     for block in blocks:
         try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.errors import EmotionEdgeError
 from edge.inference.manifest import Quantization
-from edge.inference.runtime import quiet_stderr
+from edge.inference.networks import quiet_stderr
 from export.quantize.graph import deployable
 from export.quantize.ranges import Range, activation_ranges
 from export.quantize.rounding import round_weights

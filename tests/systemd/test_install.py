@@ -155,7 +155,7 @@ def test_only_what_the_service_reads_restarts_it(device: Device, changed: str, r
     assert ("systemctl restart emotion-edge" in device.install()) is restarts
 
 
-@pytest.mark.parametrize(("module", "extra"), [("signature", "signed"), ("landmark_knn", "knn")])
+@pytest.mark.parametrize(("module", "extra"), [("signature", "signed"), ("knn", "knn")])
 def test_who_misses_a_library_is_told_of_the_installer(device: Device, module: str, extra: str) -> None:
     assert f"sudo systemd/install.sh --with {extra})" in (ROOT / f"edge/inference/{module}.py").read_text()
     assert f"/source[{extra}]" in device.install("--with", extra)

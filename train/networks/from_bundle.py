@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 from edge.inference import open_bundle
-from edge.inference.runtime import open_interpreter
+from edge.inference.networks import open_interpreter
 from train.networks.transfer import unfold, zero_init
 
 DENSE_SUFFIX = "_convolution"

@@ -72,7 +72,7 @@ def test_a_model_of_another_kind_than_the_manifest_says_is_refused(
 ) -> None:
     description["files"]["cnn.tflite"] = file_entry(tiny_models["none"])
     folder = write_bundle(description, {"cnn.tflite": tiny_models["none"]})
-    with pytest.raises(BundleError, match=r"cnn\.tflite: its output is float32 \[1, 5\], due is uint8 \[1, 5\]"):
+    with pytest.raises(BundleError, match=r"cnn\.tflite: its output is float32 \[1, 5\], expected uint8 \[1, 5\]"):
         load_classifier(folder)
 
 
@@ -174,7 +174,7 @@ def _plain_model(side: int, classes: int, *, softmax: bool) -> bytes:
 def _model(serve: Callable[[Any], Any], side: int) -> bytes:
     import tensorflow as tf
 
-    from edge.inference.runtime import quiet_stderr
+    from edge.inference.networks import quiet_stderr
 
     serve = tf.function(serve, input_signature=[tf.TensorSpec([1, side, side, 1], tf.uint8)])
     with quiet_stderr():

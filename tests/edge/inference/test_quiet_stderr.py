@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from edge.inference import load_classifier
-from edge.inference.runtime import quiet_stderr
+from edge.inference.networks import quiet_stderr
 
 NOTE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from edge.cli.support import run
 from edge.errors import DataError, UsageError
 from edge.faces.distances import FEATURES
-from edge.inference.landmark_knn import rebuild
+from edge.inference.knn import rebuild
 from train.classic.knn import KnnSettings, _unrotated, train_knn
 from train.cli import app
 from train.data.dataset import PARTS, Dataset

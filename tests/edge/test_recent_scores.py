@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.faces.tracker import Track
 from edge.faces.types import Box
-from edge.inference.recent import RecentScores
+from edge.pipeline import RecentScores
 
 SMILE = np.random.default_rng(1).integers(0, 256, (48, 48)).astype(np.uint8)
 FROWN = np.random.default_rng(2).integers(0, 256, (48, 48)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The landmark KNN: a pickled pipeline of scikit-learn, rebuilt from checked parts. scikit-learn loads with it."""
+"""The landmark KNN: a pickled pipeline of scikit-learn, rebuilt from checked parts."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -61,7 +61,7 @@ class LandmarkKnn:
         self._threads = ThreadpoolController()
 
     def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return float32 [n, 5], rows sum to 1, for landmarks float32 [n, 68, 2]; the chips are of no matter.
+        """Return float32 [n, 5], rows sum to 1, for landmarks float32 [n, 68, 2]; the chips are not used.
 
         Raises
         ------
@@ -177,7 +177,7 @@ def _steps(found: object) -> list[Record]:
         raise BundleError("refused: its pipeline has no list of steps")
     kinds = tuple(record.kind if isinstance(record, Record) else type(record).__name__ for _, record in steps)
     if kinds != STEPS:
-        raise BundleError(f"refused: its steps are {', '.join(kinds)[:100]}; due are {', '.join(STEPS)}")
+        raise BundleError(f"refused: its steps are {', '.join(kinds)[:100]}, expected {', '.join(STEPS)}")
     return [record for _, record in steps]
 
 
@@ -193,7 +193,7 @@ def _state(record: Record) -> dict[str, Any]:
         raise BundleError(f"refused: its {record.kind} lacks {missing[0]}")
     for key, values in _FIXED[record.kind].items():
         if key in state and not any(type(state[key]) is type(value) and state[key] == value for value in values):
-            raise BundleError(f"refused: its {record.kind} has {key} {_shown(state[key])}, due is {values[0]!r}")
+            raise BundleError(f"refused: its {record.kind} has {key} {_shown(state[key])}, expected {values[0]!r}")
     return dict(state)
 
 
@@ -230,13 +230,13 @@ def _check_fit(states: Mapping[str, Mapping[str, Any]], features: int) -> None:
     ]
     for key, found, shape in due:
         if not isinstance(found, np.ndarray) or found.shape != shape:
-            raise BundleError(f"refused: {key} is {[*np.shape(found)]}, due is {[*shape]}")
+            raise BundleError(f"refused: {key} is {[*np.shape(found)]}, expected {[*shape]}")
     neighbors = knn.get("n_neighbors")
     if type(neighbors) is not int or not 1 <= neighbors <= samples:
         raise BundleError(f"refused: it asks {_shown(neighbors)} neighbours of {samples}")
     labels, classes = knn["_y"], knn.get("classes_")
     if not isinstance(classes, np.ndarray) or classes.dtype.kind != "i" or classes.tolist() != [*range(len(EMOTIONS))]:
-        raise BundleError(f"refused: its classes are {_shown(classes)}, due are 0 to {len(EMOTIONS) - 1}")
+        raise BundleError(f"refused: its classes are {_shown(classes)}, expected 0 to {len(EMOTIONS) - 1}")
     if labels.dtype != np.int64 or labels.min() < 0 or labels.max() >= len(EMOTIONS):
         raise BundleError(f"refused: its labels go beyond 0 to {len(EMOTIONS) - 1}")
 

@@ -1,7 +1,7 @@
-"""One seam over the TFLite runtimes: whichever is installed runs the model.
+"""Networks in TFLite files, run by whichever TFLite runtime is installed.
 
 ``ai_edge_litert`` is TFLite under its present name; ``tflite_runtime`` 2.14 serves 32-bit Pi OS; ``tensorflow`` is what
-a workstation has. Use one of them a process: the C++ types of two collide, and the second one crashes.
+a workstation has. A process can use only one of them: the C++ types of two collide, and the second one crashes.
 """
 
 import fcntl
@@ -18,21 +18,26 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.emotions import EMOTIONS
 from edge.errors import BundleError
+from edge.inference.manifest import Quantization
 
 RUNTIMES: Mapping[str, str] = {
     "ai_edge_litert": "ai_edge_litert.interpreter",
     "tflite_runtime": "tflite_runtime.interpreter",
     "tensorflow": "tensorflow.lite",
 }
-"""Name and the module with its ``Interpreter``, in the order in which they are tried."""
+"""Name, and the module with its ``Interpreter``; in the order in which they are tried."""
 
+SIDE_PX = 48
+INPUT_SHAPE = (1, SIDE_PX, SIDE_PX, 1)
+OUTPUT_SHAPE = (1, len(EMOTIONS))
 
 OPERATORS = frozenset({
     "ADD", "AVERAGE_POOL_2D", "CAST", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "FULLY_CONNECTED", "MAX_POOL_2D",
     "MEAN", "MUL", "PAD", "QUANTIZE", "RELU", "RESHAPE", "SOFTMAX",
 })  # fmt: skip
-"""What a network of faces needs. Others, such as WHILE or a custom operator, could run for ever or run anything."""
+"""The operators a network may use. Others, such as WHILE or a custom one, could run for ever or run anything."""
 
 NOTES = re.compile(
     rb"INFO: .*(TensorFlow Lite|TfLite|XNNPACK)"  # TFLite's own log
@@ -42,22 +47,22 @@ NOTES = re.compile(
     rb"|To enable the following instructions:"
     rb"|fully_quantize: "
 )
-"""What a line begins with that a runtime or the converter writes, and nobody needs. Errors are in the exception."""
+"""How lines begin that a runtime or the converter writes and nobody needs; its errors are raised as exceptions."""
 PIPE_BYTES = 1 << 20
 FORWARD_LIMIT_S = 2.0
-"""A program that was started meanwhile may hold the pipe open; its lines are forwarded, but not waited for."""
+"""Seconds to wait for the last lines: a program that was started meanwhile may hold the pipe open for longer."""
 
 _redirecting = threading.RLock()
 
 
 class Interpreter(Protocol):
-    """What the project calls of a TFLite interpreter; all three runtimes have it.
+    """The part of a TFLite interpreter that is used here; all three runtimes have it.
 
     A tensor's details are a dictionary with ``index``, ``name``, ``shape``, ``dtype``, ``quantization`` (scale, zero).
     """
 
     def allocate_tensors(self) -> None:
-        """Make room for all tensors; once, before anything else."""
+        """Allocate memory for all tensors; to be called once, before anything else."""
         ...
 
     def get_input_details(self) -> list[dict[str, Any]]:
@@ -85,8 +90,79 @@ class Interpreter(Protocol):
         ...
 
 
+class TfliteClassifier:
+    """A network in a TFLite file, given one chip at a time; TFLite releases the GIL while it runs.
+
+    Raises
+    ------
+    BundleError
+        No runtime can run the model, or its input or output does not fit the quantization.
+    """
+
+    def __init__(
+        self, model: bytes, *, name: str, quantization: Quantization, threads: int = 1, runtime: str | None = None
+    ) -> None:
+        self.name = name
+        self._interpreter = open_interpreter(model, threads, runtime)
+        source = _only(self._interpreter.get_input_details(), "input")
+        result = _only(self._interpreter.get_output_details(), "output")
+        _require("input", source, INPUT_SHAPE, np.uint8)
+        _require("output", result, OUTPUT_SHAPE, np.uint8 if quantization == "int8" else np.float32)
+        self._input, self._output = int(source["index"]), int(result["index"])
+        scale, zero = result["quantization"]
+        if quantization == "int8" and not 0 < scale <= 1:
+            raise BundleError(f"its output has the impossible scale {scale}")
+        self._scale, self._zero = (float(scale), float(zero)) if quantization == "int8" else (1.0, 0.0)
+        self.scores(np.full((1, SIDE_PX, SIDE_PX), 127, dtype=np.uint8))
+
+    def scores(
+        self,
+        chips: NDArray[np.uint8],
+        points: NDArray[np.float32] | None = None,  # noqa: ARG002  # of the interface; a network needs the chips alone
+    ) -> NDArray[np.float32]:
+        """Return float32 [n, 5], rows sum to 1, for face chips uint8 [n, 48, 48]; the landmarks are not used.
+
+        Raises
+        ------
+        ValueError
+            The chips have another shape or dtype.
+        BundleError
+            The model's output is not a row of scores.
+        """
+        if chips.shape[1:] != (SIDE_PX, SIDE_PX) or chips.dtype != np.uint8:
+            raise ValueError(f"chips must be uint8 [n, {SIDE_PX}, {SIDE_PX}], found {chips.dtype} {chips.shape}")
+        chips = np.ascontiguousarray(chips)
+        out = np.empty((len(chips), len(EMOTIONS)), dtype=np.float32)
+        for index, chip in enumerate(chips):
+            self._interpreter.set_tensor(self._input, chip.reshape(INPUT_SHAPE))
+            self._interpreter.invoke()
+            out[index] = self._interpreter.get_tensor(self._output)[0]
+        out -= self._zero
+        out *= self._scale
+        total = out.sum(axis=1, keepdims=True)
+        # A softmax rounded to 1/256 sums to within 5/512 of 1; far beyond that the output is something else.
+        if not (np.isfinite(out).all() and (out >= 0).all() and (np.abs(total - 1) < 0.05).all()):
+            raise BundleError("its output is no row of scores that sum to 1")
+        out /= total
+        return out
+
+
+def _only(details: list[dict[str, Any]], what: str) -> dict[str, Any]:
+    if len(details) != 1:
+        raise BundleError(f"it has {len(details)} {what}s, expected 1")
+    return details[0]
+
+
+def _require(what: str, found: dict[str, Any], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    if tuple(found["shape"]) != shape or found["dtype"] != dtype:
+        kind = np.dtype(found["dtype"]).name
+        raise BundleError(
+            f"its {what} is {kind} {[*map(int, found['shape'])]}, expected {np.dtype(dtype).name} {[*shape]}"
+        )
+
+
 def available_runtimes() -> tuple[str, ...]:
-    """Names of the installed runtimes, best first. Looks for them without loading any."""
+    """Return the names of the installed runtimes, best first, without loading any."""
     return tuple(name for name in RUNTIMES if find_spec(name) is not None and _fits_numpy(name))
 
 
@@ -96,14 +172,14 @@ def open_interpreter(model: bytes, threads: int = 1, runtime: str | None = None)
     Parameters
     ----------
     model
-        A TFLite flatbuffer whose hash was verified: the runtimes trust its content.
+        A TFLite flatbuffer. Its hash must have been verified, as the runtimes trust its content.
     runtime
         One of ``RUNTIMES``; None takes the best that is installed.
 
     Raises
     ------
     BundleError
-        No runtime is installed (or not that one), or it cannot run the model.
+        No runtime is installed, or not this one, or it cannot run the model.
     """
     names = available_runtimes() if runtime is None else (runtime,)
     failure = ""
@@ -134,7 +210,7 @@ def _allocate(kind: Any, model: bytes, threads: int, name: str) -> Interpreter:
 
 
 def _check_operators(interpreter: Any) -> None:
-    # No public call lists operators; all three runtimes have had this one for years, and a test holds them to it.
+    # No public method lists the operators; all three runtimes have had this one for years, and a test checks it.
     names = {str(operator["op_name"]) for operator in interpreter._get_ops_details()}  # noqa: SLF001
     if unknown := sorted(names - OPERATORS):
         raise BundleError(f"it holds the operator {unknown[0]}, which no network here needs")

@@ -104,7 +104,7 @@ def test_a_missing_scikit_learn_is_named(
     def absent(_name: str) -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr("edge.inference.landmark_knn.version", absent)
+    monkeypatch.setattr("edge.inference.knn.version", absent)
     with pytest.raises(ModelLibraryError, match=r"needs scikit-learn; install .*: pip install 'emotion-edge\[knn\]'"):
         load_classifier(write_knn_bundle(knn_pickle), "knn")
 
@@ -121,7 +121,7 @@ def change(step: int, **attributes: Any) -> Callable[[Any], None]:
 CHANGES: dict[str, tuple[Callable[[Any], None], str]] = {
     "a hidden method": (change(2, predict_proba="x"), "unknown attribute 'predict_proba'"),
     "not a number": (change(2, _fit_X=np.full((80, 4), np.nan)), "_fit_X of its .* not finite"),
-    "too few samples": (change(2, _fit_X=np.zeros((79, 4))), r"_y is \[80\], due is \[79\]"),
+    "too few samples": (change(2, _fit_X=np.zeros((79, 4))), r"_y is \[80\], expected \[79\]"),
     "too wide samples": (change(2, _fit_X=np.zeros((80, 5))), r"_fit_X is \[80, 5\]"),
     "labels beyond": (change(2, _y=np.full(80, 5)), "labels go beyond"),
     "labels below": (change(2, _y=np.full(80, -1)), "labels go beyond"),
@@ -135,16 +135,16 @@ CHANGES: dict[str, tuple[Callable[[Any], None], str]] = {
     "another effective metric": (change(2, effective_metric_="precomputed"), "effective_metric_ 'precomputed'"),
     "parameters of a metric": (change(2, metric_params={"V": 1}), "metric_params a dict"),
     "weights by name": (change(2, weights="os.system"), "has weights 'os.system'"),
-    "a tree": (change(2, algorithm="kd_tree"), "has algorithm 'kd_tree', due is 'brute'"),
+    "a tree": (change(2, algorithm="kd_tree"), "has algorithm 'kd_tree', expected 'brute'"),
     "a pool": (change(2, n_jobs=64), "has n_jobs 64"),
     "a covariance estimator": (change(1, covariance_estimator=3), "has covariance_estimator 3"),
-    "other distances": (change(0, mean_=np.zeros(7)), r"mean_ is \[7\], due is \[1326\]"),
-    "no scale": (change(0, scale_=None), r"scale_ is \[\], due is \[1326\]"),
+    "other distances": (change(0, mean_=np.zeros(7)), r"mean_ is \[7\], expected \[1326\]"),
+    "no scale": (change(0, scale_=None), r"scale_ is \[\], expected \[1326\]"),
     "flat projection": (change(1, scalings_=np.zeros(1326)), "scalings_"),
     "long text": (change(1, shrinkage="x" * 1000), "shrinkage of its LinearDiscriminantAnalysis is"),
     "a list": (change(1, tol=[1, 2]), "tol of its LinearDiscriminantAnalysis is a list"),
     "nested": (change(1, shrinkage=pickle.dumps(1)), "shrinkage of its LinearDiscriminantAnalysis is a bytes"),
-    "one step": (lambda pipeline: pipeline.steps.pop(), "steps are StandardScaler, LinearDiscriminantAnalysis; due"),
+    "one step": (lambda pipeline: pipeline.steps.pop(), "LinearDiscriminantAnalysis, expected Stand"),
     "other order": (lambda pipeline: pipeline.steps.reverse(), "steps are KNeighborsClassifier, "),
     "a step that is data": (lambda pipeline: pipeline.steps.__setitem__(0, ("a", 1)), "steps are int"),
     "no list of steps": (lambda pipeline: vars(pipeline).update(steps=()), "no list of steps"),
@@ -171,7 +171,7 @@ MANIFESTS: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "the network's file": (("knn", "file"), "cnn.tflite", r"manifest\.json: .*different files"),
     "an unknown member": (("ensemble", "weights"), {"cnn": 0.5, "svm": 0.5}, r"manifest\.json: .*weights"),
     "an absent member": (("ensemble", "weights"), {"cnn": 0.5, "vgg": 0.5}, r"manifest\.json: .*needs .* vgg"),
-    "weights of 2": (("ensemble", "weights"), {"cnn": 1.0, "knn": 1.0}, r"manifest\.json: .*sum to 2, due is 1"),
+    "weights of 2": (("ensemble", "weights"), {"cnn": 1.0, "knn": 1.0}, r"manifest\.json: .*sum to 2, expected 1"),
     "one member": (("ensemble", "weights"), {"cnn": 1.0}, r"manifest\.json: .*weights"),
     "no KNN for the ensemble": (("knn",), None, r"manifest\.json: the ensemble needs the model knn"),
     "larger than 5 MB": (("files", "landmark-knn.pkl", "bytes"), 5_000_001, r"manifest\.json: .*larger than 5000000"),
