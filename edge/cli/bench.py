@@ -1,43 +1,32 @@
-"""`emotion-edge bench`: what a frame costs on this machine, stage by stage, in the daemon's own loop.
+"""`emotion-edge bench`: what a frame costs on this machine, stage by stage."""
 
-Frames are taken in small groups into memory, then looked at one after another: decoding and waiting for the camera are
-thus apart from the work that is measured. Events go into an outbox in a temporary folder, and to no broker.
-"""
-
-import logging
-import os
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge import __version__
-from edge.cameras import is_camera, open_camera
-from edge.clock import SystemClock, new_boot_id
-from edge.daemon.camera import CLIP_TIMEOUT_S, WatchedCamera
-from edge.daemon.loop import Daemon, Identity
-from edge.daemon.machine import peak_memory_mb
-from edge.daemon.privacy import PrivacyPause
-from edge.daemon.watchdog import Watchdog
-from edge.errors import CameraError, redacted
-from edge.frames import Frame
-from edge.instructions import InstructionCounter
-from edge.mqtt.outbox import Outbox
-from edge.mqtt.publisher import Publisher
-from edge.pipeline import Pipeline, load_pipeline
-from edge.settings import MqttSettings, Settings
-from edge.stages import STAGES, Stage, Stages, percentile
+from edge.cli.options import AsJson, Bundle, Config
 
-GROUP_BYTES = 8_000_000
-"""Luma held at a time: enough that a decoder's own threads fall silent, and little beside the models."""
-GROUP_FRAMES = 30
+
+def bench(
+    camera: Annotated[str | None, typer.Option(help="As for run; a clip is looked at once, every frame.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many; a live camera needs it.")] = None,
+    config: Config = None,
+    bundle: Bundle = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a frame costs here, stage by stage, in the daemon's own loop; nothing is sent to a broker."""
+    from edge.cli.measure import run_bench
+    from edge.settings import load_settings
+
+    result = run_bench(load_settings(config, flags={"camera": camera, "bundle": bundle}), frames=frames)
+    if as_json:
+        typer.echo(msgspec.json.encode(result))
+    else:
+        show(result, Console())
 
 
 class StageCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,150 +61,10 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     startup_s: float
     """from the start of the process until it could take the first frame"""
     startup_cpu_s: float
-    instructions_per_frame: int | None
-    instructions_note: str | None
-    """why they could not be counted"""
     stages: dict[str, StageCost]
     bundle: str
     version: str
     cores: int
-
-
-def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
-    """Look at ``frames`` frames of the camera (all, where None) and say what they cost.
-
-    Raises
-    ------
-    BundleError, LandmarkModelError, CameraError
-        As for the daemon; also where the camera gives no frame at all.
-    """
-    logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # events of a benchmark are nobody's news
-    stages = Stages(kept=frames or 1_000_000, with_cpu=True)
-    with suppress(OSError):  # for the detector, which a daemon keeps ready there too
-        Path(settings.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-    pipeline = load_pipeline(settings, stages, live=is_camera(settings.camera))
-    with _daemon(settings, pipeline) as (daemon, camera):
-        started = process_age_s(), time.process_time()
-        tally = _Tally(InstructionCounter.open())
-        while group := _take(camera, stages, tally, frames):
-            tally.measure(daemon, group)
-    stages.end_frame()
-    if not tally.frames:
-        raise CameraError(f"{redacted(settings.camera)}: gave no frame to measure")
-    return BenchResult(
-        camera=redacted(settings.camera),
-        width=tally.shape[1],
-        height=tally.shape[0],
-        frames=tally.frames,
-        cpu_ms_per_frame=round(tally.cpu_s / tally.frames * 1000, 4),
-        frames_per_s=round(tally.frames / tally.wall_s, 1),
-        capture_cpu_ms_per_frame=round(tally.capture_cpu_s / tally.frames * 1000, 4),
-        face_recall=round(tally.with_face / tally.frames, 4),
-        visits=len(tally.visits),
-        peak_memory_mb=peak_memory_mb(),
-        startup_s=round(started[0], 2),
-        startup_cpu_s=round(started[1], 2),
-        instructions_per_frame=tally.instructions_per_frame(),
-        instructions_note=tally.counter if isinstance(tally.counter, str) else None,
-        stages={name: _cost(stages, name, tally.frames) for name in STAGES},
-        bundle=pipeline.classifier.name,
-        version=__version__,
-        cores=os.cpu_count() or 1,
-    )
-
-
-def process_age_s() -> float:
-    """Seconds since this process was started (``/proc/self/stat``, field 22, to a hundredth)."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    began_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - began_s
-
-
-@dataclass(slots=True)
-class _Tally:
-    counter: InstructionCounter | str
-    frames: int = 0
-    with_face: int = 0
-    visits: set[int] = field(default_factory=set)
-    shape: tuple[int, ...] = (0, 0)
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    capture_cpu_s: float = 0.0
-    instructions: int = 0
-
-    def measure(self, daemon: Daemon, group: list[Frame]) -> None:
-        counted_before = self._count()
-        wall_began_s, cpu_began_s = time.perf_counter(), time.process_time()
-        seen = [daemon.look(frame) for frame in group]
-        self.cpu_s += time.process_time() - cpu_began_s
-        self.wall_s += time.perf_counter() - wall_began_s
-        self.instructions += self._count() - counted_before
-        self.frames += len(seen)
-        self.with_face += sum(bool(faces) for faces in seen)
-        self.visits |= {face.track for faces in seen for face in faces}
-        self.shape = group[-1].luma.shape
-
-    def instructions_per_frame(self) -> int | None:
-        return None if isinstance(self.counter, str) else self.instructions // self.frames
-
-    def _count(self) -> int:
-        return 0 if isinstance(self.counter, str) else self.counter.read()
-
-
-@contextmanager
-def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, WatchedCamera]]:
-    identity = Identity(settings.device, new_boot_id())
-    with tempfile.TemporaryDirectory(prefix="emotion-edge-bench-") as folder:
-        outbox = Outbox(Path(folder) / "outbox.sqlite3", max_events=100_000, max_age_s=86_400)
-        # Never started, so the broker of the settings and its files do not matter.
-        publisher = Publisher(
-            MqttSettings(), settings.device, outbox, boot=identity.boot, version=__version__,
-            model=lambda: pipeline.classifier.name,
-        )  # fmt: skip
-        clock = SystemClock()
-        # Not endless: a camera that fails ends the measurement.
-        camera = WatchedCamera(
-            lambda: open_camera(settings.camera), settings=settings.camera_watch, endless=False, clock=clock
-        )
-        try:
-            camera.open()
-            daemon = Daemon(
-                settings, identity, camera=camera, pipeline=pipeline, publisher=publisher,
-                privacy=PrivacyPause(Path(folder), clock), watchdog=Watchdog(clock), clock=clock,
-            )  # fmt: skip
-            yield daemon, camera
-        finally:
-            camera.close()
-            outbox.close()
-
-
-def _take(camera: WatchedCamera, stages: Stages, tally: _Tally, limit: int | None) -> list[Frame]:
-    """Take the next frames into memory, without their colour; empty at the end."""
-    began_s = time.process_time()
-    group: list[Frame] = []
-    held = 0
-    while len(group) < GROUP_FRAMES and held < GROUP_BYTES and (limit is None or tally.frames + len(group) < limit):
-        with stages.measure("capture"):
-            frame = camera.next(CLIP_TIMEOUT_S)
-        stages.end_frame()
-        if frame is None:
-            break
-        group.append(replace(frame, bgr=None))
-        held += frame.luma.nbytes
-    tally.capture_cpu_s += time.process_time() - began_s
-    return group
-
-
-def _cost(stages: Stages, stage: Stage, frames: int) -> StageCost:
-    wall_ms, cpu_ms = stages.wall_ms(stage), stages.cpu_ms(stage)
-    return StageCost(
-        frames=len(wall_ms),
-        median_ms=round(percentile(wall_ms, 50), 4),
-        p95_ms=round(percentile(wall_ms, 95), 4),
-        cpu_median_ms=round(percentile(cpu_ms, 50), 4),
-        cpu_p95_ms=round(percentile(cpu_ms, 95), 4),
-        cpu_ms_per_frame=round(sum(cpu_ms) / frames, 4),
-    )
 
 
 def show(result: BenchResult, console: Console) -> None:
@@ -230,7 +79,6 @@ def show(result: BenchResult, console: Console) -> None:
         values = (cost.median_ms, cost.p95_ms, cost.cpu_median_ms, cost.cpu_p95_ms, cost.cpu_ms_per_frame)
         table.add_row(name, str(cost.frames), *(f"{value:.3f}" for value in values))
     console.print(table)
-    counted = result.instructions_per_frame
     figures = {
         "CPU a frame, from memory to events": f"{result.cpu_ms_per_frame:.3f} ms",
         "frames a second": f"{result.frames_per_s:.0f}",
@@ -239,7 +87,6 @@ def show(result: BenchResult, console: Console) -> None:
         "visits": str(result.visits),
         "peak memory": f"{result.peak_memory_mb:.0f} MB",
         "start until ready": f"{result.startup_s:.2f} s ({result.startup_cpu_s:.2f} s of CPU)",
-        "instructions a frame": f"{counted:,}" if counted is not None else f"not counted: {result.instructions_note}",
     }
     for name, figure in figures.items():
         console.print(f"{name:36}{figure}", highlight=False, soft_wrap=True)

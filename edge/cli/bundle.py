@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from edge.cli.options import AsJson, BundleKey, Config, StateDir
 from edge.settings import Settings
 
-bundles = typer.Typer(
+bundle_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Check, install and choose the model bundle that this device runs.",
@@ -19,19 +20,12 @@ bundles = typer.Typer(
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Folder, archive (.tar, .tar.gz, .zip) or https address.")
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
-]
-StateDir = Annotated[str | None, typer.Option(help="State folder of the device, which holds the bundles.")]
-Key = Annotated[str | None, typer.Option(metavar="FILE", help="Public keys (PEM), one of which must have signed.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 
 RELOAD_HINT = "a running service takes it up with: sudo systemctl reload emotion-edge"
 
 
-@bundles.command(epilog="Example: emotion-edge bundle verify bundle.tar.gz --bundle-key bundle-key.pub.pem")
-def verify(source: Source, config: Config = None, bundle_key: Key = None, *, as_json: AsJson = False) -> None:
+@bundle_app.command(epilog="Example: emotion-edge bundle verify bundle.tar.gz --bundle-key bundle-key.pub.pem")
+def verify(source: Source, config: Config = None, bundle_key: BundleKey = None, *, as_json: AsJson = False) -> None:
     """Check a bundle as an install would, self-test included, and change nothing."""
     from edge.bundles.self_test import load_tested, self_test
     from edge.bundles.source import bring
@@ -61,12 +55,12 @@ def verify(source: Source, config: Config = None, bundle_key: Key = None, *, as_
     )
 
 
-@bundles.command(epilog="Example: sudo emotion-edge bundle install https://example.org/device-cnn-int8.tar.gz")
+@bundle_app.command(epilog="Example: sudo emotion-edge bundle install https://example.org/device-cnn-int8.tar.gz")
 def install(
     source: Source,
     config: Config = None,
     state_dir: StateDir = None,
-    bundle_key: Key = None,
+    bundle_key: BundleKey = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -84,12 +78,12 @@ def install(
     )
 
 
-@bundles.command(epilog="Example: sudo emotion-edge bundle use device-cnn-int8@1a2b3c4d")
+@bundle_app.command(epilog="Example: sudo emotion-edge bundle use device-cnn-int8@1a2b3c4d")
 def use(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One that `list` shows; `shipped` is one.")],
     config: Config = None,
     state_dir: StateDir = None,
-    bundle_key: Key = None,
+    bundle_key: BundleKey = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -98,18 +92,18 @@ def use(
     _tell_choice(settings, _store(settings).use(name, _check(settings)), as_json=as_json)
 
 
-@bundles.command(epilog="Example: sudo emotion-edge bundle rollback && sudo systemctl reload emotion-edge")
+@bundle_app.command(epilog="Example: sudo emotion-edge bundle rollback && sudo systemctl reload emotion-edge")
 def rollback(
-    config: Config = None, state_dir: StateDir = None, bundle_key: Key = None, *, as_json: AsJson = False
+    config: Config = None, state_dir: StateDir = None, bundle_key: BundleKey = None, *, as_json: AsJson = False
 ) -> None:
     """Go back to the bundle that ran before; a second time, forth again."""
     settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
     _tell_choice(settings, _store(settings).rollback(_check(settings)), as_json=as_json)
 
 
-@bundles.command("list", epilog="Example: emotion-edge bundle list --json")
+@bundle_app.command("list", epilog="Example: emotion-edge bundle list --json")
 def list_bundles(
-    config: Config = None, state_dir: StateDir = None, bundle_key: Key = None, *, as_json: AsJson = False
+    config: Config = None, state_dir: StateDir = None, bundle_key: BundleKey = None, *, as_json: AsJson = False
 ) -> None:
     """Show the bundles that are kept, which one runs, and whether they are sound."""
     from rich.console import Console

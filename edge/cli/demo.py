@@ -10,26 +10,39 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Annotated, Any
 
-import cv2
+import typer
 from rich.console import Console
 
-from edge.cameras import open_camera
 from edge.cli.watch import EventTable, subscribe
 from edge.emotions import EMOTIONS
 from edge.errors import CameraError, EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
-from edge.faces.drawing import draw_tracked_face
-from edge.pipeline import load_pipeline
 from edge.settings import MqttSettings, load_settings
 
 DEVICE = "demo"
 PICTURE_AT = 0.5
 """Share of the clip at which the picture at the end is taken."""
 _LOOPBACK = "127.0.0.1"
+
+
+class Pace(StrEnum):
+    """How fast the clip is played."""
+
+    REALTIME = "realtime"
+    FAST = "fast"
+
+
+def demo(
+    picture: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("out/demo.png"),
+    pace: Annotated[Pace, typer.Option(help="realtime as a camera, fast for the impatient.")] = Pace.REALTIME,
+) -> None:
+    """Show it all without camera or broker: a built-in clip, the real daemon, its events in a table."""
+    run_demo(picture, pace=pace.value)
 
 
 def run_demo(picture: Path, *, pace: str = "realtime") -> int:
@@ -40,6 +53,8 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
     EmotionEdgeError
         The daemon ended with an error (its last line is in the message), or no event came.
     """
+    import cv2
+
     if not cv2.haveImageWriter(picture.name):
         raise UsageError(f"{picture}: not a picture's name; give it a suffix such as .png")
     console = Console()
@@ -88,6 +103,12 @@ def _show(
 
 
 def _write_picture(path: Path) -> str:
+    import cv2
+
+    from edge.cameras import open_camera
+    from edge.faces.drawing import draw_tracked_face
+    from edge.pipeline import load_pipeline
+
     pipeline = load_pipeline(load_settings(Path(os.devnull), flags={"device": DEVICE, "camera": "demo:"}))
     source = open_camera("demo:?pace=fast")
     frames = []

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from edge.cli.options import AsJson, Config, StateDir
 from edge.errors import UsageError
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -13,14 +14,6 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 privacy_app = typer.Typer(
     no_args_is_help=True, help="Close the camera of the daemon on this machine for a while, and open it again."
 )
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
-]
-StateDir = Annotated[
-    str | None, typer.Option("--state-dir", help="State folder of the daemon; that of the settings if not given.")
-]
 
 
 @privacy_app.command(epilog="Example: emotion-edge privacy pause --for 1h")
@@ -50,12 +43,8 @@ def resume(config: Config = None, state_dir: StateDir = None) -> None:
 
 
 @privacy_app.command(epilog="Example: emotion-edge privacy status --json")
-def status(
-    config: Config = None,
-    state_dir: StateDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Say whether the camera is to be closed, and for how long."""
+def status(config: Config = None, state_dir: StateDir = None, *, as_json: AsJson = False) -> None:
+    """Say whether a pause is on, and for how long."""
     import msgspec
 
     from edge.clock import SystemClock

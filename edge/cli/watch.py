@@ -4,11 +4,11 @@ import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -20,6 +20,9 @@ from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, State
 from edge.mqtt.address import broker_address
 from edge.settings import DEVICE_PATTERN, MqttSettings, check_url
 
+if TYPE_CHECKING:
+    import paho.mqtt.client as paho
+
 ROWS = 18
 _WORDS = {"face_appeared": "appeared", "emotion_changed": "changed", "face_left": "left"}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -27,6 +30,26 @@ _DECODERS: dict[str, msgspec.json.Decoder[EmotionEvent] | msgspec.json.Decoder[S
     "event": msgspec.json.Decoder(EmotionEvent),
     "state": msgspec.json.Decoder(State),
 }
+
+
+def watch(
+    mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",
+    device: Annotated[str, typer.Option(help="Name of the device, + for all.")] = "+",
+    password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
+    ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
+) -> None:
+    """Show events as they arrive, in a table. Ctrl-C ends it."""
+    events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
+    client = subscribe(MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file), device, events.put)
+    try:
+        with EventTable(Console(), title=f"emotion/1/{device}/event at {mqtt}") as table:
+            while True:
+                table.add(events.get())
+    except KeyboardInterrupt:
+        return
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 class EventTable:
@@ -89,7 +112,7 @@ class EventTable:
 
 def subscribe(
     settings: MqttSettings, device: str, on_message: Callable[[EmotionEvent | State | EmotionEdgeError], None]
-) -> paho.Client:
+) -> "paho.Client":
     """Connect, subscribe to a device's events and state (``+``: of every device), and call back from paho's thread.
 
     A message that is no valid event is passed over; a login that the broker refuses is handed on as an error. The
@@ -102,6 +125,9 @@ def subscribe(
     UsageError
         The device's name cannot be one, or nobody answers at the address.
     """
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+
     if device != "+" and not re.fullmatch(DEVICE_PATTERN, device):
         raise UsageError(f"--device: found {device!r}: allowed are a-z, 0-9 and -, at most 64 characters, or + for all")
     check_url(settings.url)
@@ -111,13 +137,13 @@ def subscribe(
     if broker.tls is not None:
         client.tls_set_context(broker.tls)
 
-    def on_connect(client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:
+    def on_connect(client: "paho.Client", _data: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.is_failure:
             on_message(UsageError(f"{broker.shown} refuses the login: {reason}"))
             return
         client.subscribe([(f"emotion/{CONTRACT_VERSION}/{device}/{channel}", 1) for channel in _DECODERS])
 
-    def take(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+    def take(_client: "paho.Client", _data: object, message: "paho.MQTTMessage") -> None:
         with suppress(msgspec.DecodeError):  # includes a payload of another shape
             on_message(_DECODERS[message.topic.rpartition("/")[2]].decode(message.payload))
 

@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file; /etc/emotion-edge/config.toml if there is one."),
+]
+StateDir = Annotated[
+    str | None,
+    typer.Option("--state-dir", help="State folder: outbox, bundles, privacy pause. Default: the one in the settings."),
+]
+Bundle = Annotated[
+    str | None,
+    typer.Option(help="Folder of a model bundle. Default: the one that `bundle use` chose, else the one that ships."),
+]
+Classifier = Annotated[str | None, typer.Option(help="Which model decides: cnn, vgg, knn or ensemble.")]
+BundleKey = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Public keys (PEM); a bundle must be signed by one of them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

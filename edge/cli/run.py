@@ -1,0 +1,42 @@
+"""`emotion-edge run`: the daemon."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from edge.cli.options import Bundle, Classifier, Config, StateDir
+
+
+def run(
+    config: Config = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, file:CLIP, photos:FOLDER, demo:"),
+    ] = None,
+    mqtt: Annotated[str | None, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = None,
+    device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
+    bundle: Bundle = None,
+    classifier: Classifier = None,
+    state_dir: StateDir = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
+) -> None:
+    """Run the daemon: camera, faces, emotions, events."""
+    from edge.settings import load_settings
+
+    flags = {
+        "camera": camera,
+        "mqtt.url": mqtt,
+        "device": device,
+        "bundle": bundle,
+        "classifier": classifier,
+        "state_dir": state_dir,
+    }
+    settings = load_settings(config, flags=flags)
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr
+    )
+    from edge.daemon.service import run_service
+
+    run_service(settings)
