@@ -12,11 +12,11 @@ from rich.console import Console
 from edge.cli.support import DEBUG_FLAG, run
 from edge.errors import EmotionEdgeError, UsageError
 from edge.inference.manifest import Quantization
+from train.cli.options import DATA
 
 QUANTIZE_FLAG = "--quantize"
 
 DEFAULT_MODEL = Path("runs/cnn-device")
-DEFAULT_DATA = Path("data/fer2013.npz")
 Data = Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set that it was trained on.")]
 Sign = Annotated[Path | None, typer.Option(metavar="KEY", help="Sign the bundle with this Ed25519 private key (PEM).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def with_default_quantization(arguments: Sequence[str]) -> list[str]:
-    """Give a bare ``--quantize`` its value, int8; typer's options take a value always or never."""
+    """Give a bare ``--quantize`` the value int8; an option of typer takes a value always or never."""
     out = []
     for index, word in enumerate(arguments):
         following = arguments[index + 1] if index + 1 < len(arguments) else "-"
@@ -55,9 +55,9 @@ def export(
         typer.Option(metavar="RUN", help="Run folder or .keras file; one of each kind. [default: runs/cnn-device]"),
     ] = None,
     knn: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take this pickled landmark KNN along, and the ensemble.")
+        Path | None, typer.Option(metavar="FILE", help="Add this pickled landmark KNN, and an ensemble.")
     ] = None,
-    data: Data = DEFAULT_DATA,
+    data: Data = DATA,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bundle goes.")] = Path("models/default"),
     name: Annotated[
         str | None, typer.Option(help="Bundle's name: a-z, 0-9, dot, dash; by default from network and format.")
@@ -77,8 +77,9 @@ def export(
     - `python -m export --quantize=int8 --model runs/short --json`
     - `python -m export --knn runs/knn/landmark-knn.pkl --sign ~/bundle-key.pem`
     """
-    del debug  # `run` takes it out before it comes here
+    del debug  # `run` removes it from the command line
     if context.invoked_subcommand is not None:
+        _refuse_options_before(context)
         return
     from export.report import print_tables
     from export.run import Request
@@ -102,15 +103,15 @@ def compare_command(
     model: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Run folder or .keras file. [default: runs/cnn-device]")
     ] = None,
-    data: Data = DEFAULT_DATA,
+    data: Data = DATA,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="For models, JSON and picture.")] = Path("out/compare"),
     pictures: Annotated[
-        int | None, typer.Option(min=1, help="At most so many validation and test pictures; all if not given.")
+        int | None, typer.Option(min=1, help="Most validation and test pictures to use; default: all.")
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Put all number formats of some networks side by side: a table, a JSON file and a picture; installs nothing."""
+    """Compare all number formats of some networks: a table, a JSON file and a picture; installs nothing."""
     del debug
     from export.compare import PICTURE_NAME, as_dict, compare, print_comparison
 
@@ -129,12 +130,10 @@ def card_command(
     sign: Sign = None,
     debug: Debug = False,
 ) -> None:
-    """Write a bundle's model card anew from its manifest; the bundle before is kept, and its signature is gone."""
+    """Write a bundle's model card again from its manifest; keeps the previous bundle, and drops its signature."""
     del debug
     from edge.inference import open_bundle
-    from export.describe import with_card
-    from export.install import install
-    from export.sign import load_signer
+    from export.bundle import install, load_signer, with_card
 
     before = open_bundle(bundle)
     files = {name: before.read(name) for name in before.manifest.files}
@@ -145,6 +144,14 @@ def card_command(
 def _progress() -> Callable[[str], None]:
     console = Console(stderr=True)
     return lambda line: console.print(f"{line} …", style="dim", highlight=False)
+
+
+def _refuse_options_before(context: typer.Context) -> None:
+    """Options before a subcommand would change nothing."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name != "debug" and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('as_', '')} changes nothing before {context.invoked_subcommand}")
 
 
 def _check_name(name: str | None) -> None:

@@ -1,4 +1,4 @@
-"""All number formats of some networks side by side: ``python -m export compare``."""
+"""Compare all number formats of some networks: ``python -m export compare``."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from rich.table import Table
 from edge.emotions import EMOTIONS
 from edge.errors import UsageError
 from edge.inference.manifest import Quantization
-from export.run import NetworkOutcome, convert_and_verify
+from export.run import convert_and_verify
 from export.sources import check_data, open_source
+from export.verify import NetworkOutcome
 from train.data.dataset import PARTS, Dataset, load_dataset
 from train.metrics import Summary
 
@@ -40,7 +41,7 @@ def compare(
     Parameters
     ----------
     pictures
-        At most so many of the validation and of the test part, drawn with seed 0; None takes all.
+        Most pictures of the validation and of the test part, drawn with seed 0; None: all.
 
     Raises
     ------
@@ -72,12 +73,12 @@ def compare(
 
 
 def thread_counts() -> tuple[int, ...]:
-    """1, 2 and 4 threads, as far as this machine has cores."""
+    """1, 2 and 4 threads, up to the number of this machine's cores."""
     return tuple(count for count in (1, 2, 4) if count <= (os.cpu_count() or 1))
 
 
 def as_dict(outcomes: Sequence[NetworkOutcome]) -> dict[str, Any]:
-    """For JSON: what each variant of each network showed."""
+    """For JSON: the result of each format of each network."""
     networks: dict[str, dict[str, Any]] = {}
     for found in outcomes:
         networks.setdefault(found.kind, {})[found.quantization] = found.as_dict()

@@ -1,4 +1,4 @@
-"""Runs a model under one TFLite runtime in a process of its own: two runtimes in one process crash.
+"""Run a model under one TFLite runtime in a separate process: two runtimes in one process crash.
 
 ``python -m export.probe MODEL CHIPS.npy OUT.npz QUANTIZATION RUNTIME THREADS,THREADS``
 """
@@ -24,13 +24,13 @@ TIMED_CHIPS = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """What a model did under one runtime."""
+    """Scores and latency of a model under one runtime."""
 
     runtime: str
     scores: NDArray[np.float32]
     """[n, 5]"""
     latency_ms: dict[int, float]
-    """median milliseconds a chip on this machine, by number of threads"""
+    """median milliseconds for one chip on this machine, by number of threads"""
     float_tensors: int
     """tensors of the graph that hold floating-point numbers"""
 

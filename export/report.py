@@ -1,10 +1,11 @@
-"""What an export found, as tables."""
+"""Print the result of an export as tables."""
 
 from rich.console import Console
 from rich.table import Table
 
 from edge.emotions import EMOTIONS
-from export.run import NetworkOutcome, Outcome
+from export.run import Outcome
+from export.verify import NetworkOutcome
 from train.metrics import Summary
 
 

@@ -1,4 +1,4 @@
-"""The whole export: load, convert, verify, describe, install. Importing this module loads no TensorFlow."""
+"""Run an export: load, convert, verify, bundle. Importing this module does not load TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,24 +12,28 @@ from edge.bundles.place import check_place
 from edge.errors import BundleError, UsageError
 from edge.inference import available_runtimes, open_bundle
 from edge.inference.manifest import MemberKind, NetworkKind, Quantization
-from export.describe import Measured, describe
-from export.ensemble import Weights, choose_weights, mean_scores
-from export.install import install
-from export.knn import KnnOutcome, measure_knn
-from export.sign import load_signer
+from export.bundle import Measured, describe, install, load_signer
 from export.sources import Source, check_data, open_source
-from export.verify import Verification, verify
-from train.data.dataset import Dataset, load_dataset
+from export.verify import (
+    KnnOutcome,
+    NetworkOutcome,
+    Weights,
+    choose_weights,
+    mean_scores,
+    measure_knn,
+    verify,
+)
+from train.data.dataset import Dataset, landmark_cache, load_dataset
 from train.metrics import Summary, summarise
 
 Report = Callable[[str], None]
 LIMIT_BYTES: Mapping[NetworkKind, int] = {"cnn": 1_000_000, "vgg": 16_000_000}
-"""Largest int8 network of each kind that an export lets through."""
+"""Largest int8 network of each kind that may be exported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be exported, and where to."""
+    """What to export, and where to."""
 
     models: tuple[Path, ...]
     """run folders or .keras files, at most one of each kind"""
@@ -37,52 +41,26 @@ class Request:
     out: Path
     quantization: Quantization = "int8"
     name: str | None = None
-    """of the bundle; None: from the first network's name and the quantization"""
+    """of the bundle; None: the first network's name and the quantization"""
     key: Path | None = None
-    """private key that signs the bundle; None leaves it unsigned"""
+    """private key that signs the bundle; None: unsigned"""
     knn: Path | None = None
     """pickled landmark KNN"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NetworkOutcome:
-    """What came of one network."""
-
-    kind: NetworkKind
-    quantization: Quantization
-    content: bytes
-    """the TFLite model"""
-    parameters: int
-    macs: int
-    calibration: dict[str, int]
-    """how the pictures were had that set the ranges of int8, and how many of each"""
-    verification: Verification
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "quantization": self.quantization,
-            "bytes": len(self.content),
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "calibration": self.calibration,
-            **self.verification.as_dict(),
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What came of an export."""
+    """Result of an export."""
 
     name: str
     networks: tuple[NetworkOutcome, ...]
     knn: KnnOutcome | None
     weights: Weights
-    """of the ensemble; empty where there is none"""
+    """of the ensemble; empty if there is none"""
     ensemble: Summary | None
     """its figures on the test part"""
     identity: str | None
-    """of the installed bundle; None where the checks were missed and nothing was written"""
+    """of the installed bundle; None if checks were missed and nothing was written"""
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -103,7 +81,7 @@ class Outcome:
 
 
 def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
-    """Convert trained networks and install them as a bundle, if they pass every check.
+    """Convert trained networks, and install them as a bundle if they pass every check.
 
     Raises
     ------
@@ -176,7 +154,7 @@ def _knn(request: Request, dataset: Dataset, report: Report) -> KnnOutcome:
     validation = dataset.select("validation")
     rows = np.concatenate([validation, dataset.select("test")])
     report(f"finding the landmarks of {len(rows):,} pictures")
-    found = read_landmarks(dataset.images[rows], cache=request.data.with_name(f"{request.data.stem}.landmarks.npz"))
+    found = read_landmarks(dataset.images[rows], cache=landmark_cache(request.data))
     return measure_knn(request.knn, found.points, dataset.labels[rows], len(validation))
 
 

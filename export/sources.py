@@ -1,6 +1,5 @@
-"""Where an export starts: a run folder or ``.keras`` file, and the data set that goes with it."""
+"""Load a trained network, and check that the data set is the one that it was trained on."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from edge.inference.manifest import NetworkKind
 from edge.inference.networks import quiet_stderr
 from train.data.dataset import Dataset
 from train.metrics import softmax
-from train.networks.backend import choose_backend
+from train.networks.backend import choose_backend, load_network
+from train.run_folder import model_file, read_fingerprint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Source:
     """keras.Model, pixels 0..255 [n, 48, 48, 1] to logits [n, 5]"""
     kind: NetworkKind
     name: str
-    """of the network, fit for a bundle"""
+    """the network's name, as a bundle may be called"""
     parameters: int
     macs: int
 
@@ -39,36 +39,26 @@ def open_source(model: Path) -> Source:
     Raises
     ------
     UsageError
-        There is no such model, or Keras does not run on TensorFlow.
+        Keras does not run on TensorFlow.
     DataError
-        The file is no Keras model.
+        There is no such model, or the file is not a Keras model.
     """
-    path = model_file(model)
     choose_backend()
     with quiet_stderr():
-        from export.network import load_network
+        import keras
+
         from train.networks.device import count_macs
 
-    network = load_network(path)
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError("export needs TensorFlow; run it with KERAS_BACKEND=tensorflow")
+    network = load_network(model)
     name = network.name.replace("_", "-").lower()
     kind: NetworkKind = "vgg" if name.startswith("vgg") else "cnn"
     return Source(network, kind, name, int(network.count_params()), count_macs(network))
 
 
-def model_file(model: Path) -> Path:
-    """Return the .keras file of a finished run, or the file itself; raises `UsageError` where there is none."""
-    if model.is_dir():
-        source = model / "model.keras"
-        if not source.is_file():
-            raise UsageError(f"{source}: no such file; finish the training first: python -m train cnn --resume")
-        return source
-    if not model.is_file():
-        raise UsageError(f"{model}: no such run folder or .keras file; train one with: python -m train cnn")
-    return model
-
-
 def check_data(dataset: Dataset, path: Path, model: Path) -> str | None:
-    """Return the fingerprint that the run noted, if any; look for the model first.
+    """Check that a model was trained on this data set, and return the fingerprint in its run folder, if any.
 
     Raises
     ------
@@ -77,20 +67,17 @@ def check_data(dataset: Dataset, path: Path, model: Path) -> str | None:
     DataError
         A part is empty, or the run was trained on another data set.
     """
-    model_file(model)
+    try:
+        model_file(model)
+    except DataError as error:
+        raise UsageError(f"{error}; train one with: python -m train cnn") from None
     for part in ("train", "validation", "test"):
         if not len(dataset.select(part)):
             raise DataError(f"{path}: its {part} part holds no picture of the five emotions")
-    settings = model / "settings.json"
-    if not model.is_dir() or not settings.is_file():
-        return None
-    try:
-        noted = json.loads(settings.read_text(encoding="utf-8")).get("data_fingerprint")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{settings}: damaged: {error}") from error
-    if noted != dataset.fingerprint():
+    fingerprint = read_fingerprint(model)
+    if fingerprint not in (None, dataset.fingerprint()):
         raise DataError(
             f"{path}: not the data set that {model} was trained on, so its test part may hold pictures that the "
             "network has seen; name the right one with --data"
         )
-    return str(noted)
+    return fingerprint

@@ -1,13 +1,21 @@
-"""Whether a converted model answers as the float network does, on every runtime."""
+"""Check a converted network, a KNN and their ensemble against what they were made from, on held-out pictures."""
 
-from collections.abc import Callable, Sequence
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.inference.manifest import Quantization
+from edge.emotions import EMOTIONS
+from edge.errors import BundleError, UsageError
+from edge.faces.distances import FEATURES
+from edge.inference.knn import LandmarkKnn, rebuild
+from edge.inference.manifest import MAX_KNN_BYTES, MemberKind, NetworkKind, Quantization
 from export.probe import Probe, probe
 from train.data.dataset import Dataset
 from train.metrics import Summary, summarise
@@ -15,15 +23,27 @@ from train.metrics import Summary, summarise
 Scores = NDArray[np.float32]
 
 MIN_AGREEMENT = 0.99
-"""Top-1, with the float network."""
+"""Least share of validation pictures with the float network's top emotion."""
 MAX_LOSS = 0.005
-"""of balanced accuracy on the validation part"""
+"""Largest loss of balanced accuracy on the validation part."""
 MIN_SAME = 0.99
-"""Top-1, between two runtimes."""
+"""Least share of validation pictures with the same top emotion under two runtimes."""
 MAX_DIFFERENCE = {"int8": 0.1, "dynamic": 0.05, "float16": 1e-3, "none": 1e-3}
 """Largest difference of a score between two runtimes. Their kernels round differently, and in int8 the steps of 14
 layers add up: 0.055 was seen on FER2013 with a network that was not trained to its end, 0.009 for dynamic, 2e-7 in
 float."""
+KNN_FILE = "landmark-knn.pkl"
+"""Name of the KNN in a bundle."""
+MAX_KNN_MS = 3.0
+"""CPU time a face, its landmark distances included."""
+TIMED_KNN_FACES = 200
+WEIGHT_STEP = 0.05
+"""of the ensemble's weights"""
+SCORE_FLOOR = 1e-3
+"""Least score of the true emotion in the ensemble's loss: a KNN can give 0, which must not outweigh all others."""
+
+Weights = dict[MemberKind, float]
+"""of an ensemble's members; they sum to 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +64,7 @@ class RuntimeFigures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """What the comparison found. ``missed`` is empty where the model may be installed."""
+    """Result of the comparison. The model may be installed if ``missed`` is empty."""
 
     validation_n: int
     validation_balanced_accuracy: float
@@ -81,6 +101,63 @@ class Verification:
         }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkOutcome:
+    """One converted network, with what was measured of it."""
+
+    kind: NetworkKind
+    quantization: Quantization
+    content: bytes
+    """the TFLite model"""
+    parameters: int
+    macs: int
+    calibration: dict[str, int]
+    """number of pictures that set the ranges of int8, by where they came from"""
+    verification: Verification
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "quantization": self.quantization,
+            "bytes": len(self.content),
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "calibration": self.calibration,
+            **self.verification.as_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnnOutcome:
+    """The KNN: its file, figures and missed checks."""
+
+    content: bytes
+    scikit_learn: str
+    samples: int
+    neighbors: int
+    scores: Scores
+    """[n, 5] of the validation part, then of the test part"""
+    validation_balanced_accuracy: float
+    test: Summary
+    cpu_ms: float
+    """CPU time a face, landmark distances included, one thread: the tenth percentile, since other work on the machine
+    only ever adds to it"""
+    missed: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "bytes": len(self.content),
+            "scikit_learn": self.scikit_learn,
+            "samples": self.samples,
+            "neighbors": self.neighbors,
+            "cpu_ms": round(self.cpu_ms, 3),
+            "validation": {"balanced_accuracy": round(self.validation_balanced_accuracy, 4)},
+            "test": {"after": self.test.as_dict()},
+            "missed": list(self.missed),
+        }
+
+
 def verify(
     model: bytes,
     quantization: Quantization,
@@ -102,14 +179,14 @@ def verify(
     runtimes
         Names of at least one runtime; each runs the model in a process of its own.
     threads
-        Numbers of threads to take the time with.
+        Numbers of threads to measure the latency with.
     limit_bytes
-        Largest size that passes; None for any.
+        Largest size that passes; None: any size.
 
     Raises
     ------
     EmotionEdgeError
-        A runtime cannot run the model at all.
+        A runtime cannot run the model.
     """
     validation, test = dataset.select("validation"), dataset.select("test")
     n = len(validation)
@@ -132,6 +209,80 @@ def verify(
             *_oversized(len(model), limit_bytes),
         ),
     )
+
+
+def measure_knn(path: Path, points: NDArray[np.float32], labels: NDArray[np.int8], validation: int) -> KnnOutcome:
+    """Read a pickled pipeline and score faces with it.
+
+    Parameters
+    ----------
+    path
+        Protocol 4, brute-force search: what `edge.inference.knn` admits.
+    points
+        [n, 68, 2]: the first ``validation`` of the validation part, the others of the test part.
+    labels
+        [n], index into ``EMOTIONS``.
+
+    Raises
+    ------
+    UsageError
+        There is no such file.
+    BundleError
+        A device would refuse it.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; train a landmark KNN with: python -m train knn")
+    content = path.read_bytes()
+    if len(content) > MAX_KNN_BYTES:
+        raise BundleError(f"{path}: has {len(content):,} bytes, allowed are {MAX_KNN_BYTES:,}")
+    try:
+        knn = rebuild(content, features=FEATURES, name="knn")
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    scores = knn.scores(np.zeros((len(points), 48, 48), np.uint8), points)
+    cpu_ms = _knn_cpu_ms(knn, points)
+    missed = (
+        (f"knn: takes {cpu_ms:.2f} ms of CPU time a face, allowed are {MAX_KNN_MS:g}",) if cpu_ms > MAX_KNN_MS else ()
+    )
+    before = summarise(scores[:validation], labels[:validation]).balanced_accuracy
+    return KnnOutcome(
+        content=content, scikit_learn=version("scikit-learn"), samples=knn.samples, neighbors=knn.neighbors,
+        scores=scores, validation_balanced_accuracy=before, test=summarise(scores[validation:], labels[validation:]),
+        cpu_ms=cpu_ms, missed=missed,
+    )  # fmt: skip
+
+
+def choose_weights(scores: Mapping[MemberKind, NDArray[np.float32]], labels: NDArray[np.int8]) -> Weights:
+    """Choose the weights with the least mean negative log-likelihood, each class counting the same.
+
+    Log-likelihood changes smoothly; accuracy would let a few undecided pictures choose.
+
+    Parameters
+    ----------
+    scores
+        [n, 5] of each model on the validation part.
+    labels
+        [n], index into ``EMOTIONS``.
+
+    Returns
+    -------
+    Weights in steps of 0.05 that sum to 1; a model that does not help is left out.
+    """
+    kinds = list(scores)
+    of_truth = np.stack([scores[kind][np.arange(len(labels)), labels] for kind in kinds])
+    present = [label for label in range(len(EMOTIONS)) if (labels == label).any()]
+
+    def loss(weights: tuple[float, ...]) -> float:
+        likelihood = np.maximum(np.array(weights) @ of_truth, SCORE_FLOOR)
+        return float(np.mean([-np.log(likelihood[labels == label]).mean() for label in present]))
+
+    best = min(_simplex(len(kinds), round(1 / WEIGHT_STEP)), key=loss)
+    return {kind: round(weight, 2) for kind, weight in zip(kinds, best, strict=True) if weight > 0}
+
+
+def mean_scores(scores: Mapping[MemberKind, NDArray[np.float32]], weights: Weights) -> NDArray[np.float32]:
+    """Weighted mean [n, 5]."""
+    return np.asarray(sum(weight * scores[kind] for kind, weight in weights.items()), dtype=np.float32)
 
 
 def _oversized(size: int, limit: int | None) -> list[str]:
@@ -158,11 +309,11 @@ def _missed(
         loss = float_accuracy - found.balanced_accuracy
         if found.agreement < MIN_AGREEMENT:
             missed.append(
-                f"{found.runtime}: agrees with the float network on {found.agreement:.2%}, due are {MIN_AGREEMENT:.0%}"
+                f"{found.runtime}: agrees with the float network on {found.agreement:.2%}, expected {MIN_AGREEMENT:.0%}"
             )
         if found.same < MIN_SAME:
             missed.append(
-                f"{found.runtime}: has {figures[0].runtime}'s top emotion on {found.same:.2%}, due are {MIN_SAME:.0%}"
+                f"{found.runtime}: has {figures[0].runtime}'s top emotion on {found.same:.2%}, expected {MIN_SAME:.0%}"
             )
         if loss > MAX_LOSS:
             missed.append(f"{found.runtime}: loses {loss * 100:.2f} points of balanced accuracy, allowed are 0.5")
@@ -172,5 +323,22 @@ def _missed(
                 f"allowed is {MAX_DIFFERENCE[quantization]}"
             )
     if quantization == "int8" and float_tensors:
-        missed.append(f"{float_tensors} tensors of the int8 graph hold floating-point numbers, due are none")
+        missed.append(f"{float_tensors} tensors of the int8 graph hold floating-point numbers, expected none")
     return missed
+
+
+def _knn_cpu_ms(knn: LandmarkKnn, points: NDArray[np.float32]) -> float:
+    chip = np.zeros((1, 48, 48), np.uint8)
+    times_ms = []
+    for index in range(TIMED_KNN_FACES):
+        face = points[index % len(points)][None]
+        began = time.process_time()
+        knn.scores(chip, face)
+        times_ms.append((time.process_time() - began) * 1000)
+    return float(np.percentile(times_ms, 10))
+
+
+def _simplex(parts: int, steps: int) -> Iterator[tuple[float, ...]]:
+    for head in itertools.product(range(steps + 1), repeat=parts - 1):
+        if sum(head) <= steps:
+            yield (*(n / steps for n in head), (steps - sum(head)) / steps)

@@ -1,1 +1,1 @@
-"""From a float network to TFLite: the graph, the ranges, the rounding, the conversion."""
+"""Convert a float network to TFLite: graph, ranges, rounding, conversion."""

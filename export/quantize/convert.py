@@ -75,9 +75,9 @@ def convert(network: keras.Model, quantization: Quantization, representative: ND
 
 
 def _samples(chips: NDArray[np.uint8], scale: float, offset: float) -> Iterator[list[NDArray[np.float32]]]:
-    """Chips as the rebuilt network takes them."""
+    """Yield chips in the form that the rebuilt network takes."""
     chips = chips.copy()
-    # The input's range must be that of a byte, or the bytes of a chip would not be the network's input as they are.
+    # The input's range must be that of a byte, so that the bytes of a chip are the network's input unchanged.
     chips[0, 0, 0], chips[0, 0, -1] = 0, 255
     for chip in chips:
         yield [(chip[None, :, :, None] * np.float32(scale) + np.float32(offset)).astype(np.float32)]

@@ -1,4 +1,4 @@
-"""The graph that is converted: a trained network with the operators that every TFLite runtime has.
+"""Rebuild a trained network from operators that every TFLite runtime has.
 
 Importing this module loads TensorFlow and Keras.
 """
@@ -16,18 +16,18 @@ from train.networks.from_bundle import DENSE_SUFFIX
 
 
 class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
-    """A Dense layer, and the mean over the picture before it if there is one, as one convolution.
+    """A Dense layer, and the global average before it if there is one, as one convolution.
 
-    The mean would be rounded to 8 bits before the Dense layer takes it up; the convolution adds up the whole picture
-    in 32 bits. And with int8 weights and float activations a Dense layer becomes FULLY_CONNECTED version 12, which
-    tflite-runtime 2.14 lacks; it has the convolution in all variants.
+    The average would be rounded to 8 bits before the Dense layer; the convolution sums the whole feature map in 32
+    bits. And with int8 weights and float activations a Dense layer becomes FULLY_CONNECTED version 12, which
+    tflite-runtime 2.14 lacks; it has the convolution in every variant.
 
     Parameters
     ----------
     dense
         A built Dense layer.
     pooled
-        (height, width) of the pictures whose mean it takes; (1, 1) where it takes none.
+        (height, width) of the feature map that is averaged; (1, 1) if none is.
     """
 
     def __init__(self, dense: keras.layers.Dense, pooled: tuple[int, int] = (1, 1)) -> None:
@@ -47,41 +47,41 @@ class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is 
         return self._activation(tf.reshape(tf.nn.bias_add(out, tf.constant(self._bias)), [-1, units]))
 
 
-class Within(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
-    """Another layer whose output has a range that is given, not the one that calibration finds.
+class FakeQuant(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
+    """A layer whose output range is given, instead of the one that the converter's calibration finds.
 
     Parameters
     ----------
     layer
-        Built; its weights stay its own.
+        A built layer, whose weights are used.
     """
 
     def __init__(self, layer: keras.layers.Layer, low: float, high: float) -> None:
-        super().__init__(name=f"{layer.name}_within")
+        super().__init__(name=f"{layer.name}_fake_quant")
         self._layer, self._low, self._high = layer, low, high
 
     def call(self, *inputs: tf.Tensor, **more: object) -> tf.Tensor:
-        """As the layer; TensorFlow's converter takes the range out of the operator behind it."""
+        """Call the layer; the fake-quant operator behind it tells TensorFlow's converter the range."""
         return tf.quantization.fake_quant_with_min_max_args(self._layer(*inputs, **more), self._low, self._high)
 
 
 def deployable(
     network: keras.Model, *, fold_scaling: bool, ranges: Mapping[str, Range] | None = None
 ) -> tuple[keras.Model, float, float]:
-    """Rebuild a network for conversion; the weights are its own.
+    """Rebuild a network for conversion, with its own weights.
 
     Parameters
     ----------
     network
         Functional, [batch, 48, 48, 1] in 0..255 to logits [batch, 5].
     fold_scaling
-        Leave out a Rescaling that the pixels go through first: the caller does it in the input's quantization.
+        Leave out a Rescaling at the input: the caller puts it into the input's quantization.
     ranges
         (lowest, highest) output of layers by name, see `export.quantize.ranges`.
 
     Returns
     -------
-    The rebuilt network, and scale and offset that turn a pixel into its input: 1 and 0 where nothing was left out.
+    The rebuilt network, and scale and offset that turn a pixel into its input: 1 and 0 if nothing was left out.
 
     Raises
     ------
@@ -101,14 +101,14 @@ def deployable(
             return DenseAsConvolution(layer, mean.input.shape[1:3] if averages else (1, 1))
         if (folded and layer is first) or layer is mean:
             return keras.layers.Identity(name=layer.name)
-        return Within(layer, *ranges[layer.name]) if ranges and layer.name in ranges else layer
+        return FakeQuant(layer, *ranges[layer.name]) if ranges and layer.name in ranges else layer
 
     clone = keras.models.clone_model(network, clone_function=rebuilt)
     return (clone, float(first.scale), float(first.offset)) if folded else (clone, 1.0, 0.0)
 
 
 def _mean_before_the_last(network: keras.Model) -> Any:
-    """Return the layer that averages the picture for the last one, a Dense layer; None where there is none."""
+    """Return the GlobalAveragePooling2D layer before the last, Dense layer; None if there is none."""
     *_, before, last = (layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout))
     fits = isinstance(last, keras.layers.Dense) and isinstance(before, keras.layers.GlobalAveragePooling2D)
     return before if fits else None

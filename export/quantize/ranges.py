@@ -1,11 +1,11 @@
-"""Which range each tensor of an int8 graph gets. Importing this module loads Keras."""
+"""Choose the range of each tensor of an int8 graph. Importing this module loads Keras."""
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 KEPT_PERCENT = 99.999
-"""Percentile of a tensor's values up to which its range reaches. Step and clipping weigh against each other: on 757
+"""Percentile of a tensor's values at which its range ends. A small step and little clipping are a trade-off: on 757
 validation pictures whose first two emotions are less than one logit apart, int8 disturbs the distance of these two by
 0.069 logits with the whole range and by 0.059 with 99.999 % (simulated on the device CNN, 2026-11-26); 99.99 % was
 worse than the whole range."""
@@ -14,15 +14,14 @@ Range = tuple[float, float]
 
 
 def activation_ranges(network: keras.Model, chips: NDArray[np.uint8]) -> dict[str, Range]:
-    """Find the range of every tensor that int8 rounds, but for the logits and those that take over their input's.
+    """Find the range of every tensor that int8 rounds, except the logits and those that share their input's range.
 
-    These are the outputs of ReLU layers, and of what is added up before one. Of such a summand no more is needed than
-    what ReLU leaves: where the other summand is at most h, all that is below -h gives 0.
+    These are the outputs of ReLU layers, and the summands of an Add before a ReLU. A summand needs only what ReLU
+    keeps: if the other summand is at most h, every value below -h gives 0.
 
-    A MaxPooling2D layer and a ReLU layer before it, which it alone takes, get one range, that of what is pooled: the
-    last pool of VGG16 leaves out a row and a column. TFLite's pool has its input's step anyway, but the converter
-    rounds the bias behind it with the step that calibration found for the pool alone, which disturbed VGG16's logits
-    by 0.43 in place of 0.04.
+    A MaxPooling2D layer and the ReLU layer that feeds it alone get one range, that of the pooled values: the last pool
+    of VGG16 leaves out a row and a column. TFLite's pool has its input's step, but the converter rounds the bias after
+    it with the step that calibration found for the pool, which disturbed VGG16's logits by 0.43 instead of 0.04.
 
     Parameters
     ----------
@@ -33,7 +32,7 @@ def activation_ranges(network: keras.Model, chips: NDArray[np.uint8]) -> dict[st
 
     Returns
     -------
-    (lowest, highest) by the layer's name; 0 is within each.
+    (lowest, highest) by the layer's name; each contains 0.
     """
     summands = {layer.name: _sources(layer) for layer in network.layers if isinstance(layer, keras.layers.Add)}
     names = [layer.name for layer in network.layers if isinstance(layer, keras.layers.ReLU)]
@@ -55,7 +54,7 @@ def activation_ranges(network: keras.Model, chips: NDArray[np.uint8]) -> dict[st
 
 
 def _pooled(network: keras.Model) -> dict[str, str]:
-    """Return by the name of each ReLU layer that one MaxPooling2D layer alone takes the name of that layer."""
+    """Return the name of the MaxPooling2D layer for each ReLU layer that feeds it alone, by the ReLU's name."""
     takers = {layer.name: _takers(layer) for layer in network.layers if isinstance(layer, keras.layers.ReLU)}
     return {
         name: taken[0].name
@@ -74,9 +73,9 @@ def _is_rounded(layer: keras.layers.Layer) -> bool:
 
 
 def _takers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Return the layers that take its output, once each; Keras has no public way to them."""
+    """Return the layers that its output feeds, once each; Keras has no public access to them."""
     found = [node.operation for node in layer._outbound_nodes]  # noqa: SLF001
-    return list(dict.fromkeys(found))  # a layer is called again where a network is rebuilt around it
+    return list(dict.fromkeys(found))  # a layer is called again when a network is rebuilt around it
 
 
 def _sources(layer: keras.layers.Layer) -> list[str]:

@@ -1,4 +1,4 @@
-"""The chips that set the ranges of int8: training pictures, as they are and as the device cuts them."""
+"""Chips that set the ranges of int8: training pictures as they are, and as the device cuts them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,16 @@ from train.data.dataset import Dataset
 from train.data.landmarks import enlarge
 
 PICTURES = 100
-"""The number matters little: half-way through a training on FER2013, scores on the validation part were off by 0.0031
-on average with 50 or 100 of them, 0.0034 with 300, 0.0037 with 1000, one draw each; a second draw of 100 gave
-0.0035."""
+"""Number of training pictures. It matters little: half-way through a training on FER2013, scores on the validation part
+were off by 0.0031 on average with 50 or 100 of them, by 0.0034 with 300 and 0.0037 with 1000, one draw each; a second
+draw of 100 gave 0.0035."""
 
 
 def representative_chips(dataset: Dataset, *, n: int = PICTURES) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Draw training pictures; send each through detector, landmarks and chip, as a frame of a camera goes.
+    """Draw training pictures, and cut chips from them as from a frame: detector, landmarks, chip.
 
-    The pictures are crops of 48x48 already, so they are enlarged first. The crops themselves are taken too: the network
-    was trained on them, and the detector does not find a face in each.
+    The pictures are crops of 48x48, so they are enlarged first. The crops themselves are used too: the network was
+    trained on them, and the detector does not find a face in each.
 
     Returns
     -------

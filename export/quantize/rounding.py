@@ -1,4 +1,4 @@
-"""Weights rounded to 8 bits so that what a layer puts out changes least. Importing this module loads TensorFlow."""
+"""Round weights to 8 bits with the least change of a layer's output (GPTQ). Importing this loads TensorFlow."""
 
 import keras
 import numpy as np
@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 def round_weights(network: keras.Model, chips: NDArray[np.uint8]) -> keras.Model:
     """Copy a network and round the kernel of each convolution and dense layer to the grid that the converter will use.
 
-    The converter rounds each weight to the nearest step. Here each weight's error is made up for by those that are
-    not rounded yet, as the layer's real inputs allow (GPTQ, Frantar et al. 2022, arXiv:2210.17323). The grid is the
-    converter's own, since the largest weight of each channel keeps its place at its end.
+    The converter rounds each weight to the nearest step. Here the weights that are not rounded yet compensate for each
+    weight's error, by the layer's real inputs (GPTQ, Frantar et al. 2022, arXiv:2210.17323). The grid is the
+    converter's own, since the largest weight of each channel stays at its end.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def round_kernel(kernel: Floats, products: Floats) -> Floats:
     largest = np.abs(kernel).argmax(axis=0)
     steps = np.abs(kernel).max(axis=0) / LEVELS
     steps[steps == 0] = 1.0
-    order = np.argsort(-np.diag(products), kind="stable")  # the inputs that matter most are rounded first
+    order = np.argsort(-np.diag(products), kind="stable")  # weights of the largest inputs are rounded first
     damped = products + np.eye(len(products)) * max(DAMPING * float(np.diag(products).mean()), 1e-12)
-    # Row i of this triangle tells how the weights after i make up for an error of weight i.
+    # Row i of this triangle: how the weights after i compensate for an error of weight i.
     compensation = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
     left = kernel[order].copy()
     rounded = np.empty_like(left)
@@ -87,7 +87,7 @@ def _inputs(layer: keras.layers.Layer) -> int:
 
 
 def _patches(layer: keras.layers.Layer, given: tf.Tensor) -> tf.Tensor:
-    """What a layer multiplies with its kernel: [any number, inputs]."""
+    """Return the patches that a layer multiplies with its kernel, [any number, inputs]."""
     if isinstance(layer, keras.layers.Conv2D):
         high, wide = layer.kernel_size
         given = tf.image.extract_patches(

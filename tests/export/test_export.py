@@ -8,7 +8,7 @@ import pytest
 from edge.cli.support import run
 from edge.inference import available_runtimes, load_network, open_bundle
 from edge.inference.signature import load_trusted_keys
-from export.card import render_card
+from export.bundle import render_card
 from export.cli import app, with_default_quantization
 from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
@@ -174,3 +174,8 @@ def test_a_network_of_another_shape_is_refused(
 )
 def test_quantize_alone_means_int8(given: Sequence[str], meant: Sequence[str]) -> None:
     assert with_default_quantization(given) == meant
+
+
+def test_options_before_a_subcommand_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["--json", "compare"], name="python -m export") == 2
+    assert capsys.readouterr().err.strip() == "error: --json changes nothing before compare"

@@ -10,9 +10,9 @@ import pytest
 from edge.cli.support import run
 from edge.inference import available_runtimes, load_classifier, open_bundle
 from edge.inference.bundle import shipped_bundle
-from export.card import render_card
+from export.bundle import render_card
 from export.cli import app
-from export.ensemble import choose_weights, mean_scores
+from export.verify import choose_weights, mean_scores
 from tests.export.conftest import Trained
 from train.metrics import summarise
 
@@ -32,7 +32,7 @@ def test_a_bundle_holds_cnn_vgg_knn_and_their_ensemble(
     monkeypatch.setattr("export.verify.MIN_AGREEMENT", 0.9)  # a VGG trained for seconds has level pictures
     monkeypatch.setattr("export.verify.MIN_SAME", 0.9)
     monkeypatch.setattr("export.verify.MAX_LOSS", 0.1)
-    monkeypatch.setattr("export.knn.MAX_MS", 1000)  # no speed is asserted here
+    monkeypatch.setattr("export.verify.MAX_MS", 1000)  # no speed is asserted here
     out = tmp_path / "default"
     arguments = ["--model", str(trained.model), "--model", str(trained_vgg.model), "--knn", str(knn_file)]
     assert run(app, [*arguments, "--data", str(trained.data), "--out", str(out), "--json"], name="export") == 0
@@ -117,7 +117,7 @@ def test_the_card_of_a_bundle_is_written_anew(
     out = tmp_path / "default"
     arguments = ["--model", str(trained.model), "--data", str(trained.data), "--out", str(out), "--quantize=none"]
     assert run(app, arguments, name="export") == 0
-    monkeypatch.setattr("export.describe.render_card", lambda _manifest: "# another text\n")
+    monkeypatch.setattr("export.bundle.render_card", lambda _manifest: "# another text\n")
     assert run(app, ["card", str(out)], name="export") == 0
     bundle = open_bundle(out)
     assert bundle.read("MODEL_CARD.md") == b"# another text\n"

@@ -18,7 +18,7 @@ def test_figures_within_the_bounds_miss_nothing() -> None:
     [
         (replace(SOUND, agreement=0.9899), 0, "ai_edge_litert: agrees with the float network on 98.99%"),
         (replace(SOUND, balanced_accuracy=0.7449), 0, "ai_edge_litert: loses 0.51 points of balanced accuracy"),
-        (replace(SOUND, same=0.98), 0, "ai_edge_litert: has ai_edge_litert's top emotion on 98.00%, due are 99%"),
+        (replace(SOUND, same=0.98), 0, "ai_edge_litert: has ai_edge_litert's top emotion on 98.00%, expected 99%"),
         (replace(SOUND, difference=0.11), 0, "ai_edge_litert: a score differs by 0.1100"),
         (SOUND, 2, "2 tensors of the int8 graph hold floating-point numbers"),
     ],

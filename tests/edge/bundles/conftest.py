@@ -29,7 +29,7 @@ class KeyPair:
 
     def sign(self, bundle: Path) -> Path:
         """Put a signature into a bundle."""
-        from export.sign import load_signer
+        from export.bundle import load_signer
 
         (bundle / "manifest.sig").write_bytes(load_signer(self.private)((bundle / "manifest.json").read_bytes()))
         return bundle

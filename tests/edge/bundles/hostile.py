@@ -37,7 +37,7 @@ class Sound:
 
     def signed(self, manifest: bytes) -> dict[str, bytes]:
         """The same bundle with another manifest, rightly signed: so that the manifest itself is what is refused."""
-        from export.sign import load_signer
+        from export.bundle import load_signer
 
         return {**self.files, "manifest.json": manifest, "manifest.sig": load_signer(self.keys.private)(manifest)}
 

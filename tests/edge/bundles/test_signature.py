@@ -14,7 +14,7 @@ from edge.inference import load_classifier, open_bundle, shipped_bundle
 from edge.inference.signature import load_trusted_keys
 from edge.pipeline import load_pipeline
 from edge.settings import Settings
-from export.sign import load_signer
+from export.bundle import load_signer
 from tests.edge.bundles.conftest import KeyPair, make_key_pair
 
 Make = Callable[[str], Path]
@@ -151,7 +151,7 @@ def test_keys_that_are_absent_of_another_kind_or_open_to_all_are_refused(keys: K
         ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(elliptic)],
         check=True, capture_output=True,
     )  # fmt: skip
-    with pytest.raises(UsageError, match="not of the kind Ed25519"):
+    with pytest.raises(UsageError, match="not an Ed25519 key"):
         load_signer(elliptic)
     public = tmp_path / "ec.pub.pem"
     subprocess.run(["openssl", "pkey", "-in", str(elliptic), "-pubout", "-out", str(public)], check=True)
@@ -164,10 +164,10 @@ def test_keys_that_are_absent_of_another_kind_or_open_to_all_are_refused(keys: K
 
 def test_a_private_key_that_cannot_sign_is_one_line(keys: KeyPair, tmp_path: Path) -> None:
     keys.private.chmod(0o640)
-    with pytest.raises(UsageError, match="has mode 0640; others may use it"):
+    with pytest.raises(UsageError, match="has mode 0640; others may read it"):
         load_signer(keys.private)
     keys.public.chmod(0o600)
-    with pytest.raises(UsageError, match="no private key in PEM"):
+    with pytest.raises(UsageError, match="not a private key in PEM"):
         load_signer(keys.public)
     with pytest.raises(UsageError, match="No such file"):
         load_signer(tmp_path / "none")

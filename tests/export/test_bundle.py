@@ -9,8 +9,7 @@ from edge.faces.chip import CHIP_VERSION
 from edge.inference import open_bundle, shipped_bundle
 from edge.inference.manifest import Accuracy, Figure, InputEntry, Manifest, ModelEntry
 from edge.inference.signature import load_trusted_keys
-from export.install import file_entries, install
-from export.sign import load_signer
+from export.bundle import file_entries, install, load_signer
 from tests.edge.bundles.conftest import make_key_pair
 
 
