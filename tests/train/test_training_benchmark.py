@@ -12,6 +12,7 @@ from edge.daemon.machine import peak_memory_mb
 from train.data.dataset import Dataset
 
 
+@pytest.mark.training
 def test_a_table_and_json_of_a_model_that_trained_in_a_process_of_its_own(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,6 +31,7 @@ def test_a_table_and_json_of_a_model_that_trained_in_a_process_of_its_own(
     assert f"{knn['memory_mb']:,.0f} MB" in shown
 
 
+@pytest.mark.training
 def test_memory_leaves_out_that_of_the_starting_process(dataset: Dataset, tmp_path: Path) -> None:
     dataset.save(tmp_path / "faces.npz")
     ballast = b"x" * 800_000_000  # ru_maxrss of a child begins with this

@@ -77,6 +77,7 @@ def prepared(folder: Path, sources: dict[str, Path], before: list[str]) -> Quick
     return device
 
 
+@pytest.mark.slow("cuts the power at every step")
 @pytest.mark.parametrize("what", NAMES)
 def test_a_cut_at_any_step_leaves_the_old_bundle_or_the_new(
     what: str, sources: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -164,6 +165,7 @@ def contents(name: str) -> dict[str, bytes]:
     return {"manifest.json": name.encode() * 1000, "cnn.tflite": name.encode() * 5000}
 
 
+@pytest.mark.slow("cuts the power at every step")
 @pytest.mark.parametrize("before", [["a"], ["a", "b"]])
 def test_an_export_that_is_cut_leaves_the_old_bundle_or_the_new(tmp_path: Path, before: list[str]) -> None:
     """`python -m export` installs in a folder of its own, without a store."""
@@ -213,6 +215,7 @@ for cut_at, state in enumerate(states):
 """
 
 
+@pytest.mark.slow("cuts the power at every step")
 def test_a_killed_process_leaves_the_old_bundle_or_the_new(sources: dict[str, Path], tmp_path: Path) -> None:
     """SIGKILL at every step, in processes of their own: no handler, no `finally`."""
     template = prepared(tmp_path / "template", sources, ["a"])

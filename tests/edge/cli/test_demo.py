@@ -27,6 +27,7 @@ def an_event(seq: int) -> EmotionEvent:
     )  # fmt: skip
 
 
+@pytest.mark.slow("plays the whole demo")
 def test_the_demo_shows_events_and_writes_its_picture(tmp_path: Path) -> None:
     pytest.importorskip("amqtt", reason="the demo extra is not installed: pip install 'emotion-edge[demo]'")
     picture = tmp_path / "new/demo.png"

@@ -1,4 +1,4 @@
-"""Bundles around a tiny network that was never trained: what they answer is of no matter here, that they answer is."""
+"""Bundles around the network that ships, and tiny untrained networks: the scores do not matter here."""
 
 import hashlib
 import pickle
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.faces.chip import CHIP_VERSION
+from edge.inference.bundle import shipped_bundle
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +33,14 @@ def tiny_models() -> dict[str, bytes]:
     return {kind: convert(network, kind, chips) for kind in kinds}
 
 
+@pytest.fixture(scope="session")
+def int8_model() -> bytes:
+    """The TFLite model that ships."""
+    return (shipped_bundle() / "cnn.tflite").read_bytes()
+
+
 @pytest.fixture
-def description(tiny_models: dict[str, bytes]) -> dict[str, Any]:
+def description(int8_model: bytes) -> dict[str, Any]:
     """The manifest of a good int8 bundle, as JSON values."""
     figure = {"accuracy": 0.7, "balanced_accuracy": 0.7, "balanced_accuracy_interval": [0.68, 0.72]}
     return {
@@ -43,7 +50,7 @@ def description(tiny_models: dict[str, bytes]) -> dict[str, Any]:
         "labels": [*EMOTIONS],
         "input": {"side_px": 48, "pixels": "uint8 luma chip", "chip_version": CHIP_VERSION},
         "landmark_features_version": 1,
-        "files": {"cnn.tflite": file_entry(tiny_models["int8"])},
+        "files": {"cnn.tflite": file_entry(int8_model)},
         "models": {
             "cnn": {
                 "file": "cnn.tflite",
@@ -75,8 +82,8 @@ def write_bundle(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def good_bundle(write_bundle: Callable[..., Path], description: dict[str, Any], tiny_models: dict[str, bytes]) -> Path:
-    return write_bundle(description, {"cnn.tflite": tiny_models["int8"]})
+def good_bundle(write_bundle: Callable[..., Path], description: dict[str, Any], int8_model: bytes) -> Path:
+    return write_bundle(description, {"cnn.tflite": int8_model})
 
 
 def file_entry(content: bytes) -> dict[str, Any]:
@@ -132,12 +139,12 @@ def knn_description(description: dict[str, Any], knn_pickle: bytes) -> dict[str,
 
 @pytest.fixture
 def write_knn_bundle(
-    write_bundle: Callable[..., Path], knn_description: dict[str, Any], tiny_models: dict[str, bytes]
+    write_bundle: Callable[..., Path], knn_description: dict[str, Any], int8_model: bytes
 ) -> Callable[[bytes], Path]:
     """Write a bundle whose KNN is any content, with a hash that matches: what somebody who makes bundles could do."""
 
     def write(content: bytes) -> Path:
         knn_description["files"]["landmark-knn.pkl"] = file_entry(content)
-        return write_bundle(knn_description, {"cnn.tflite": tiny_models["int8"], "landmark-knn.pkl": content})
+        return write_bundle(knn_description, {"cnn.tflite": int8_model, "landmark-knn.pkl": content})
 
     return write

@@ -150,13 +150,13 @@ CHANGES: list[tuple[str, list[str], Any, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "reason"), [c[1:] for c in CHANGES], ids=[c[0] for c in CHANGES])
 def test_a_manifest_that_is_not_ours_is_refused(
-    write_bundle: Write, description: dict[str, Any], tiny_models: Models, path: list[str], value: Any, reason: str
+    write_bundle: Write, description: dict[str, Any], int8_model: bytes, path: list[str], value: Any, reason: str
 ) -> None:
     parent = description
     for key in path[:-1]:
         parent = parent[key]
     parent[path[-1]] = value
-    folder = write_bundle(description, {"cnn.tflite": tiny_models["int8"]})
+    folder = write_bundle(description, {"cnn.tflite": int8_model})
     with pytest.raises(BundleError, match=r"manifest\.json: ") as refused:
         open_bundle(folder)
     assert reason in str(refused.value)
@@ -164,10 +164,10 @@ def test_a_manifest_that_is_not_ours_is_refused(
 
 @pytest.mark.parametrize("key", ["schema", "name", "labels", "input", "files", "models", "versions", "training_data"])
 def test_a_manifest_that_lacks_a_key_is_refused(
-    write_bundle: Write, description: dict[str, Any], tiny_models: Models, key: str
+    write_bundle: Write, description: dict[str, Any], int8_model: bytes, key: str
 ) -> None:
     del description[key]
-    folder = write_bundle(description, {"cnn.tflite": tiny_models["int8"]})
+    folder = write_bundle(description, {"cnn.tflite": int8_model})
     with pytest.raises(BundleError, match=rf"manifest\.json: .*`{key}`"):
         open_bundle(folder)
 
@@ -176,20 +176,20 @@ def test_a_manifest_that_lacks_a_key_is_refused(
     "name", ["../cnn.tflite", "/etc/passwd", "a/b", "..", ".", "", ".hidden", "manifest.json", "a\x00b", "x" * 300]
 )
 def test_a_file_name_that_leads_elsewhere_is_refused(
-    write_bundle: Write, description: dict[str, Any], tiny_models: Models, name: str
+    write_bundle: Write, description: dict[str, Any], int8_model: bytes, name: str
 ) -> None:
     description["files"] = {name: description["files"]["cnn.tflite"]}
     description["models"]["cnn"]["file"] = name
-    folder = write_bundle(description, {"cnn.tflite": tiny_models["int8"]})
+    folder = write_bundle(description, {"cnn.tflite": int8_model})
     with pytest.raises(BundleError, match=r"manifest\.json: .* is no name for a file of a bundle"):
         open_bundle(folder)
 
 
 def test_a_file_that_no_model_needs_is_refused(
-    write_bundle: Write, description: dict[str, Any], tiny_models: Models
+    write_bundle: Write, description: dict[str, Any], int8_model: bytes
 ) -> None:
     description["files"]["stowaway.bin"] = description["files"]["cnn.tflite"]
-    folder = write_bundle(description, dict.fromkeys(["cnn.tflite", "stowaway.bin"], tiny_models["int8"]))
+    folder = write_bundle(description, dict.fromkeys(["cnn.tflite", "stowaway.bin"], int8_model))
     with pytest.raises(BundleError, match=r"'stowaway\.bin' belongs to no model"):
         open_bundle(folder)
 

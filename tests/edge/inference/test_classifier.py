@@ -17,6 +17,7 @@ from tests.edge.inference.conftest import file_entry
 
 Models = dict[str, bytes]
 POINTS = np.random.default_rng(2).normal(size=(10, 68, 2)).astype(np.float32)
+SLOW = pytest.mark.slow("makes networks with TensorFlow, or starts a process for each runtime")
 KINDS: list[Any] = ["int8", "float16", "dynamic", "none"]
 
 
@@ -38,6 +39,7 @@ def test_no_faces_are_no_scores(good_bundle: Path) -> None:
     assert load_classifier(good_bundle).scores(chips(0), POINTS[:0]).shape == (0, 5)
 
 
+@SLOW
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_chips_score_as_each_alone_and_as_views(tiny_models: Models, kind: Any) -> None:
     classifier = TfliteClassifier(tiny_models[kind], name="x", quantization=kind)
@@ -54,6 +56,7 @@ def test_other_arrays_than_chips_are_refused(good_bundle: Path, wrong: NDArray[A
         load_classifier(good_bundle).scores(wrong, POINTS[:1])
 
 
+@SLOW
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_runtime_gives_the_same_answer(tiny_models: Models, kind: Any) -> None:
     runtimes = available_runtimes()
@@ -67,6 +70,7 @@ def test_a_model_that_the_bundle_does_not_hold_is_named(good_bundle: Path) -> No
         load_classifier(good_bundle, "vgg")
 
 
+@SLOW
 def test_a_model_of_another_kind_than_the_manifest_says_is_refused(
     write_bundle: Callable[..., Path], description: dict[str, Any], tiny_models: Models
 ) -> None:
@@ -116,9 +120,9 @@ def test_outputs_that_are_no_scores_are_refused() -> None:
         TfliteClassifier(_plain_model(48, 5, softmax=False), name="x", quantization="none")
 
 
-def test_an_unknown_runtime_is_refused(tiny_models: Models) -> None:
+def test_an_unknown_runtime_is_refused(int8_model: bytes) -> None:
     with pytest.raises(BundleError, match="no TFLite runtime: armnn cannot be used here; install one"):
-        open_interpreter(tiny_models["int8"], runtime="armnn")
+        open_interpreter(int8_model, runtime="armnn")
 
 
 def test_loading_a_model_prints_nothing(good_bundle: Path) -> None:
@@ -135,6 +139,7 @@ def test_importing_the_package_loads_no_runtime() -> None:
     assert not {"ai_edge_litert", "tflite_runtime", "tensorflow", "keras", "cv2", "sklearn"} & set(loaded)
 
 
+@SLOW
 def test_every_runtime_agrees_on_the_shipped_model() -> None:
     try:
         bundle = open_bundle(shipped_bundle())

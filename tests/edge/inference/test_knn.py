@@ -182,7 +182,7 @@ MANIFESTS: dict[str, tuple[tuple[str, ...], Any, str]] = {
 
 @pytest.mark.parametrize(("path", "value", "reason"), MANIFESTS.values(), ids=MANIFESTS)
 def test_a_manifest_that_does_not_fit_its_knn_is_refused(
-    write_bundle: Callable[..., Path], knn_description: dict[str, Any], tiny_models: dict[str, bytes],
+    write_bundle: Callable[..., Path], knn_description: dict[str, Any], int8_model: bytes,
     knn_pickle: bytes,     path: tuple[str, ...], value: Any, reason: str,
 ) -> None:  # fmt: skip
     parent = knn_description
@@ -191,6 +191,6 @@ def test_a_manifest_that_does_not_fit_its_knn_is_refused(
     parent[path[-1]] = value
     if path == ("knn",):
         del knn_description["files"]["landmark-knn.pkl"]
-    folder = write_bundle(knn_description, {"cnn.tflite": tiny_models["int8"], "landmark-knn.pkl": knn_pickle})
+    folder = write_bundle(knn_description, {"cnn.tflite": int8_model, "landmark-knn.pkl": knn_pickle})
     with pytest.raises(BundleError, match=reason):
         load_classifier(folder, "knn")

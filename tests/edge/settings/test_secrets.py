@@ -58,6 +58,7 @@ def test_a_password_in_the_wrong_place_is_not_repeated_even_in_a_traceback(
     assert len(said) > 20
 
 
+@pytest.mark.slow("runs several programs one after another")
 @pytest.mark.parametrize(
     ("command", "address"),
     [
@@ -82,6 +83,7 @@ def test_the_password_of_a_network_camera_is_shown_by_no_command(
     assert "***@" in said
 
 
+@pytest.mark.slow("runs several programs one after another")
 @pytest.mark.parametrize("password_file", ["credential", "file"])
 def test_the_password_of_the_broker_is_read_and_never_said(
     mosquitto: Mosquitto, tmp_path: Path, password_file: str

@@ -22,6 +22,8 @@ from train.data.landmarks import PictureLandmarks
 from train.metrics import summarise
 from train.scoring import score
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def faces() -> tuple[Dataset, Features]:

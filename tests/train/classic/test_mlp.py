@@ -15,6 +15,8 @@ from train.data.features import Features
 from train.data.landmarks import PictureLandmarks
 from train.run_folder import read_curves, write_curve
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def faces() -> tuple[Dataset, Features]:

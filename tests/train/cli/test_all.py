@@ -41,6 +41,7 @@ def test_a_step_finds_its_teacher_among_the_runs(tmp_path: Path) -> None:
                      "--resume"]  # fmt: skip
 
 
+@pytest.mark.training
 def test_a_missing_model_is_trained_once_and_stands_in_the_table(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_missing_model_is_trained_once_and_stands_in_the_table(
     assert "article: VGG transfer" in table
 
 
+@pytest.mark.training
 def test_people_are_measured_by_their_votes_on_the_same_pictures(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,7 @@ def test_other_data_than_that_of_the_training_is_told(finished: Path, dataset: D
     assert "trained on other data" in write_report(finished, dataset, part="test").page.read_text()
 
 
+@pytest.mark.training
 def test_a_knn_ends_with_a_report_without_curves_and_has_one_on_the_test_part_too(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

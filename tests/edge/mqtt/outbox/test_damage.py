@@ -163,6 +163,7 @@ def test_an_event_that_is_damaged_counts_as_dropped_where_their_number_is_not_kn
     box.close()
 
 
+@pytest.mark.slow("damages a hundred files")
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("waiting", [60, 0])
 def test_damage_at_random_bytes_a_hundred_times(
