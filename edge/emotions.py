@@ -1,10 +1,10 @@
-"""The five emotions, their order and their colours: the vocabulary that everything else shares."""
+"""The five emotions: their names, order and colours."""
 
 from enum import StrEnum
 
 
 class Emotion(StrEnum):
-    """An emotion that the models know; its place in `EMOTIONS` is its index in every score vector."""
+    """An emotion that the models can recognise; its place in `EMOTIONS` is its index in every score vector."""
 
     ANGRY = "angry"
     HAPPY = "happy"
@@ -16,7 +16,7 @@ class Emotion(StrEnum):
 EMOTIONS: tuple[Emotion, ...] = tuple(Emotion)
 
 UNCERTAIN = "uncertain"
-"""What a face's emotion is called while no score is above the confidence floor. Not a class of any model."""
+"""The emotion of a face while no score reaches the confidence floor. No model has it as a class."""
 
 COLOURS_BGR: dict[str, tuple[int, int, int]] = {
     Emotion.ANGRY: (60, 60, 230),

@@ -1,4 +1,4 @@
-"""How long each stage of a frame takes, over the newest frames."""
+"""Measures how long each stage of a frame takes."""
 
 import time
 from collections import deque
@@ -11,11 +11,11 @@ import numpy as np
 Stage = Literal["capture", "detect", "landmarks", "chip", "classify", "smooth", "publish", "total"]
 STAGES: tuple[Stage, ...] = Stage.__args__  # type: ignore[attr-defined]
 KEPT = 300
-"""Frames kept a stage: ten seconds at 30 frames a second, and memory that does not grow."""
+"""Measurements kept for each stage: those of ten seconds at 30 frames a second."""
 
 
 class _Timer:
-    """Adds up what one stage takes in one frame; entered as often as the stage has parts."""
+    """Adds up the time that one stage takes in one frame; a stage may be entered several times in a frame."""
 
     __slots__ = ("_cpu_began_s", "_wall_began_s", "cpu_ms", "cpu_s", "entered", "wall_ms", "wall_s", "with_cpu")
 
@@ -48,42 +48,42 @@ class _Timer:
 
 
 class Stages:
-    """Measures the stages of frames, for one thread. A stage that a frame does not have is no measurement of it.
+    """Measures the stages of frames, for one thread. A frame without a stage adds no measurement to it.
 
     Parameters
     ----------
     kept
-        Frames kept.
+        Newest measurements kept for each stage.
     with_cpu
-        Measure the thread's CPU time too, for a benchmark.
+        Also measure the thread's CPU time, for a benchmark.
     """
 
     def __init__(self, kept: int = KEPT, *, with_cpu: bool = False) -> None:
         self._timers: dict[Stage, _Timer] = {name: _Timer(kept, with_cpu=with_cpu) for name in STAGES}
 
     def measure(self, stage: Stage) -> _Timer:
-        """Time a ``with`` block as part of a stage of the present frame; not within itself."""
+        """Time a ``with`` block as part of a stage of this frame; blocks of one stage must not be nested."""
         return self._timers[stage]
 
     def end_frame(self) -> None:
-        """Close the present frame: its stages become measurements."""
+        """End this frame: the time of each stage becomes a measurement."""
         for timer in self._timers.values():
             timer.end_frame()
 
     def wall_ms(self, stage: Stage) -> list[float]:
-        """Milliseconds that the stage took, one for each frame that had it, oldest first."""
+        """Return the milliseconds that the stage took in each frame that had it, oldest first."""
         return list(self._timers[stage].wall_ms)
 
     def cpu_ms(self, stage: Stage) -> list[float]:
-        """Milliseconds of the thread's CPU time; zeros where they are not measured."""
+        """Return the milliseconds of CPU time of the same frames; zeros where they are not measured."""
         return list(self._timers[stage].cpu_ms)
 
     def median_ms(self, stage: Stage) -> float:
-        """Median of the stage's wall milliseconds over the newest frames that had it; 0 where there are none."""
+        """Return the median of `wall_ms`, 0 where there are no measurements."""
         times = self._timers[stage].wall_ms
         return round(median(times), 3) if times else 0.0
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which ``share`` (0..100) of the values lie; 0 where there are none."""
+    """Return the value below which ``share`` percent (0..100) of the values lie; 0 where there are none."""
     return float(np.percentile(values, share)) if values else 0.0

@@ -1,1 +1,1 @@
-"""Faces: where they are, who is who from frame to frame, their 68 points, and the chip that a network looks at."""
+"""Faces: detection, tracking from frame to frame, the 68 landmarks, and the chip that a network sees."""

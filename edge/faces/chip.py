@@ -1,7 +1,7 @@
 """The face chip: the 48x48 luma picture that every network sees, in training and on the device.
 
-A similarity transform puts the eye centres and the mouth centre where FER2013's crops have them. The target is a
-measurement, not a taste: ``benchmarks/chip_geometry.py`` makes it, ``docs/faces.md`` keeps it with its date.
+A similarity transform puts the centres of eyes and mouth where they are on average in FER2013's pictures, as measured
+by ``benchmarks/chip_geometry.py`` (docs/faces.md).
 """
 
 import math
@@ -27,14 +27,14 @@ _CORNERS = (0j, complex(CHIP_PX, 0), complex(CHIP_PX, CHIP_PX), complex(0, CHIP_
 
 
 def face_chip(luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Cut one face.
+    """Cut one face out of a frame.
 
     Parameters
     ----------
     luma
         uint8 [height, width].
     landmarks
-        [68, 2] in pixels of ``luma``; the face may reach over the edge, the edge's pixels are repeated there.
+        [68, 2] in pixels of ``luma``. The face may reach over the edge, whose pixels are then repeated.
 
     Returns
     -------
@@ -61,12 +61,12 @@ def correlation(chip: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def anchor_points(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Left-eye, right-eye and mouth centres [3, 2] of 68 points."""
+    """Return the centres of left eye, right eye and mouth, [3, 2], of 68 landmarks."""
     return _ANCHOR_WEIGHTS @ landmarks
 
 
-# Points are complex numbers here, and a similarity is p -> turn * p + shift: numpy's calls on arrays of three cost ten
-# times what Python's own arithmetic does, and its linear algebra wakes threads that wait by spinning.
+# Points are complex numbers here, and a similarity is p -> turn * p + shift: for three points numpy takes ten times as
+# long as plain Python, and its linear algebra wakes threads that wait by spinning.
 
 
 def _similarity(landmarks: NDArray[np.float32]) -> tuple[complex, complex]:
@@ -89,13 +89,13 @@ def _matrix(turn: complex, shift: complex, step: tuple[float, float] = (1.0, 1.0
 
 
 def _shrink(luma: NDArray[np.uint8], turn: complex, shift: complex) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Average the chip's neighbourhood down first: a linear warp alone would skip pixels, and noise would flicker."""
+    """Scale the face's surroundings down by averaging: a linear warp alone would skip pixels, and noise flicker."""
     reach = [(corner - shift) / turn for corner in _CORNERS]
     across, down = [point.real for point in reach], [point.imag for point in reach]
     height, width = luma.shape
-    left, top = _within(math.floor(min(across)) - 2, 0, width - 1), _within(math.floor(min(down)) - 2, 0, height - 1)
-    right = _within(math.ceil(max(across)) + 2, left + 1, width)
-    bottom = _within(math.ceil(max(down)) + 2, top + 1, height)
+    left, top = _clamp(math.floor(min(across)) - 2, 0, width - 1), _clamp(math.floor(min(down)) - 2, 0, height - 1)
+    right = _clamp(math.ceil(max(across)) + 2, left + 1, width)
+    bottom = _clamp(math.ceil(max(down)) + 2, top + 1, height)
     scale = abs(turn)
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
     small = cv2.resize(luma[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
@@ -105,5 +105,5 @@ def _shrink(luma: NDArray[np.uint8], turn: complex, shift: complex) -> tuple[NDA
     return np.asarray(small, np.uint8), _matrix(turn, turn * offset + shift, step)
 
 
-def _within(value: int, least: int, most: int) -> int:
+def _clamp(value: int, least: int, most: int) -> int:
     return min(max(value, least), most)

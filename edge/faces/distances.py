@@ -1,4 +1,4 @@
-"""What the landmark models look at: distances between 68 points, free of the face's place, size and turn in the plane.
+"""The features of the landmark models: distances between landmarks, independent of place, size and in-plane rotation.
 
 Normalised Euclidean distances between landmarks are the article's features for k-nearest neighbours. Here they are the
 distances between all pairs of `POINTS`, each divided by the face's size. Size is the root mean square of them all,
@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANDMARK_FEATURES_VERSION = 1
-"""Grows with any change of `landmark_features`: a bundle whose models were trained on another version is refused."""
+"""Grows with every change of `landmark_features`; a bundle trained on another version is refused."""
 
 POINTS = (8, *range(17, 68))
-"""Chin, brows, nose, eyes and mouth, in iBUG order. The rest of the jaw says who it is, not how they feel, and the
-predictor places it worst (docs/faces.md)."""
+"""Chin, brows, nose, eyes and mouth, in iBUG order. The rest of the jaw tells people apart rather than emotions, and is
+what the predictor places worst (docs/faces.md)."""
 
 _FIRST, _SECOND = (np.array(POINTS)[ends] for ends in np.triu_indices(len(POINTS), k=1))
 
 FEATURES = len(_FIRST)
-"""How many there are: a distance for each pair, (0, 1) first and then in the order of ``numpy.triu_indices``."""
+"""Number of features: one for each pair of points, in the order of ``numpy.triu_indices``."""
 
 
 def landmark_features(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn landmarks into what the landmark models are trained on.
+    """Return the features that the landmark models are trained on.
 
     Parameters
     ----------

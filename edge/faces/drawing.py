@@ -1,4 +1,4 @@
-"""Faces drawn on a picture, for people: box, the 68 points by region, the five scores as bars."""
+"""Draws faces on a picture: box, the 68 landmarks by region, the five scores as bars."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ REGIONS: dict[str, tuple[slice, tuple[int, int, int], bool]] = {
     "outer lip": (slice(48, 60), (110, 110, 255), True),
     "inner lip": (slice(60, 68), (160, 120, 255), True),
 }
-"""Points, colour (blue, green, red) and whether the line closes, in iBUG order."""
+"""Landmarks of each region, its colour (blue, green, red), and whether its outline is closed."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -59,7 +59,7 @@ def draw_face(
     scores: Mapping[str, float],
     landmarks: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw one face into uint8 [height, width, 3]: landmarks under the box, name above it, bars beside it."""
+    """Draw one face into uint8 [height, width, 3]: landmarks and box, the emotion above, the scores beside it."""
     colour = COLOURS_BGR[emotion]
     thick = max(1, round(box.width / 80))
     if landmarks is not None:

@@ -1,4 +1,4 @@
-"""Model bundles and the classifiers in them. Importing this loads no TFLite runtime; `load_classifier` does."""
+"""Model bundles and the classifiers in them. `load_classifier` loads a TFLite runtime; importing this does not."""
 
 from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
 from edge.inference.classifier import Classifier, load_classifier, load_network

@@ -16,14 +16,14 @@ from edge.inference.signature import SIGNATURE_BYTES, SIGNATURE_NAME, TrustedKey
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle. Made by `open_bundle`."""
+    """A verified bundle; `open_bundle` returns one."""
 
     folder: Path
     manifest: Manifest
     identity: str
     """name@hash, the first 8 hex digits of the manifest's sha256; ``model`` in every event"""
     raw_manifest: bytes
-    """``manifest.json`` as it is, which is what a signature signs"""
+    """the bytes of ``manifest.json``: a signature signs these"""
     signature: bytes | None
     """``manifest.sig``, 64 bytes; None where the bundle has none"""
 
@@ -33,7 +33,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            The bundle has no such file, or it is not what the manifest says.
+            The bundle has no such file, or its content does not match the manifest.
         """
         entry = self.manifest.files.get(name)
         if entry is None:
@@ -43,22 +43,21 @@ class Bundle:
 
 
 def open_bundle(folder: Path, keys: TrustedKeys | None = None) -> Bundle:
-    """Open a bundle and verify all of it.
+    """Open a bundle and verify every file in it.
 
-    Only regular files are read, none through a link, and no content is parsed before its hash matches, nor the
-    manifest before its signature does.
+    Only regular files are read, never through a link. Nothing is parsed before its hash is verified, and the manifest
+    not before its signature is.
 
     Parameters
     ----------
     keys
-        One of them must have signed the bundle; None takes any bundle, and looks at no signature.
+        One of them must have signed the bundle; None accepts any bundle and ignores its signature.
 
     Raises
     ------
     BundleError
-        The folder or one of its files is missing, superfluous, too large, a link, damaged, not signed by one of the
-        keys, or of a schema, label order or version that this version does not know. The message names the file and
-        says why.
+        The folder or a file is missing, too large, a link, damaged or not in the manifest; the bundle is not signed by
+        one of the keys; or its schema, labels or versions are unknown here. The message names the file and says why.
     """
     with _opened(folder) as descriptor:
         raw = _read_regular(descriptor, MANIFEST_NAME, MAX_MANIFEST_BYTES)
@@ -95,7 +94,7 @@ def shipped_bundle(name: str = "default") -> Path:
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """Hold the folder open, so that all files come from the same one while bundles are switched."""
+    """Keep the folder open, so that all files come from one bundle even while bundles are switched."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -134,7 +133,7 @@ def _read_regular(folder: int, name: str, limit: int) -> bytes:
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise BundleError(f"{name}: is no plain file")
+                raise BundleError(f"{name}: is not a plain file")
             if found.st_size > limit:
                 raise BundleError(f"{name}: has {found.st_size} bytes, more than the {limit} allowed")
             with os.fdopen(descriptor, "rb", closefd=False) as file:

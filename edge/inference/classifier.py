@@ -1,4 +1,4 @@
-"""Classifiers: face chips and landmarks in, five scores a face out."""
+"""Classifiers: from face chips and landmarks to five scores for each face."""
 
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +14,10 @@ from edge.inference.signature import TrustedKeys
 
 
 class Classifier(Protocol):
-    """What the daemon asks how a face feels. Not for use by two threads at once."""
+    """Anything that scores faces. Not for use by two threads at once."""
 
     name: str
-    """of the bundle, with its hash, and the kind where that is no network; goes into events as ``model``"""
+    """name and hash of the bundle, and the kind where it is not a network; ``model`` in every event"""
 
     def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score faces.
@@ -42,7 +42,7 @@ class Classifier(Protocol):
 
 
 IN_LARGE_BUNDLE: frozenset[ClassifierKind] = frozenset({"vgg", "ensemble"})
-"""What ``models/vgg`` ships, and ``models/default`` does not."""
+"""Classifiers that ship in ``models/vgg``, not in ``models/default``."""
 
 
 class Ensemble:
@@ -66,14 +66,14 @@ def load_classifier(
     *,
     keys: TrustedKeys | None = None,
 ) -> Classifier:
-    """Open a bundle, verify it, and make one of its models ready to run.
+    """Open and verify a bundle, and load one of its models.
 
     Parameters
     ----------
     folder
-        None takes the bundle that ships: for ``vgg`` and ``ensemble`` the one that holds them.
+        None takes the bundle that ships and holds this kind.
     kind
-        A model of the bundle, or ``ensemble``: several of them, with the manifest's weights.
+        A model of the bundle, or ``ensemble``: the mean of several, weighted as the manifest says.
     threads
         CPU threads that a network may use.
     runtime
@@ -84,7 +84,7 @@ def load_classifier(
     Raises
     ------
     ModelLibraryError
-        A library that the model needs is missing, or of a version that cannot read it.
+        A library that the model needs is missing, or its version cannot read the model.
     BundleError
         The bundle is refused, holds no such model, or no runtime can run it.
     """
@@ -98,7 +98,7 @@ def load_classifier(
 def load_network(
     bundle: Bundle, kind: NetworkKind | None = None, threads: int = 1, runtime: str | None = None
 ) -> TfliteClassifier:
-    """Make a network of an open bundle ready to run; the first one where ``kind`` is None.
+    """Load a network of an open bundle; the first one where ``kind`` is None.
 
     Raises
     ------

@@ -33,23 +33,23 @@ _ATTRIBUTES: Mapping[str, frozenset[str]] = {
         "n_samples_fit_", "_tree",
     },
 }  # fmt: skip
-"""What scikit-learn 1.6 to 1.9 keep. An attribute that is not among them is refused: it could hide a method."""
+"""The attributes that scikit-learn 1.6 to 1.9 store. Any other is refused: it could hide a method."""
 _FIXED: Mapping[str, Mapping[str, tuple[object, ...]]] = {
     "Pipeline": {"memory": (None,), "verbose": (False,), "transform_input": (None,)},
     "StandardScaler": {},
     "LinearDiscriminantAnalysis": {"solver": ("svd",), "covariance_estimator": (None,)},
-    # No search tree: scikit-learn trusts the indices in it, and wrong ones read memory that is not theirs.
+    # No search tree: scikit-learn trusts the indices in it, and wrong ones make it read outside its arrays.
     "KNeighborsClassifier": {
         "algorithm": ("brute",), "_fit_method": ("brute",), "_tree": (None,), "metric": ("minkowski", "euclidean"),
         "effective_metric_": ("euclidean",), "p": (2,), "metric_params": (None,), "n_jobs": (None, 1),
         "weights": ("uniform", "distance"), "outputs_2d_": (False,), "effective_metric_params_": ({},),
     },
 }  # fmt: skip
-"""Values that an attribute may have, where the choice matters."""
+"""The values allowed for attributes that change how scikit-learn works."""
 
 
 class LandmarkKnn:
-    """Nearest neighbours among training faces, by the distances between landmarks."""
+    """Scores faces by their nearest neighbours among training faces, in distances between landmarks."""
 
     def __init__(self, steps: list[Any], *, name: str) -> None:
         from threadpoolctl import ThreadpoolController
@@ -57,7 +57,7 @@ class LandmarkKnn:
         self.name = name
         *self._transforms, self._neighbours = steps
         self.samples, self.neighbors = len(self._neighbours._fit_X), int(self._neighbours.n_neighbors)  # noqa: SLF001
-        # One face is too little work for a pool of threads: waking it took 40 ms of CPU time where this takes 1.
+        # One thread: to wake a pool of them for one face took 40 ms of CPU time instead of 1.
         self._threads = ThreadpoolController()
 
     def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -79,7 +79,7 @@ class LandmarkKnn:
         if len(rows):
             from sklearn import config_context
 
-            # The parts and the points were checked; looking again costs a tenth of the time.
+            # The model and the points are checked already; scikit-learn's own checks take a tenth of the time.
             with self._threads.limit(limits=1), config_context(assume_finite=True, skip_parameter_validation=True):
                 for transform in self._transforms:
                     rows = transform.transform(rows)
@@ -90,21 +90,21 @@ class LandmarkKnn:
         knn = self._neighbours
         if knn.weights != "uniform":
             return np.asarray(knn.predict_proba(rows))
-        # predict_proba does the same, but in a way that is made for many faces: 3.2 ms for one among 28,560 samples
-        # where this takes 1.9 (CPU time on a Xeon at 2.8 GHz, 2026-11-22).
+        # The result of predict_proba, which is made for many rows: for one face among 28,560 samples it takes 3.2 ms
+        # and this 1.9 (CPU time on a Xeon at 2.8 GHz, 2026-11-22).
         labels = knn._y[knn.kneighbors(rows, return_distance=False)]  # noqa: SLF001
         return np.stack([(labels == label).mean(axis=1) for label in range(len(EMOTIONS))], axis=1)
 
 
 def load_landmark_knn(bundle: Bundle) -> LandmarkKnn:
-    """Rebuild the KNN of an open bundle, and let it score a face.
+    """Rebuild the KNN of an open bundle, and test it on a face.
 
     Raises
     ------
     ModelLibraryError
         scikit-learn is missing, or of a version other than the one that wrote the file.
     BundleError
-        The bundle holds no KNN, or it is none that this version admits; the message names the file and says why.
+        The bundle holds no KNN, or one that is refused; the message names the file and says why.
     """
     entry = bundle.manifest.knn
     if entry is None:
@@ -126,14 +126,14 @@ def load_landmark_knn(bundle: Bundle) -> LandmarkKnn:
 
 
 def check_library(written_by: str) -> None:
-    """Refuse to go on where scikit-learn is missing, or promises nothing for files of the version that wrote this one.
+    """Require scikit-learn in the version that wrote the file, patch releases apart.
 
-    scikit-learn reads its pickles with the version that wrote them; patch releases keep the form.
+    scikit-learn promises to read pickles of the same major and minor version only.
 
     Raises
     ------
     ModelLibraryError
-        Says what to install.
+        The message says what to install.
     """
     try:
         found = version("scikit-learn")
@@ -155,7 +155,7 @@ def rebuild(content: bytes, *, features: int, name: str) -> LandmarkKnn:
     Raises
     ------
     BundleError
-        It is not admitted, its parts do not fit together, or it gives numbers that are no scores.
+        The pickle is refused, its parts do not fit together, or its output is not a row of scores.
     """
     from edge.faces.distances import FEATURES
 
@@ -198,7 +198,7 @@ def _state(record: Record) -> dict[str, Any]:
 
 
 def _checked(record: Record) -> dict[str, Any]:
-    """Attributes as plain values and finite arrays."""
+    """Return the attributes of a record as plain values and finite arrays."""
     state = _state(record)
     for key, value in state.items():
         if isinstance(value, Array):
@@ -242,7 +242,7 @@ def _check_fit(states: Mapping[str, Mapping[str, Any]], features: int) -> None:
 
 
 def _real(kind: str, state: dict[str, Any]) -> Any:
-    """Make scikit-learn's object: its class is named here, and its attributes have been checked."""
+    """Make the scikit-learn object; its class is named here, its attributes were checked."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.preprocessing import StandardScaler

@@ -10,11 +10,11 @@ from edge.errors import BundleError
 from edge.faces.distances import LANDMARK_FEATURES_VERSION
 
 SCHEMA = 1
-"""Grows when a device of today would misread a bundle of tomorrow."""
+"""Version of the format; it grows when older devices would misread newer bundles."""
 
 MANIFEST_NAME = "manifest.json"
 RESERVED_NAMES = (MANIFEST_NAME, "manifest.sig")
-"""Files of every bundle that its manifest does not list."""
+"""Files of a bundle that its manifest does not list."""
 MAX_MANIFEST_BYTES = 64 * 1024
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 16
@@ -30,10 +30,10 @@ MemberKind = Literal["cnn", "vgg", "knn"]
 ClassifierKind = Literal["cnn", "vgg", "knn", "ensemble"]
 """what `classifier` chooses: a model of the bundle, or the weighted mean of several"""
 MAX_KNN_BYTES = 5_000_000
-"""of the pickled landmark KNN"""
+"""largest pickled landmark KNN"""
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a file of a bundle may be called: one name, no folder, on any file system."""
+"""Allowed file names: no folder, and valid on any file system."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,16 +48,16 @@ class FileEntry(_Strict, frozen=True, kw_only=True):
 
 
 class InputEntry(_Strict, frozen=True, kw_only=True):
-    """What the models look at."""
+    """What the models take as input."""
 
     side_px: Literal[48]
     pixels: Literal["uint8 luma chip"]
     chip_version: int
-    """`edge.faces.chip.CHIP_VERSION`: a network trained on one geometry guesses on another"""
+    """`edge.faces.chip.CHIP_VERSION`: a network fits the chips that it was trained on"""
 
 
 class Figure(_Strict, frozen=True, kw_only=True):
-    """How good scores were on held-out pictures."""
+    """Accuracy on held-out pictures."""
 
     accuracy: Share
     balanced_accuracy: Share
@@ -65,11 +65,11 @@ class Figure(_Strict, frozen=True, kw_only=True):
     balanced_accuracy_interval: tuple[Share, Share]
     """95 %"""
     recall: dict[Text, Share] = {}
-    """by emotion; empty in bundles of before 2026-11-23"""
+    """by emotion; empty in bundles made before 2026-11-23"""
 
 
 class Accuracy(_Strict, frozen=True, kw_only=True):
-    """The same held-out pictures, before and after the conversion."""
+    """Accuracy on the same held-out pictures before and after the conversion."""
 
     data: Text
     """name of the data set's source file"""
@@ -89,14 +89,14 @@ class ModelEntry(_Strict, frozen=True, kw_only=True):
     quantization: Quantization
     parameters: Count
     macs: Count
-    """multiply-adds a face"""
+    """multiply-accumulate operations for one face"""
     agreement: Share
-    """of validation pictures on which the top emotion equals the float network's"""
+    """share of validation pictures whose top emotion is that of the float network"""
     accuracy: Accuracy
 
 
 class KnnAccuracy(_Strict, frozen=True, kw_only=True):
-    """Held-out pictures on which the landmarks were found."""
+    """Accuracy on the held-out pictures whose landmarks were found."""
 
     data: Text
     part: Text
@@ -113,9 +113,9 @@ class KnnEntry(_Strict, frozen=True, kw_only=True):
     scikit_learn: Text
     """version that wrote it; one of the same major and minor number reads it"""
     features: Annotated[int, msgspec.Meta(ge=1, le=68 * 68)]
-    """distances between landmarks a face"""
+    """number of landmark distances for one face"""
     samples: Annotated[int, msgspec.Meta(ge=1)]
-    """faces that it keeps"""
+    """training faces that it holds"""
     neighbors: Annotated[int, msgspec.Meta(ge=1)]
     accuracy: KnnAccuracy
 
@@ -124,7 +124,7 @@ class Ensemble(_Strict, frozen=True, kw_only=True):
     """Several models of the bundle together."""
 
     weights: Annotated[dict[MemberKind, Share], msgspec.Meta(min_length=2)]
-    """of each model's scores in the mean; they sum to 1; chosen on the validation part"""
+    """of each model in the mean of scores; they sum to 1, and were chosen on the validation part"""
     accuracy: KnnAccuracy
 
 
@@ -142,7 +142,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     files: Annotated[dict[str, FileEntry], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
     models: Annotated[dict[NetworkKind, ModelEntry], msgspec.Meta(min_length=1)]
     training_data: Sha256 | None
-    """fingerprint of the data set that the models were trained on; null where the run did not note it"""
+    """fingerprint of the data set that the models were trained on; null where the run did not record it"""
     versions: Annotated[dict[Text, Text], msgspec.Meta(max_length=32)]
     """libraries that trained and converted the models"""
     knn: KnnEntry | None = None
@@ -151,7 +151,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     """a key of ``files``"""
 
     def classifiers(self) -> list[ClassifierKind]:
-        """What `classifier` may choose here, the networks first."""
+        """Return the values of `classifier` that this bundle can serve, the networks first."""
         more: dict[ClassifierKind, object] = {"knn": self.knn, "ensemble": self.ensemble}
         return [*self.models, *(kind for kind, entry in more.items() if entry is not None)]
 
@@ -166,7 +166,7 @@ def decode_manifest(raw: bytes) -> Manifest:
     Raises
     ------
     BundleError
-        It is no JSON, has another schema, lacks a key or has one too many, holds an impossible value, names a file
+        It is not JSON, has another schema, lacks a key or has an unknown one, holds an impossible value, names a file
         outside the bundle's folder, or was made for other labels, chips or landmark features than this version's.
     """
     if len(raw) > MAX_MANIFEST_BYTES:
@@ -183,7 +183,7 @@ def decode_manifest(raw: bytes) -> Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the text that `decode_manifest` reads, for people to read too."""
+    """Return indented JSON that `decode_manifest` reads."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 

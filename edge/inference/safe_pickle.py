@@ -1,9 +1,8 @@
-"""Reads a pickle without running any of it: plain data, and inert records where the pickle names a class.
+"""Reads a pickle without running any of it: into plain data, and inert records in place of objects.
 
-A pickle is a program that names what it calls. Here it can name only what is in `RECORDS` and a few functions of numpy,
-and what it gets for each is a stand-in of this module that keeps what it is given. No scikit-learn, no numpy object
-and no function of either takes part until the whole has been read; `edge.inference.knn` builds the real
-objects from records that it has checked.
+A pickle is a program that names the functions and classes it calls. This reader admits only the names in `RECORDS` and
+a few of numpy's, and gives each a stand-in of this module that only stores its arguments. Nothing of scikit-learn or
+numpy is called while a pickle is read; `edge.inference.knn` builds the real objects from records that it has checked.
 """
 
 import io
@@ -26,27 +25,27 @@ OPCODES = frozenset({
 """What protocol 4 needs for such a pipeline. Left out above all: EXT1..4 (a cache in copyreg goes past `find_class`),
 PERSID, INST and OBJ (other ways to call), and PUT and LONG_BINPUT (which make room for any index)."""
 MAX_OPERATIONS = 10_000
-"""A pipeline has about 500."""
+"""Most opcodes in a pickle; that of a pipeline has about 500."""
 DTYPES = {"f4": "<f4", "f8": "<f8", "i1": "|i1", "i4": "<i4", "i8": "<i8"}
-"""Numbers as they are stored: little-endian."""
+"""The admitted types of numbers, as stored: little-endian."""
 MAX_DIMENSIONS = 2
 
 _REFUSALS = (
     pickle.UnpicklingError, TypeError, ValueError, AttributeError, LookupError, EOFError, MemoryError, OverflowError,
     RecursionError, ImportError,
 )  # fmt: skip
-"""What the unpickler raises for a program that does not work out; a UnicodeDecodeError is a ValueError."""
+"""What the unpickler raises for a faulty pickle; a UnicodeDecodeError is a ValueError."""
 
 
 class Record:
-    """An object of the pickle: the name of its class, and its attributes as they stand there."""
+    """An object in the pickle: the name of its class, and its attributes as stored."""
 
     __slots__ = ("state",)
     kind: ClassVar[str]
     state: dict[str, Any]
 
     def __setstate__(self, state: object) -> None:
-        """Keep the attributes (the opcode BUILD calls this)."""
+        """Store the attributes (the opcode BUILD calls this)."""
         if type(state) is not dict or hasattr(self, "state") or not all(type(key) is str for key in state):
             raise pickle.UnpicklingError(f"a {self.kind} has no such state")
         self.state = state
@@ -81,13 +80,13 @@ class KNeighborsClassifier(Record):
 
 
 class Array:
-    """An array of the pickle; `value` once its content has been checked."""
+    """An array in the pickle; it has `value` once its content was checked."""
 
     __slots__ = ("value",)
     value: NDArray[Any]
 
     def __setstate__(self, state: object) -> None:
-        """Take version, shape, dtype, order and bytes, as ``ndarray.__reduce__`` wrote them."""
+        """Store version, shape, dtype, order and bytes, as ``ndarray.__reduce__`` wrote them."""
         match state:
             case (1, tuple() as shape, _Dtype() as dtype, bool() as fortran, bytes() as raw):
                 pass
@@ -100,7 +99,7 @@ class Array:
 
 
 class _Dtype:
-    """A dtype of the pickle. Never numpy's own: `dtype.__setstate__` would change one that the whole process shares."""
+    """A dtype in the pickle. Never numpy's own: `dtype.__setstate__` would change one that the whole process shares."""
 
     __slots__ = ("code",)
 
@@ -110,7 +109,7 @@ class _Dtype:
         self.code = DTYPES[code]
 
     def __setstate__(self, state: object) -> None:
-        """Take what ``dtype.__reduce__`` wrote for a plain number."""
+        """Accept what ``dtype.__reduce__`` wrote for a plain number."""
         if state != (3, self.code[0], None, None, None, -1, -1, 0):
             raise pickle.UnpicklingError("a dtype has no such state")
 

@@ -1,7 +1,7 @@
-"""``manifest.sig``: who made a bundle.
+"""``manifest.sig``: the signature of a bundle.
 
-It holds the 64 bytes of an Ed25519 signature (RFC 8032, no pre-hash) over ``manifest.json``, byte for byte; the
-manifest holds the hash of every other file. OpenSSL 3 makes and checks the same: ``openssl pkeyutl -sign -rawin``.
+It is the 64-byte Ed25519 signature (RFC 8032, no pre-hash) of the bytes of ``manifest.json``, which holds the hash of
+every other file. OpenSSL 3 makes and checks the same: ``openssl pkeyutl -sign -rawin``.
 """
 
 import re
@@ -28,11 +28,11 @@ class TrustedKeys:
     """Public keys, one of which must have signed a bundle. Made by `load_trusted_keys`."""
 
     path: str
-    """of the file that they are in"""
+    """of the file with the keys"""
     keys: "tuple[Ed25519PublicKey, ...]"
 
     def check(self, manifest: bytes, signature: bytes | None) -> None:
-        """Return if one of the keys made this signature of this manifest.
+        """Require that one of the keys made this signature of this manifest.
 
         Raises
         ------
@@ -53,12 +53,12 @@ class TrustedKeys:
 
 
 def load_trusted_keys(path: str) -> TrustedKeys | None:
-    """Read the file of the setting ``bundle_key``; None where the setting is empty, and unsigned bundles are welcome.
+    """Read the file that the setting ``bundle_key`` names; None where it is empty, which allows unsigned bundles.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, anybody may write it, it holds something else than Ed25519 public keys in PEM, or the
+        The file cannot be read, is writable by everybody, or holds anything but Ed25519 public keys in PEM; or the
         library that checks signatures is not installed.
     """
     if not path:

@@ -96,14 +96,14 @@ def test_a_link_is_refused_even_to_the_right_content(good_bundle: Path, tmp_path
 def test_a_named_pipe_is_refused_without_waiting_for_its_writer(good_bundle: Path) -> None:
     (good_bundle / "cnn.tflite").unlink()
     os.mkfifo(good_bundle / "cnn.tflite")
-    with pytest.raises(BundleError, match=r"cnn\.tflite: is no plain file"):
+    with pytest.raises(BundleError, match=r"cnn\.tflite: is not a plain file"):
         open_bundle(good_bundle)
 
 
 def test_a_folder_in_place_of_a_file_is_refused(good_bundle: Path) -> None:
     (good_bundle / "cnn.tflite").unlink()
     (good_bundle / "cnn.tflite").mkdir()
-    with pytest.raises(BundleError, match=r"cnn\.tflite: is no plain file"):
+    with pytest.raises(BundleError, match=r"cnn\.tflite: is not a plain file"):
         open_bundle(good_bundle)
 
 
