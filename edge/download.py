@@ -7,9 +7,12 @@ import base64
 import http.client
 import re
 import ssl
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -55,6 +58,22 @@ def download(url: str, folder: Path) -> Path:
     if not suffix:
         raise ImageError(f"{redacted(url)}: holds {content_type}, which is no picture or clip")
     return path.rename(path.with_suffix(suffix))
+
+
+def is_web_address(text: str) -> bool:
+    """Tell an http(s) address from a path."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+@contextmanager
+def downloaded(url: str) -> Iterator[Path]:
+    """Fetch a picture or clip as `download` does; the file is there until the ``with`` block ends."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="emotion-edge-")
+    except OSError as error:
+        raise ImageError(f"{redacted(url)}: there is no folder to fetch it to: {error.strerror}") from error
+    with folder as name:
+        yield download(url, Path(name))
 
 
 def download_secure(url: str, path: Path, max_bytes: int) -> Path:

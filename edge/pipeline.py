@@ -60,6 +60,24 @@ class Pipeline:
         self._recent = RecentScores(self._settings.classify_every_s)
         self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._background)
 
+    def another(self, faces: FaceSettings, *, live: bool = False) -> "Pipeline":
+        """Return a pipeline for another source with the same models; `close` ends it.
+
+        Its models are shared: the two must not work at the same time. ``live`` is as for `load_pipeline`.
+        """
+        return Pipeline(
+            faces=faces,
+            classifier=self.classifier,
+            landmarks=self._landmarks,
+            detector=self._detector,
+            background=BackgroundSearch(self._detector.copy()) if live else None,
+        )
+
+    def close(self) -> None:
+        """End the thread that searches beside the frames, where there is one."""
+        if self._background is not None:
+            self._background.close()
+
     def lose_sight(self) -> None:
         """Begin a new track for whoever is seen next, as the camera was away. Track numbers go on."""
         self._tracker.lose_sight()
@@ -117,7 +135,7 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
 
     # OpenCV's thread pool costs more than it saves on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
-    detector = FaceDetector(Path(settings.state_dir))
+    detector = FaceDetector(Path(settings.state_dir) if settings.state_dir else None)
     return Pipeline(
         faces=settings.faces,
         classifier=load_chosen_or_previous(settings),

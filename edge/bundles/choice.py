@@ -25,6 +25,8 @@ def chosen_bundle(settings: Settings) -> Path | None:
     """
     if settings.bundle:
         return Path(settings.bundle)
+    if not settings.state_dir:
+        return None
     store = BundleStore.of(settings.state_dir)
     chosen = store.selection()
     return store.path_of(chosen.current if chosen else None)
@@ -76,6 +78,8 @@ def load_chosen_or_previous(settings: Settings) -> Classifier:
 
 def _others(settings: Settings) -> Iterator[Path | None]:
     """Where to look after the store's current bundle: its previous one, then the one that ships."""
+    if not settings.state_dir:
+        return
     store = BundleStore.of(settings.state_dir)
     with suppress(BundleError):
         chosen = store.selection()

@@ -1,6 +1,5 @@
 """`python -m edge`, also installed as `emotion-edge`: one command a file, which loads what it needs when it runs."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +17,6 @@ from edge.cli.run import run
 from edge.cli.support import make_app
 from edge.cli.support import run as run_app
 from edge.cli.watch import watch
-from edge.errors import EmotionEdgeError
 
 app = make_app("Emotions of the people in front of a camera, published over MQTT; no image leaves the box.")
 app.command(epilog="Example: emotion-edge run --camera v4l2:/dev/video0 --mqtt mqtt://pi@broker.local:1883")(run)
@@ -52,6 +50,10 @@ def classify(
         Path | None,
         typer.Option(metavar="DIR", help="Write pictures with boxes, landmarks and score bars here."),
     ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders of folders too.")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=64, help="Files looked at at the same time, in threads.")
+    ] = 1,
     form: Annotated[Form, typer.Option("--format", help="json lines, or csv with a row a face.")] = Form.JSON,
     config: Config = None,
     bundle: Bundle = None,
@@ -60,30 +62,11 @@ def classify(
     """Say how the faces in pictures and clips feel: one line a picture, one line a frame of a clip.
 
     A picture without a face is a line with an empty list. One that cannot be read is an error on stderr; the others go
-    on, and the exit code is 1 in the end.
+    on, and the exit code is 1 in the end. What is left out of folders is counted on stderr.
     """
-    from edge.cli.classify import Writer, annotation_folder
-    from edge.cli.classify import annotate as write_annotated
-    from edge.cli.classify import classify as look_at
-    from edge.pipeline import load_pipeline
+    from edge.cli.classify import run_classify
     from edge.settings import load_settings
 
     settings = load_settings(config, flags={"bundle": bundle, "classifier": classifier})
-    failed: list[EmotionEdgeError] = []
-
-    def fail(error: EmotionEdgeError) -> None:
-        typer.echo(f"error: {error}", err=True)
-        failed.append(error)
-
-    writer = Writer(sys.stdout, form.value)
-    taken: set[str] = set()
-    with annotation_folder(annotate) as folder:
-        for look in look_at(load_pipeline(settings), sources, on_error=fail):
-            writer.write(look)
-            if folder is not None:
-                try:
-                    write_annotated(look, folder, taken)
-                except EmotionEdgeError as error:
-                    fail(error)
-    if failed:
+    if not run_classify(settings, sources, form=form.value, annotate=annotate, recursive=recursive, jobs=jobs):
         raise typer.Exit(1)

@@ -164,8 +164,9 @@ def _settings(config: Path | None, **flags: str | None) -> Settings:
 
 def _store(settings: Settings) -> Any:
     from edge.bundles.store import BundleStore
+    from edge.settings import require_state_dir
 
-    return BundleStore.of(settings.state_dir)
+    return BundleStore.of(str(require_state_dir(settings)))
 
 
 def _check(settings: Settings) -> Callable[[Path | None], object]:

@@ -79,6 +79,6 @@ def seconds(text: str) -> float:
 
 
 def _folder(config: Path | None, state_dir: str | None) -> Path:
-    from edge.settings import load_settings
+    from edge.settings import load_settings, require_state_dir
 
-    return Path(load_settings(config, flags={"state_dir": state_dir}).state_dir)
+    return require_state_dir(load_settings(config, flags={"state_dir": state_dir}))

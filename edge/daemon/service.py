@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 
 from edge import __version__
@@ -30,7 +29,7 @@ from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
 from edge.pipeline import Pipeline, load_pipeline
-from edge.settings import Settings
+from edge.settings import Settings, require_state_dir
 
 STOP_S = 8.0
 """Seconds for a whole stop, from the signal to the end. The unit's TimeoutStopSec is 10: what systemd kills leaves
@@ -74,7 +73,7 @@ def run_service(settings: Settings) -> None:
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
         publisher.start()
         parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
-        privacy = PrivacyPause(Path(settings.state_dir), clock)
+        privacy = PrivacyPause(require_state_dir(settings), clock)
         privacy.look()
         if privacy.pause is None:
             try:
@@ -162,7 +161,7 @@ def _tell_of_failure(
 
 
 def _make_state_folder(settings: Settings) -> None:
-    folder = Path(settings.state_dir)
+    folder = require_state_dir(settings)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -173,7 +172,7 @@ def _make_state_folder(settings: Settings) -> None:
 @contextmanager
 def _open_outbox(settings: Settings) -> Iterator[Outbox]:
     outbox = Outbox(
-        Path(settings.state_dir) / "outbox.sqlite3",
+        require_state_dir(settings) / "outbox.sqlite3",
         max_events=settings.mqtt.outbox_max_events, max_age_s=settings.mqtt.outbox_max_age_s,
         max_bytes=round(settings.mqtt.outbox_max_mb * 1e6), synchronous=settings.mqtt.outbox_synchronous,
     )  # fmt: skip

@@ -12,8 +12,9 @@ from edge.clock import time_synced
 from edge.daemon.machine import temperature_c
 from edge.doctor.finding import Finding
 from edge.doctor.service import NAME, STATE, Service
+from edge.errors import ConfigError
 from edge.inference.networks import available_runtimes
-from edge.settings import Settings
+from edge.settings import Settings, require_state_dir
 
 LOW_SPACE_BYTES = 200_000_000
 """The outbox at its default bound of 100,000 events takes about half of this."""
@@ -45,7 +46,10 @@ def check_python() -> Finding:
 
 def check_disk(settings: Settings, service: Service) -> Finding:
     """Whether the outbox can be written, and has room."""
-    folder = Path(settings.state_dir)
+    try:
+        folder = require_state_dir(settings)
+    except ConfigError as error:
+        return Finding("disk", "problem", str(error), "give state_dir a folder that this user may write")
     there = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if there == folder and service.installed and (stranger := _stranger(folder)):
         advice = f"sudo chown -R {NAME}: {folder}"

@@ -120,6 +120,10 @@ class BackgroundSearch:
         """Ignore what the search under way will find: it belongs to another scene."""
         self._pending = None
 
+    def close(self) -> None:
+        """End the thread once its present search is done."""
+        self._worker.leave()
+
 
 class _Changes:
     """Finds what has changed since it was last searched."""

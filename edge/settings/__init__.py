@@ -4,7 +4,7 @@
 settings with their origins; ``python -m edge.settings.doc FILE`` writes the page of all settings.
 """
 
-from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_password, settings_file
+from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_password, require_state_dir, settings_file
 from edge.settings.messages import check_url
 from edge.settings.types import (
     DEVICE_PATTERN,
@@ -32,5 +32,6 @@ __all__ = [
     "check_url",
     "load_settings",
     "read_password",
+    "require_state_dir",
     "settings_file",
 ]

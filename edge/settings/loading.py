@@ -63,6 +63,22 @@ def load_settings(
     return settings
 
 
+def require_state_dir(settings: Settings) -> Path:
+    """Return the folder for what survives a restart.
+
+    Raises
+    ------
+    ConfigError
+        None is set, and the user has no home folder that could hold it.
+    """
+    if not settings.state_dir:
+        raise ConfigError(
+            f"state_dir: this user (id {os.geteuid()}) has no home folder; name one with "
+            f"{ENVIRONMENT_PREFIX}STATE_DIR=/path or in the settings file"
+        )
+    return Path(settings.state_dir)
+
+
 def read_password(settings: MqttSettings) -> str | None:
     """Return the broker's password from its file or systemd's credential, None if there is neither.
 

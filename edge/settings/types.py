@@ -26,13 +26,19 @@ def default_device() -> str:
 
 
 def default_state_dir() -> str:
-    """Return systemd's state folder, for root the service's if it is installed, else one in the user's home."""
+    """Return systemd's state folder, for root the service's if it is installed, else one in the user's home.
+
+    Empty for a user without a home folder: `require_state_dir` asks for one where it is needed.
+    """
     if given := os.environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return given
     # `sudo emotion-edge bundle install` is meant for the service.
     if os.geteuid() == 0 and SERVICE_STATE.is_dir():
         return str(SERVICE_STATE)
-    return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "emotion-edge")
+    try:
+        return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "emotion-edge")
+    except RuntimeError:  # no HOME, and no entry in /etc/passwd
+        return ""
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge import EmotionAnalyzer, EmotionEdgeError
 from edge.cli import app
+from edge.cli.classify import Source
+from edge.cli.classify import classify as look_at
 from edge.cli.support import run
 
 Result = tuple[int, list[dict[str, Any]], str]
@@ -24,6 +30,14 @@ def face() -> NDArray[np.uint8]:
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
     picture: NDArray[np.uint8] = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
     return picture
+
+
+def write_clip(path: Path, frames: list[NDArray[np.uint8]]) -> None:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
 
 
 def classify(capsys: pytest.CaptureFixture[str], *arguments: object) -> Result:
@@ -130,14 +144,146 @@ def test_a_clip_gives_a_line_a_frame_and_visits_begin_anew_in_the_next(
     face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.avi", "b.avi"):
-        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter.fourcc(*"MJPG"), 10, (512, 512))
-        for _ in range(6):
-            writer.write(face)
-        writer.release()
+        write_clip(tmp_path / name, [face] * 6)
     code, lines, _ = classify(capsys, tmp_path / "a.avi", tmp_path / "b.avi")
     assert code == 0
     assert [line["time_s"] for line in lines[:6]] == pytest.approx([index / 10 for index in range(6)], abs=0.01)
-    assert [[seen["face"] for seen in line["faces"]] for line in lines] == [[], [], [1], [1], [1], [1]] * 2
+    assert [[seen["face"] for seen in line["faces"]] for line in lines] == [[1]] * 12
+
+
+@pytest.mark.parametrize("shown", [[True], [True, True, True], [False, True, True], [True, False, True]])
+def test_a_face_is_reported_in_each_frame_that_shows_it(
+    shown: list[bool], face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "a.avi", [face if one else np.zeros_like(face) for one in shown])
+    code, lines, _ = classify(capsys, tmp_path / "a.avi")
+    assert code == 0
+    assert [bool(line["faces"]) for line in lines] == shown
+
+
+def test_small_faces_of_a_clip_are_found_at_once(
+    face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = np.full((480, 640, 3), 150, np.uint8)
+    wide[100:340, 200:440] = cv2.resize(face, (240, 240), interpolation=cv2.INTER_AREA)
+    write_clip(tmp_path / "a.avi", [wide, wide])
+    _, lines, _ = classify(capsys, tmp_path / "a.avi")
+    assert [len(line["faces"]) for line in lines] == [1, 1]
+
+
+def test_folders_are_looked_into_when_asked_and_counted_otherwise(
+    face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b/10.png", "b/9.png", "b/c/d.png", ".hidden/e.png", "b/.f.png", "b/._9.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 40), np.uint8))
+    (tmp_path / "notes.TXT").touch()
+    (tmp_path / "b/loop").symlink_to(tmp_path)
+    code, lines, errors = classify(capsys, tmp_path)
+    assert (code, [line["source"] for line in lines]) == (0, [f"{tmp_path}/a.png"])
+    assert errors == (
+        "left out: 1 folder (--recursive looks into folders); 1 hidden file; 1 file of other kinds (.txt 1)\n"
+    )
+    code, lines, errors = classify(capsys, tmp_path, "--recursive")
+    assert code == 0
+    found = [str(Path(line["source"]).relative_to(tmp_path)) for line in lines]
+    assert found == ["a.png", "b/9.png", "b/10.png", "b/c/d.png"]
+    assert "3 hidden" in errors
+    assert "link" in errors
+
+
+@pytest.mark.parametrize("name", ["clip", "clip.jpg", "clip.mjpeg"])
+def test_the_content_says_what_is_a_clip(
+    name: str, face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "a.avi", [face] * 3)
+    (tmp_path / "a.avi").rename(tmp_path / name)
+    code, lines, _ = classify(capsys, tmp_path / name)
+    assert (code, len(lines)) == (0, 3)
+
+
+def test_a_hidden_file_that_is_named_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / ".a.png"), np.zeros((40, 40), np.uint8))
+    code, lines, errors = classify(capsys, tmp_path / ".a.png")
+    assert (code, len(lines), errors) == (0, 1, "")
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_jobs_change_nothing_but_the_time(
+    jobs: int, face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(8):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.roll(face, 10 * index, axis=1))
+    (tmp_path / "3a.png").write_text("no picture")
+    write_clip(tmp_path / "4.avi", [face] * 70)
+    one = classify(capsys, tmp_path, tmp_path / "absent.png", tmp_path / "0.png")
+    many = classify(capsys, tmp_path, tmp_path / "absent.png", tmp_path / "0.png", "--jobs", jobs)
+    assert many == one
+    assert one[0] == 1
+    assert len(one[1]) == 8 + 70 + 1
+
+
+def test_jobs_that_are_left_end_their_threads(face: NDArray[np.uint8], tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.avi", [face] * 80)
+    analyzers = [EmotionAnalyzer(), EmotionAnalyzer()]
+    errors: list[EmotionEdgeError] = []
+    before = threading.active_count()
+    looks = look_at(analyzers, [Source(str(tmp_path / "a.avi"))] * 4, on_error=errors.append)
+    next(looks)
+    assert threading.active_count() == before + 2
+    looks.close()
+    assert threading.active_count() == before
+    assert errors == []
+
+
+def test_ctrl_c_ends_jobs_with_130_and_no_traceback(face: NDArray[np.uint8], tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.avi", [face] * 300)
+    command = [sys.executable, "-m", "edge", "classify", "--jobs", "2", *[str(tmp_path / "a.avi")] * 5]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        assert process.stdout is not None
+        json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_name_that_is_no_utf8_is_annotated(face: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    cv2.imwrite(str(tmp_path / "a.png"), face)
+    (tmp_path / "a.png").rename(os.fsdecode(path))
+    command = [sys.executable, "-m", "edge", "classify", os.fsdecode(path), "--format", "csv"]
+    command += ["--annotate", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"caf\\xe9.png" in done.stdout
+    assert [os.fsencode(path.name) for path in (tmp_path / "out").iterdir()] == [b"caf\xe9.png"]
+
+
+def test_names_of_frames_and_pictures_do_not_meet(
+    face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "a.avi", [face])
+    cv2.imwrite(str(tmp_path / "a-000000.png"), face)
+    (tmp_path / "b").mkdir()
+    write_clip(tmp_path / "b/a.avi", [face])
+    code, _, _ = classify(capsys, tmp_path, "-r", "--annotate", tmp_path / "out")
+    assert code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_user_without_a_home_can_classify(face: NDArray[np.uint8], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), face)
+    script = (
+        "import os, sys, pathlib; os.environ.pop('HOME', None); os.environ.pop('XDG_STATE_HOME', None); "
+        "from edge.cli import main; import pwd; pwd.getpwuid = lambda uid: (_ for _ in ()).throw(KeyError(uid)); "
+        f"sys.argv = ['edge', 'classify', {str(tmp_path / 'a.png')!r}]; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)["faces"]) == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]  # no detector kept in the working directory
 
 
 def test_a_bundle_that_is_none_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
