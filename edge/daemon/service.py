@@ -17,13 +17,13 @@ from edge.daemon.camera import WatchedCamera
 from edge.daemon.governor import Governor
 from edge.daemon.health import HealthReporter
 from edge.daemon.loop import Daemon, Identity
-from edge.daemon.machine import notify_systemd
+from edge.daemon.machine import notify_systemd, temperature_c
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.events.payloads import State
-from edge.homeassistant.discovery import discovery_message
+from edge.homeassistant.discovery import discovery_message, read_board
 from edge.mqtt.connection import Message
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
@@ -131,7 +131,8 @@ def _announcements(settings: Settings) -> list[Message]:
     """Return the retained messages that Home Assistant wants, none where it is turned off."""
     if not settings.homeassistant.enabled:
         return []
-    return [discovery_message(Topics(settings.device), settings.homeassistant.prefix, version=__version__)]
+    board = read_board(has_temperature=temperature_c() is not None)
+    return [discovery_message(Topics(settings.device), settings.homeassistant, version=__version__, board=board)]
 
 
 def _tell_of_failure(

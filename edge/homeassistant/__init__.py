@@ -1,1 +1,1 @@
-"""Home Assistant: what it is told about this device."""
+"""Home Assistant: the discovery message that describes this device to it."""

@@ -1,98 +1,157 @@
-"""Home Assistant's MQTT discovery: one retained message describes the device and all its sensors.
+"""Home Assistant's MQTT discovery: one retained message describes the device and everything it has.
 
-Format: https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload and, for the sensors,
-https://www.home-assistant.io/integrations/sensor.mqtt/ (Home Assistant 2024.11 or newer). A template that gives
-``None`` makes a sensor "unknown", which is what an emotion is while nobody is in view.
+Format: https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload (Home Assistant 2024.11 or newer) and
+the page of each kind: event, sensor, binary_sensor, switch, button, device_trigger. A template that gives ``None``
+makes a sensor "unknown", which is what an emotion is while nobody is in view.
+
+What changes every two seconds, such as scores, is off by default: Home Assistant's recorder writes a row per change.
 """
 
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
 from edge.emotions import EMOTIONS, UNCERTAIN
-from edge.events.payloads import CameraState
+from edge.events.payloads import CameraState, EventType
 from edge.mqtt.connection import Message
 from edge.mqtt.topics import Topics
+from edge.settings import HomeAssistantSettings
+
+MAX_AGE_S = 60
+"""Home Assistant ignores events older than this, if the device knew the time: after an outage they come all at once."""
+
+_ADJECTIVES = {"surprise": "surprised"}
+_IS_RECENT = (
+    "(not value_json.time_synced or "
+    f"(now() - as_datetime(value_json.time)).total_seconds() <= {MAX_AGE_S})"
+)  # fmt: skip
 
 
-def discovery_message(topics: Topics, prefix: str, *, version: str) -> Message:
+class Board(msgspec.Struct, frozen=True, kw_only=True):
+    """What the device page shows of the hardware."""
+
+    model: str | None = None
+    """such as ``Raspberry Pi 4 Model B Rev 1.4``"""
+    serial: str | None = None
+    has_temperature: bool = False
+    """True if the kernel reports the processor's temperature"""
+
+
+def read_board(*, has_temperature: bool, root: Path = Path("/")) -> Board:
+    """Read model and serial number of a board with a device tree; ``root`` is the folder that holds ``proc``."""
+
+    def text(name: str) -> str | None:
+        try:
+            return (root / "proc/device-tree" / name).read_text(errors="replace").strip("\0 \n") or None
+        except OSError:
+            return None
+
+    return Board(model=text("model"), serial=text("serial-number"), has_temperature=has_temperature)
+
+
+def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, version: str, board: Board) -> Message:
     """Return the retained message that makes Home Assistant show this device.
 
     Parameters
     ----------
     topics
-        Of the device.
-    prefix
-        That Home Assistant listens on, usually ``homeassistant``.
+        The device's topics.
+    settings
+        Prefix of the discovery topic, name and area of the device.
     version
-        Of the program.
+        Version of the program.
+    board
+        The hardware.
     """
     identifier = f"emotion-edge-{topics.device}"
+    components = _readings(topics) | _controls(topics) | _diagnostics(topics, board) | _triggers(topics)
     payload = {
-        "dev": {
-            "ids": [identifier],
-            "name": f"Emotion Edge {topics.device}",
-            "mf": "emotion-edge",
-            "mdl": "Emotion Edge",
-            "sw": version,
-        },
-        "o": {"name": "emotion-edge", "sw": version},
-        "availability": [
+        "dev": _without_none(
             {
-                "topic": topics.status,
-                "value_template": "{{ 'online' if value_json.state == 'online' else 'offline' }}",
+                "ids": [identifier],
+                "name": settings.name or f"Emotion Edge {topics.device}",
+                "mf": "emotion-edge",
+                "mdl": board.model or "Emotion Edge",
+                "sn": board.serial,
+                "sw": version,
+                "sa": settings.area or None,
             }
-        ],
+        ),
+        "o": {"name": "emotion-edge", "sw": version},
+        "availability": [_is_online(topics)],
         "qos": 1,
         "cmps": {
-            key: {"p": "sensor", "unique_id": f"{identifier}-{key}", **sensor}
-            for key, sensor in (_readings(topics.state) | _diagnostics(topics.health) | _switches(topics)).items()
+            key: part if part["p"] == "device_automation" else {"unique_id": f"{identifier}-{key}", **part}
+            for key, part in components.items()
         },
-    }
-    return Message(f"{prefix}/device/{identifier}/config", msgspec.json.encode(payload), retain=True)
+    }  # fmt: skip
+    return Message(f"{settings.prefix}/device/{identifier}/config", msgspec.json.encode(payload), retain=True)
 
 
-def _readings(topic: str) -> dict[str, dict[str, Any]]:
+def _readings(topics: Topics) -> dict[str, dict[str, Any]]:
     return {
+        "event": {
+            "p": "event",
+            "name": "Event",
+            "icon": "mdi:face-recognition",
+            "event_types": list(get_args(EventType)),
+            "state_topic": topics.event,
+            "value_template": (
+                f"{{% if {_IS_RECENT} %}}"
+                "{{ {'event_type': value_json.event_type, 'emotion': value_json.emotion, 'face': value_json.face, "
+                "'confidence': value_json.confidence, 'duration_s': value_json.duration_s} | to_json }}"
+                "{% endif %}"
+            ),
+        },
         "emotion": {
+            "p": "sensor",
             "name": "Emotion",
             "icon": "mdi:emoticon-outline",
             "device_class": "enum",
             "options": [*EMOTIONS, UNCERTAIN],
-            "state_topic": topic,
+            "state_topic": topics.state,
             "value_template": "{{ value_json.emotion }}",
         },
-        "confidence": {
-            "name": "Confidence",
-            "icon": "mdi:percent-outline",
-            "state_topic": topic,
-            "value_template": (
-                "{{ (value_json.faces[0].confidence * 100) | round(0) | int if value_json.faces else None }}"
-            ),
-            "unit_of_measurement": "%",
-            "state_class": "measurement",
+        "occupied": {
+            "p": "binary_sensor",
+            "name": "Someone in view",
+            "device_class": "occupancy",
+            "state_topic": topics.state,
+            "value_template": "{{ 'ON' if value_json.faces else 'OFF' }}",
+            "availability": [_is_online(topics), _sees(topics)],
+            "availability_mode": "all",
         },
         "faces": {
+            "p": "sensor",
             "name": "Faces in view",
             "icon": "mdi:account-multiple",
-            "state_topic": topic,
+            "state_topic": topics.state,
             "value_template": "{{ value_json.faces | count }}",
             "state_class": "measurement",
         },
-        "camera": {
-            "name": "Camera",
-            "icon": "mdi:cctv",
-            "device_class": "enum",
-            "options": list(get_args(CameraState)),
-            "entity_category": "diagnostic",
-            "state_topic": topic,
-            "value_template": "{{ value_json.camera }}",
+        "confidence": {
+            "p": "sensor",
+            "name": "Confidence",
+            "icon": "mdi:percent-outline",
+            "enabled_by_default": False,
+            "state_topic": topics.state,
+            "value_template": (
+                "{{ (value_json.faces[0].confidence * 20) | round(0) | int * 5 if value_json.faces else None }}"
+            ),
+            "unit_of_measurement": "%",
+            "state_class": "measurement",
+            "json_attributes_topic": topics.state,
+            "json_attributes_template": (
+                "{{ {'scores': value_json.faces[0].scores if value_json.faces else {}, "
+                "'further_faces': value_json.faces[1:]} | to_json }}"
+            ),
         },
     }
 
 
-def _switches(topics: Topics) -> dict[str, dict[str, Any]]:
-    """Home Assistant sends these without the retain flag, which a command must not have."""
+def _controls(topics: Topics) -> dict[str, dict[str, Any]]:
+    """Commands must not be retained, and Home Assistant does not retain them."""
     return {
         "privacy": {
             "p": "switch",
@@ -105,34 +164,123 @@ def _switches(topics: Topics) -> dict[str, dict[str, Any]]:
             "value_template": "{{ 'ON' if value_json.paused else 'OFF' }}",
             "state_on": "ON",
             "state_off": "OFF",
-        }
+        },
+        "pause_hour": {
+            "p": "button",
+            "name": "Pause for an hour",
+            "icon": "mdi:timer-pause-outline",
+            "command_topic": topics.privacy_set,
+            "payload_press": '{"paused": true, "for_s": 3600}',
+        },
+        "pause_ends": {
+            "p": "sensor",
+            "name": "Pause ends",
+            "device_class": "timestamp",
+            "state_topic": topics.privacy_state,
+            "value_template": "{{ value_json.until }}",
+        },
     }
 
 
-def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
+def _diagnostics(topics: Topics, board: Board) -> dict[str, dict[str, Any]]:
     def number(name: str, field: str, **more: Any) -> dict[str, Any]:
         return {
+            "p": "sensor",
             "name": name,
             "entity_category": "diagnostic",
-            "state_topic": topic,
+            "state_topic": topics.health,
             "value_template": f"{{{{ value_json.{field} }}}}",
             "state_class": "measurement",
+            "suggested_display_precision": 0,
             **more,
         }
 
-    return {
-        "frames_per_s": number("Frame rate", "frames_per_s", unit_of_measurement="fps", icon="mdi:speedometer"),
-        "temperature": number("Temperature", "temperature_c", device_class="temperature", unit_of_measurement="°C"),
-        "memory": number("Memory", "memory_mb", device_class="data_size", unit_of_measurement="MB"),
+    total: dict[str, Any] = {"state_class": "total_increasing", "enabled_by_default": False}
+    found: dict[str, dict[str, Any]] = {
+        "camera": {
+            "p": "sensor",
+            "name": "Camera",
+            "icon": "mdi:cctv",
+            "device_class": "enum",
+            "options": list(get_args(CameraState)),
+            "entity_category": "diagnostic",
+            "state_topic": topics.state,
+            "value_template": "{{ value_json.camera }}",
+        },
+        "camera_problem": {
+            "p": "binary_sensor",
+            "name": "Camera problem",
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "state_topic": topics.state,
+            "value_template": "{{ 'ON' if value_json.camera == 'failed' else 'OFF' }}",
+        },
+        "frames_per_s": number(
+            "Frame rate", "frames_per_s", unit_of_measurement="fps", icon="mdi:speedometer",
+            suggested_display_precision=1, enabled_by_default=False,
+        ),
+        "memory": number(
+            "Memory", "memory_mb", device_class="data_size", unit_of_measurement="MB", enabled_by_default=False
+        ),
         "outbox_depth": number("Events waiting", "outbox_depth", icon="mdi:tray-full"),
         "outbox_dropped": number(
             "Events given up", "outbox_dropped", icon="mdi:tray-remove", state_class="total_increasing"
         ),
         "disk_mb_per_hour": number(
-            "Written to disk", "disk_mb_per_hour", unit_of_measurement="MB/h", icon="mdi:micro-sd"
+            "Written to disk", "disk_mb_per_hour", unit_of_measurement="MB/h", icon="mdi:micro-sd",
+            suggested_display_precision=1, enabled_by_default=False,
         ),
-        "camera_failures": number(
-            "Camera failures", "camera_failures", icon="mdi:camera-retake", state_class="total_increasing"
-        ),
-        "reconnects": number("Reconnects", "reconnects", icon="mdi:lan-pending", state_class="total_increasing"),
+        "camera_failures": number("Camera failures", "camera_failures", icon="mdi:camera-retake", **total),
+        "reconnects": number("Reconnects", "reconnects", icon="mdi:lan-pending", **total),
+    }  # fmt: skip
+    if board.has_temperature:
+        found["temperature"] = number(
+            "Temperature", "temperature_c", device_class="temperature", unit_of_measurement="°C"
+        )
+    return found
+
+
+def _triggers(topics: Topics) -> dict[str, dict[str, Any]]:
+    """Return what Home Assistant offers under "Device" when an automation is made: "Somebody" looks happy, ..."""
+
+    def trigger(kind: str, payload: str, value: str, when: str) -> dict[str, Any]:
+        return {
+            "p": "device_automation",
+            "automation_type": "trigger",
+            "type": kind,
+            "subtype": "Somebody",
+            "topic": topics.event,
+            "payload": payload,
+            "value_template": f"{{{{ {value} if {when} and {_IS_RECENT} else '' }}}}",
+        }
+
+    begins = "value_json.event_type in ('face_appeared', 'emotion_changed')"
+    looks = {
+        f"looks_{emotion}": trigger(
+            f"looks {_ADJECTIVES.get(emotion, emotion)}", str(emotion), "value_json.emotion", begins
+        )
+        for emotion in EMOTIONS
     }
+    return looks | {
+        kind: trigger(kind, f"face_{kind}", "value_json.event_type", f"value_json.event_type == 'face_{kind}'")
+        for kind in ("appeared", "left")
+    }
+
+
+def _is_online(topics: Topics) -> dict[str, str]:
+    return {
+        "topic": topics.status,
+        "value_template": "{{ 'online' if value_json.state == 'online' else 'offline' }}",
+    }
+
+
+def _sees(topics: Topics) -> dict[str, str]:
+    """Return the availability of what only a camera that sees can tell."""
+    return {
+        "topic": topics.state,
+        "value_template": "{{ 'online' if value_json.camera == 'ok' else 'offline' }}",
+    }
+
+
+def _without_none(given: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if value is not None}

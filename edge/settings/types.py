@@ -83,6 +83,10 @@ class HomeAssistantSettings(_Section, frozen=True, kw_only=True):
     """publish discovery messages, so that Home Assistant finds the device by itself"""
     prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_/-]{1,64}$")] = "homeassistant"
     """topic prefix that Home Assistant listens on"""
+    name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """name of the device there; empty: `Emotion Edge` and the device"""
+    area: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """area that Home Assistant suggests for it, such as `Living room`"""
 
 
 class CameraWatchSettings(_Section, frozen=True, kw_only=True):

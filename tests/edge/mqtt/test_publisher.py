@@ -23,11 +23,11 @@ from edge.clock import utc_time
 from edge.errors import ConfigError
 from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
 from edge.events.schema import CHANNELS, json_schema
-from edge.homeassistant.discovery import discovery_message
+from edge.homeassistant.discovery import Board, discovery_message
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
-from edge.settings import MqttSettings
+from edge.settings import HomeAssistantSettings, MqttSettings
 from tests.fakes.mosquitto import Mosquitto, make_certificates
 from tests.fakes.subscriber import Received, Subscriber
 
@@ -148,7 +148,7 @@ def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_pat
     script = (
         "import sys, time\nfrom pathlib import Path\n"
         "from edge.mqtt.outbox import Outbox\nfrom edge.mqtt.publisher import Publisher\n"
-        "from edge.settings import MqttSettings\n"
+        "from edge.settings import HomeAssistantSettings, MqttSettings\n"
         "box = Outbox(Path(sys.argv[1]), max_events=10, max_age_s=100)\n"
         "settings = MqttSettings(url=sys.argv[2], username=sys.argv[3], password_file=sys.argv[4])\n"
         "Publisher(settings, 'dev-1', box, boot='b1', version='1', model=lambda: 'm').start()\n"
@@ -305,7 +305,9 @@ def test_discovery_is_published_again_after_a_broker_that_forgot(
     tmp_path: Path, mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
 ) -> None:
     mosquitto.start()
-    discovery = discovery_message(Topics("dev-1"), "ha", version="1")
+    discovery = discovery_message(
+        Topics("dev-1"), HomeAssistantSettings(enabled=True, prefix="ha"), version="1", board=Board()
+    )
     with publishing(mosquitto.settings(), outbox, announcements=[discovery]) as publisher:
         wait_for(lambda: publisher.stats().connected)
         mosquitto.kill()
