@@ -17,9 +17,7 @@ bundle_app = typer.Typer(
     help="Check, install and choose the model bundle that this device runs.",
 )
 
-Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="Folder, archive (.tar, .tar.gz, .zip) or https address.")
-]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, .tar.gz archive, or https address of one.")]
 
 RELOAD_HINT = "a running service takes it up with: sudo systemctl reload emotion-edge"
 

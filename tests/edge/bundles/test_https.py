@@ -108,7 +108,7 @@ def test_what_is_wrong_with_an_address_is_one_line_and_changes_nothing(
         "/none": "the server answered 404",
         "/cut": "broke off",
         "/large": "larger than 2 MB",
-        "/page": "neither a folder nor a .tar, .tar.gz or .zip archive",
+        "/page": "expected a folder or a .tar.gz archive",
         "/http": "redirected from https to http",
         "/file": "is not allowed",
         "/loop": "infinite loop",

@@ -27,7 +27,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Bundles and an archive of one, all made of a small file: what matters here are the steps."""
     folder = tmp_path_factory.mktemp("sources")
     found = {name: copy_of_shipped(folder / name, name) for name in ("a", "b", "c", "d", "e")}
-    found["e.tar"] = Path(shutil.make_archive(str(folder / "e"), "tar", found["e"]))
+    found["e.tar.gz"] = Path(shutil.make_archive(str(folder / "e"), "gztar", found["e"]))
     return found
 
 
@@ -59,7 +59,7 @@ def changes(sources: dict[str, Path]) -> dict[str, tuple[list[str], Change]]:
     return {
         "first install": ([], lambda device, files: device.install(sources["a"], files)),
         "install": (["a"], lambda device, files: device.install(sources["b"], files)),
-        "install from an archive": (["a"], lambda device, files: device.install(sources["e.tar"], files)),
+        "install from an archive": (["a"], lambda device, files: device.install(sources["e.tar.gz"], files)),
         "install that drops an old one": (["a", "b", "c", "d"], lambda d, files: d.install(sources["e"], files)),
         "install of the one that runs": (["a", "b"], lambda device, files: device.install(sources["b"], files)),
         "use": (["a", "b", "c"], lambda device, files: store(device, files).use("a", device.check)),
@@ -67,7 +67,7 @@ def changes(sources: dict[str, Path]) -> dict[str, tuple[list[str], Change]]:
     }
 
 
-NAMES = list(changes({name: Path() for name in ("a", "b", "c", "d", "e", "e.tar")}))
+NAMES = list(changes({name: Path() for name in ("a", "b", "c", "d", "e", "e.tar.gz")}))
 
 
 def prepared(folder: Path, sources: dict[str, Path], before: list[str]) -> Quick:

@@ -55,10 +55,9 @@ def test_an_installed_bundle_runs_and_the_source_may_go(device: Device, make_bun
     ("name", "command"),
     [
         ("bundle.tar.gz", ["tar", "-czf", "{archive}", "-C", "{parent}", "{name}"]),
-        ("bundle.tar", ["tar", "-cf", "{archive}", "-C", "{folder}", "."]),
-        ("bundle-of-gnu.tar", ["tar", "-cf", "{archive}", "--format=gnu", "-C", "{parent}", "{name}"]),
+        ("bundle.tgz", ["tar", "-czf", "{archive}", "-C", "{folder}", "."]),
+        ("bundle-of-gnu.tar.gz", ["tar", "-czf", "{archive}", "--format=gnu", "-C", "{parent}", "{name}"]),
         ("bundle-of-pax.bin", ["tar", "-czf", "{archive}", "--format=pax", "-C", "{folder}", "."]),
-        ("bundle.zip", ["python3", "-m", "zipfile", "-c", "{archive}", "{folder}/"]),
     ],
 )
 def test_archives_that_people_make_are_installed(
