@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.clock import Clock
-from edge.daemon.machine import temperature_c
+from edge.daemon.machine import temperature_c, throttling
 from edge.events.payloads import RateLimit
 from edge.settings import PowerSettings
 
@@ -27,9 +27,6 @@ MEMORY = 0.2
 """Weight of the newest frame in the mean CPU time and the mean rate."""
 PAUSE_S = 5.0
 """A longer gap is a camera that was away, and says nothing about its rate."""
-_THROTTLED = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
-_NOW = 0b1111
-"""Bits of get_throttled that tell of this moment: under-voltage, clock capped, throttled, soft temperature limit."""
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +109,8 @@ class Governor:
         return limits
 
     def _mind_heat(self) -> None:
-        degrees, flagged = temperature_c(self._root), self._throttled_now()
+        degrees, flags = temperature_c(self._root), throttling(self._root)
+        flagged = flags is not None and (flags.low_voltage or flags.slowed)
         limit_c = self._settings.max_temperature_c
         too_hot = degrees is not None and degrees >= limit_c
         if too_hot or flagged:
@@ -129,9 +127,3 @@ class Governor:
             if self._interval_s > 0 and 1 / self._interval_s < 0.7 * self._heat_fps:
                 self._heat_fps = None
                 log.info("cool again: every frame is looked at")
-
-    def _throttled_now(self) -> bool:
-        try:
-            return bool(int((self._root / _THROTTLED).read_text().strip(), 16) & _NOW)
-        except (OSError, ValueError):  # no Raspberry Pi, or not for this user to read
-            return False

@@ -2,10 +2,15 @@
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_LOW_VOLTAGE = 0b0001
+_SLOWED = 0b1110
+"""Clock capped, throttled, soft temperature limit."""
 _THERMAL = Path("sys/class/thermal/thermal_zone0/temp")
+_THROTTLED = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
 
 
 def memory_mb() -> float:
@@ -29,6 +34,36 @@ def temperature_c(root: Path = Path("/")) -> float | None:
     """Degrees Celsius of the processor; None where the kernel does not say. ``root`` is where ``sys`` is."""
     try:
         return round(int((root / _THERMAL).read_text()) / 1000, 1)
+    except (OSError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """What the Raspberry Pi's firmware says of power and heat (documentation: "vcgencmd", get_throttled)."""
+
+    flags: int
+    """as read"""
+
+    @property
+    def low_voltage(self) -> bool:
+        """True while the voltage is too low."""
+        return bool(self.flags & _LOW_VOLTAGE)
+
+    @property
+    def slowed(self) -> bool:
+        """True while the processor is slowed down, by heat or by low voltage."""
+        return bool(self.flags & _SLOWED)
+
+    def since_boot(self) -> "Throttling":
+        """Return what has been the case at any time since the boot."""
+        return Throttling(self.flags >> 16)
+
+
+def throttling(root: Path = Path("/")) -> Throttling | None:
+    """Return the firmware's flags; None on other machines, and where this user may not read them."""
+    try:
+        return Throttling(int((root / _THROTTLED).read_text(encoding="ascii"), 16))
     except (OSError, ValueError):
         return None
 

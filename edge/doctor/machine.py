@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from edge.clock import time_synced
-from edge.daemon.machine import temperature_c
+from edge.daemon.machine import Throttling, temperature_c, throttling
 from edge.doctor.finding import Finding
 from edge.doctor.service import NAME, STATE, Service
 from edge.errors import ConfigError
@@ -21,12 +21,7 @@ LOW_SPACE_BYTES = 200_000_000
 NO_SPACE_BYTES = 20_000_000
 HOT_C = 80.0
 """The Raspberry Pi's firmware slows the processor down from 80 degrees on (documentation: "Frequency management")."""
-_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _MODULES = {"cv2": "opencv-python-headless", "dlib": "dlib-bin", "numpy": "numpy", "paho.mqtt.client": "paho-mqtt"}
-
-# vcgencmd get_throttled (documentation of the Raspberry Pi, "vcgencmd"); the same 16 bits higher: since boot.
-_POWER_LOW, _SLOWED = 0x1, 0x2 | 0x4 | 0x8
-_SINCE_BOOT = 16
 
 
 def check_python() -> Finding:
@@ -88,21 +83,19 @@ def check_clock(service: Service) -> Finding:
 
 def check_heat() -> Finding:
     """Whether the processor is cool and has power enough."""
-    celsius = temperature_c()
-    bits = _throttled()
-    if celsius is None and bits is None:
+    celsius, flags = temperature_c(), throttling()
+    if celsius is None and flags is None:
         return Finding("heat and power", "skipped", "this machine does not say")
+    now, ever = flags or Throttling(0), (flags or Throttling(0)).since_boot()
     found = "" if celsius is None else f"{celsius:g} degrees"
-    if bits is not None and bits & _POWER_LOW:
+    if now.low_voltage:
         advice = "use the power supply that belongs to this Pi, and a short cable"
         return Finding("heat and power", "problem", f"{found}, too little voltage now".lstrip(", "), advice)
-    if (bits is not None and bits & _SLOWED) or (celsius or 0) >= HOT_C:
-        return Finding(
-            "heat and power", "warning", f"{found}, slowed down".lstrip(", "), "give it a heat sink or a fan"
-        )
-    if bits is not None and bits >> _SINCE_BOOT & (_POWER_LOW | _SLOWED):
-        low = bits >> _SINCE_BOOT & _POWER_LOW
-        happened = f"{found}, since the start it had {'too little voltage' if low else 'to slow down'}"
+    if now.slowed or (celsius or 0) >= HOT_C:
+        advice = "give it a heat sink or a fan"
+        return Finding("heat and power", "warning", f"{found}, slowed down".lstrip(", "), advice)
+    if ever.low_voltage or ever.slowed:
+        happened = f"{found}, since the start it had {'too little voltage' if ever.low_voltage else 'to slow down'}"
         return Finding("heat and power", "warning", happened.lstrip(", "), "watch the power supply and the cooling")
     return Finding("heat and power", "ok", found or "power is fine")
 
@@ -113,11 +106,4 @@ def _stranger(folder: Path) -> Path | None:
         owner = pwd.getpwnam(NAME).pw_uid
         return next((path for path in (folder, *folder.glob("outbox*")) if path.lstat().st_uid != owner), None)
     except (KeyError, OSError):
-        return None
-
-
-def _throttled() -> int | None:
-    try:
-        return int(_THROTTLED.read_text(encoding="ascii"), 16)
-    except (OSError, ValueError):
         return None

@@ -12,6 +12,7 @@ import pytest
 from edge.cameras import open_camera
 from edge.cli import app
 from edge.cli.support import run
+from edge.daemon.machine import throttling
 from edge.daemon.signs import BLACK_LUMA, is_black
 from edge.doctor import Finding, broker, examine, machine, report, seeing, service
 from edge.doctor.service import Service
@@ -270,8 +271,10 @@ def test_files_that_the_service_cannot_write_are_said(monkeypatch: pytest.Monkey
 def test_heat_and_power_are_read_as_the_firmware_means_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bits: str, celsius: float | None, status: str, words: str
 ) -> None:
-    (tmp_path / "throttled").write_text(bits + "\n")
-    monkeypatch.setattr(machine, "_THROTTLED", tmp_path / "throttled")
+    flags = tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    flags.parent.mkdir(parents=True)
+    flags.write_text(bits + "\n")
+    monkeypatch.setattr(machine, "throttling", lambda: throttling(tmp_path))
     monkeypatch.setattr(machine, "temperature_c", lambda: celsius)
     found = machine.check_heat()
     assert found.status == status
