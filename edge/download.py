@@ -97,7 +97,7 @@ def download_secure(url: str, path: Path, max_bytes: int) -> Path:
     return path
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https, but never from https to http, and takes a login only to the same host."""
 
     def redirect_request(self, *args: Any) -> urllib.request.Request | None:
@@ -118,7 +118,7 @@ def _fetch(url: str, path: Path, max_bytes: int, kind: type[EmotionEdgeError]) -
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), _Redirects(),
+        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), Redirects(),
         urllib.request.ProxyHandler(),
     ):  # fmt: skip
         opener.add_handler(handler)

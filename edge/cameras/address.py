@@ -23,7 +23,7 @@ class Address:
 
     scheme: str
     target: str
-    """path, number or, for RTSP, the whole URL"""
+    """path, number or, for a network camera, the whole URL"""
     options: Mapping[str, str]
     """every option that the scheme has, defaults filled in"""
 
@@ -66,14 +66,17 @@ _STREAM = {
 }
 SCHEMES: Mapping[str, _Scheme] = {
     "picamera2": _Scheme("picamera2:0", _STREAM),
-    "v4l2": _Scheme("v4l2:/dev/video0", _STREAM),
+    "v4l2": _Scheme("v4l2:/dev/video0", _STREAM | {"format": _Option(("auto", "mjpg", "yuyv"), "auto")}),
     "rtsp": _Scheme("rtsp://HOST/PATH", {}),
+    "http": _Scheme("http://HOST/PATH", {}),
+    "https": _Scheme("https://HOST/PATH", {}),
     "file": _Scheme("file:CLIP", {"pace": _Option(_PACE, "fast"), "loop": _LOOP}),
     "photos": _Scheme("photos:FOLDER", {}),
     "demo": _Scheme("demo:", {"pace": _Option(_PACE, "realtime"), "loop": _LOOP}),
 }
 
-_CAMERAS = frozenset({"picamera2", "v4l2", "rtsp"})
+_NETWORK = ("rtsp", "http", "https")
+_CAMERAS = frozenset({"picamera2", "v4l2", *_NETWORK})
 
 
 def parse_address(uri: str) -> Address:
@@ -88,8 +91,8 @@ def parse_address(uri: str) -> Address:
     name, colon, rest = uri.partition(":")
     if not colon or name not in SCHEMES:
         raise ConfigError(f"camera: found {redacted(uri)!r}: {_advice(uri, name)}")
-    if name == "rtsp":
-        _check_rtsp(uri)
+    if name in _NETWORK:
+        _check_network(uri)
         return Address(name, uri, {})
     scheme = SCHEMES[name]
     target, given = _split(rest)
@@ -100,7 +103,7 @@ def parse_address(uri: str) -> Address:
 
 
 def is_camera(uri: str) -> bool:
-    """Tell a camera, which should never end, from a clip or a folder, whose end is its end."""
+    """True for a camera, which should never end; False for a clip or a folder."""
     return uri.partition(":")[0] in _CAMERAS
 
 
@@ -114,7 +117,7 @@ def _split(rest: str) -> tuple[str, list[str]]:
 def _checked(uri: str, name: str, given: list[str]) -> dict[str, str]:
     known = SCHEMES[name].options
     checked: dict[str, str] = {}
-    for pair in given:
+    for pair in _without_size(given) if "width" in known else given:
         key, _, value = pair.partition("=")
         if not known:
             raise ConfigError(f"camera: found {uri!r}: {name}: takes no options, found {key!r}")
@@ -132,6 +135,16 @@ def _checked(uri: str, name: str, given: list[str]) -> dict[str, str]:
     return checked
 
 
+def _without_size(given: list[str]) -> list[str]:
+    """Replace ``size=640x480`` by width and height."""
+    pairs: list[str] = []
+    for pair in given:
+        key, _, value = pair.partition("=")
+        width, cross, height = value.partition("x")
+        pairs += [f"width={width}", f"height={height}"] if key == "size" and cross else [pair]
+    return pairs
+
+
 def _check_target(uri: str, name: str, target: str) -> None:
     form = SCHEMES[name].form
     if name == "demo" and target:
@@ -144,16 +157,26 @@ def _check_target(uri: str, name: str, target: str) -> None:
         raise ConfigError(f"camera: found {uri!r}: a camera is named by its number; allowed is {form}")
 
 
-def _check_rtsp(uri: str) -> None:
+def _check_network(uri: str) -> None:
+    scheme = uri.partition(":")[0]
     try:
         parts = urlsplit(uri)
-        complete = uri.startswith("rtsp://") and bool(parts.hostname) and parts.port != 0
+        complete = uri.startswith(f"{scheme}://") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         complete = False
+    login, at, _ = uri.partition("://")[2].rpartition("@")
+    _, colon, password = login.partition(":")
+    # A / # or ? would end host and port; then what was meant as a password is part of a path, and the @ stands there.
+    codes = {letter: f"%{ord(letter):02X}" for letter in "#/?@:[] %" if at and colon and letter in password}
+    if "%" in codes and not re.search(r"%(?![0-9A-Fa-f]{2})", password):
+        del codes["%"]
+    if codes and (not complete or set(codes) & set("#/?")):
+        advice = ", ".join(f"{code} for {'a blank' if letter == ' ' else letter}" for letter, code in codes.items())
+        raise ConfigError(f"camera: found {redacted(uri)!r}: in the password, write {advice}") from None
     # FFmpeg would take blanks and control characters into its request.
     if not complete or not uri.isprintable() or " " in uri:
         raise ConfigError(
-            f"camera: found {redacted(uri)!r}: allowed is rtsp://[user:password@]host[:port]/path, "
+            f"camera: found {redacted(uri)!r}: allowed is {scheme}://[user:password@]host[:port]/path, "
             "with %40 for an @ and %3A for a : in a password"
         ) from None
 

@@ -1,4 +1,4 @@
-"""Cameras that OpenCV opens: USB (V4L2) and network (RTSP)."""
+"""Cameras that OpenCV opens: USB (V4L2) and network (RTSP), and the live camera that all of them share."""
 
 import logging
 import stat
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from edge.background import Worker
 from edge.cameras.address import Address
 from edge.cameras.quiet import quiet_opencv
-from edge.errors import CameraError, redacted
+from edge.errors import CameraError, printable, redacted
 from edge.frames import Frame
 
 OPEN_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 5.0
-"""After which FFmpeg gives a silent network camera up, seconds."""
+"""Seconds after which a silent network camera is given up."""
 CLOSE_TIMEOUT_S = 2.0
+_FORMATS = {"mjpg": "MJPG", "yuyv": "YUYV"}
 _BAD_READS = 5
 """Reads in a row that may fail: USB cameras send a broken JPEG now and then."""
 
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def open_v4l2(address: Address) -> "OpenCvCamera":
-    """Open ``v4l2:/dev/video0`` and ask for the size and rate of its options; the camera may give its own nearest.
+    """Open ``v4l2:/dev/video0`` and ask for format, size and rate; the camera may choose the nearest that it has.
 
     Raises
     ------
@@ -41,16 +42,22 @@ def open_v4l2(address: Address) -> "OpenCvCamera":
     _check_device(path)
     width, height = address.size
 
+    code = _FORMATS.get(address.options["format"], "")
+
     def open_device() -> Any:
         device = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+        if code:  # before the size: what sizes there are depends on it
+            device.set(cv2.CAP_PROP_FOURCC, _fourcc(code))
         for key, value in (
             (cv2.CAP_PROP_FRAME_WIDTH, width),
             (cv2.CAP_PROP_FRAME_HEIGHT, height),
             (cv2.CAP_PROP_FPS, int(address.options["fps"])),
-            # One buffer: the driver would hand out frames that are older than need be.
+            # One buffer: with more, the driver hands out older frames.
             (cv2.CAP_PROP_BUFFERSIZE, 1),
         ):
             device.set(key, value)
+        if device.isOpened():
+            _log_mode(f"v4l2:{path}", device, code)
         return device
 
     return OpenCvCamera(f"v4l2:{path}", open_device, hint="is it a camera, and does no other program use it?")
@@ -77,23 +84,24 @@ def open_rtsp(address: Address) -> "OpenCvCamera":
 
 
 class OpenCvCamera:
-    """A live camera behind ``cv2.VideoCapture``, all of whose calls are made in one thread of their own.
+    """A live camera behind ``cv2.VideoCapture``, which is called in one thread only.
 
-    OpenCV may block for longer than its own timeouts, and must not be used from two threads at once.
+    OpenCV may block for longer than its own timeouts, and must not be called from two threads at once.
 
     Parameters
     ----------
     name
-        What errors call it; holds no password.
+        Its name in errors, without a password.
     open_device
-        Gives an object with ``isOpened``, ``read`` and ``release``, as ``cv2.VideoCapture`` has them.
+        Returns an object with ``isOpened``, ``read`` and ``release`` like ``cv2.VideoCapture``. ``interrupt``, if it
+        has that, is called before ``release``. A `CameraError` from here is raised as it is.
     hint
-        What to look at where it does not open.
+        What to check if it does not open.
     """
 
     live = True
     left_behind = False
-    """a call hangs though the camera was closed, and keeps the device"""
+    """a call hangs although the camera was closed, and keeps the device open"""
 
     def __init__(
         self, name: str, open_device: Callable[[], Any], *, hint: str, open_timeout_s: float = OPEN_TIMEOUT_S + 2
@@ -111,9 +119,12 @@ class OpenCvCamera:
         if not opened.done():
             self.close()
             raise CameraError(f"{name}: did not open within {open_timeout_s:g} s; {hint}")
-        if opened.exception() is not None or not opened.result():
+        error = opened.exception()
+        if error is not None or not opened.result():
             self.close()
-            raise CameraError(f"{name}: cannot be opened; {hint}") from None
+            raise (
+                error if isinstance(error, CameraError) else CameraError(f"{name}: cannot be opened; {hint}")
+            ) from None
 
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame with luma and colour, None once closed; ``time_s`` is the monotonic clock's.
@@ -142,11 +153,13 @@ class OpenCvCamera:
             return frame
 
     def close(self) -> None:
-        """Let go of the camera; one that hangs is let go of whenever it returns."""
+        """Close the camera; one that hangs is released when its call returns."""
         with self._lock:
             if self._closed.done():
                 return
             self._closed.set_result(None)
+        if hasattr(self._device, "interrupt"):
+            self._device.interrupt()
         if not self._worker.finish(self._release, CLOSE_TIMEOUT_S):
             self.left_behind = True
             log.warning("%s: hangs in a read of the camera; it is abandoned", self._name)
@@ -168,6 +181,18 @@ class OpenCvCamera:
     def _release(self) -> None:
         if self._device is not None:
             self._device.release()
+
+
+def _fourcc(code: str) -> int:
+    return int.from_bytes(code.encode(), "little")
+
+
+def _log_mode(name: str, device: Any, code: str) -> None:
+    given = int(device.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
+    width, height = int(device.get(cv2.CAP_PROP_FRAME_WIDTH)), int(device.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    log.info("%s: %dx%d, %s, %g frames/s", name, width, height, printable(given), device.get(cv2.CAP_PROP_FPS))
+    if code and given != code:
+        log.warning("%s: does not have the format %s; it gives %s", name, code, printable(given))
 
 
 def _check_device(path: Path) -> None:

@@ -1,17 +1,25 @@
-"""From an address to a source: loads the one adapter that is asked for, and nothing else."""
+"""Opens the source that an address names; only its own module is loaded."""
 
-from edge.cameras.address import parse_address
+from typing import Literal
+
+from edge.cameras.address import Address, parse_address
 from edge.frames import FrameSource
 
 
-def open_camera(uri: str) -> FrameSource:
+def open_camera(
+    uri: str, *, rotate: Literal[0, 90, 180, 270] = 0, flip: Literal["none", "horizontal", "vertical"] = "none"
+) -> FrameSource:
     """Open what an address names; the caller closes it.
 
     Parameters
     ----------
     uri
-        ``demo:``, ``photos:FOLDER``, ``file:CLIP``, ``v4l2:/dev/video0``, ``rtsp://…`` or ``picamera2:0``, with the
-        options of docs/cameras.md.
+        ``demo:``, ``photos:FOLDER``, ``file:CLIP``, ``v4l2:/dev/video0``, ``rtsp://…``, ``http://…`` or
+        ``picamera2:0``, with the options of docs/cameras.md.
+    rotate
+        Degrees by which the picture is turned clockwise: 0, 90, 180 or 270.
+    flip
+        How the turned picture is mirrored: ``none``, ``horizontal`` (left and right) or ``vertical``.
 
     Raises
     ------
@@ -21,6 +29,19 @@ def open_camera(uri: str) -> FrameSource:
         What it names is not there, or gives no frames.
     """
     address = parse_address(uri)
+    if address.scheme == "picamera2" and rotate in (0, 180):
+        from edge.cameras.picamera2 import open_picamera2
+
+        return open_picamera2(address, upside_down=rotate == 180, flip=flip)
+    source = _open(address)
+    if rotate == 0 and flip == "none":
+        return source
+    from edge.cameras.turn import Turned
+
+    return Turned(source, rotate=rotate, flip=flip)
+
+
+def _open(address: Address) -> FrameSource:  # noqa: PLR0911  # one for each kind of source
     match address.scheme:
         case "file":
             from edge.cameras.file import open_file
@@ -42,6 +63,10 @@ def open_camera(uri: str) -> FrameSource:
             from edge.cameras.opencv import open_v4l2
 
             return open_v4l2(address)
+        case "http" | "https":
+            from edge.cameras.mjpeg import open_mjpeg
+
+            return open_mjpeg(address)
         case _:
             from edge.cameras.opencv import open_rtsp
 

@@ -19,13 +19,13 @@ from edge.frames import Frame
 
 CLOSE_TIMEOUT_S = 5.0
 _BUFFERS = 4
-"""Enough that the sensor never waits for one; each costs its size in contiguous memory."""
+"""Enough that the sensor never waits for a free one; each takes its size of contiguous memory."""
 
 log = logging.getLogger(__name__)
 
 
-def open_picamera2(address: Address) -> "PiCamera":
-    """Open ``picamera2:N`` and start it with the size and rate of its options.
+def open_picamera2(address: Address, *, upside_down: bool = False, flip: str = "none") -> "PiCamera":
+    """Open ``picamera2:N`` and start it with the size and rate of its options, turned by the sensor itself.
 
     Raises
     ------
@@ -47,27 +47,38 @@ def open_picamera2(address: Address) -> "PiCamera":
             f"picamera2:{number}: no such camera; "
             f"{f'there are {there}' if there else 'none is connected: check the ribbon cable, then rpicam-hello'}"
         )
-    return PiCamera(picamera2.Picamera2, number, size=address.size, fps=int(address.options["fps"]))
+    mirrored = upside_down != (flip == "horizontal"), upside_down != (flip == "vertical")
+    return PiCamera(picamera2.Picamera2, number, size=address.size, fps=int(address.options["fps"]), mirrored=mirrored)
 
 
 class PiCamera:
-    """A camera of the Pi, live; frames hold luma alone, colour would have to be converted.
+    """A camera of the Pi, live; frames hold luma only, because colour would have to be converted.
 
     Parameters
     ----------
     factory
-        ``picamera2.Picamera2``, or what behaves like it.
+        ``picamera2.Picamera2`` or a fake of it.
     size
         Width and height of the low-resolution stream, pixels, even.
     fps
         Frames a second.
+    mirrored
+        Left and right exchanged, top and bottom exchanged; both together turn the picture by 180 degrees.
     """
 
     live = True
     left_behind = False
-    """closing hangs, and keeps the device"""
+    """closing hangs, and keeps the device open"""
 
-    def __init__(self, factory: Any, number: int, *, size: tuple[int, int], fps: int) -> None:
+    def __init__(
+        self,
+        factory: Any,
+        number: int,
+        *,
+        size: tuple[int, int],
+        fps: int,
+        mirrored: tuple[bool, bool] = (False, False),
+    ) -> None:
         self._name = f"picamera2:{number}"
         self._lock = threading.Lock()
         self._closed = False
@@ -79,8 +90,8 @@ class PiCamera:
         except (RuntimeError, IndexError, OSError) as error:
             raise CameraError(f"{self._name}: cannot be opened; does another program use it? ({error})") from error
         try:
-            self._width, self._height = self._start(size, fps)
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            self._width, self._height = self._start(size, fps, mirrored)
+        except (RuntimeError, ValueError, OSError, KeyError, ImportError) as error:
             self.close()
             raise CameraError(f"{self._name}: cannot be started with {size[0]}x{size[1]} at {fps}: {error}") from error
 
@@ -117,20 +128,24 @@ class PiCamera:
             return frame
 
     def close(self) -> None:
-        """Stop the camera and let go of it."""
+        """Stop the camera and close it."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._wake.set()
-        # stop() waits for picamera2's event loop, which a broken camera may have taken along.
-        if not Worker(f"close {self._name}").finish(self._let_go, CLOSE_TIMEOUT_S):
+        # stop() waits for picamera2's event loop, which a broken camera may have ended.
+        if not Worker(f"close {self._name}").finish(self._release, CLOSE_TIMEOUT_S):
             self.left_behind = True
             log.warning("%s: hangs while it is closed; it is abandoned", self._name)
 
-    def _start(self, size: tuple[int, int], fps: int) -> tuple[int, int]:
+    def _start(self, size: tuple[int, int], fps: int, mirrored: tuple[bool, bool]) -> tuple[int, int]:
         width, height = size
         frame_us = round(1_000_000 / fps)
+        turned: dict[str, Any] = {}
+        if any(mirrored):
+            libcamera = importlib.import_module("libcamera")
+            turned["transform"] = libcamera.Transform(hflip=mirrored[0], vflip=mirrored[1])
         config = self._camera.create_video_configuration(
             # Twice the size: a main stream of 640x480 makes the imx219 choose a mode that sees the middle alone.
             main={"size": (2 * width, 2 * height), "format": "YUV420"},
@@ -139,6 +154,7 @@ class PiCamera:
             buffer_count=_BUFFERS,
             display=None,
             encode=None,
+            **turned,
         )
         self._camera.configure(config)
         given = self._camera.stream_configuration("lores")
@@ -158,9 +174,9 @@ class PiCamera:
             )
         return np.ascontiguousarray(array[: self._height, : self._width])
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         for step in (self._camera.stop, self._camera.close):
             try:
                 step()
-            except Exception as error:  # noqa: BLE001  # it is being given up
+            except Exception as error:  # noqa: BLE001  # it is being closed
                 log.warning("%s: while it was closed: %s", self._name, error)

@@ -117,7 +117,10 @@ def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, Wa
         clock = SystemClock()
         # Not endless: a camera that fails ends the measurement.
         camera = WatchedCamera(
-            lambda: open_camera(settings.camera), settings=settings.camera_watch, endless=False, clock=clock
+            lambda: open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip),
+            settings=settings.camera_watch,
+            endless=False,
+            clock=clock,
         )
         try:
             camera.open()

@@ -59,7 +59,7 @@ def run_service(settings: Settings) -> None:
         _make_state_folder(settings)  # the detector is kept ready there
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         camera = WatchedCamera(
-            lambda: open_camera(settings.camera),
+            lambda: open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip),
             settings=settings.camera_watch, endless=is_camera(settings.camera), clock=clock,
         )  # fmt: skip
         parts.callback(lambda: camera.close(stopping.left_s()))

@@ -39,7 +39,7 @@ def check_camera(settings: Settings, service: Service, pipeline: Pipeline | None
         return Finding("camera", "skipped", "closed: a privacy pause is on", "to end it: emotion-edge privacy resume")
     began_s = time.monotonic()
     try:
-        source = open_camera(settings.camera)
+        source = open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip)
         try:
             frame = source.read(FRAME_TIMEOUT_S)
         finally:

@@ -46,6 +46,8 @@ def load_settings(
     merged: dict[str, Any] = read_file(path)
     source = str(settings_file(path))
     _refuse_unknown(merged, Settings, prefix="", source=source)
+    if isinstance(merged.get("camera"), dict):
+        raise ConfigError(f'{source}: camera: found a section: write camera = "ADDRESS", camera_rotate and camera_flip')
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX):
             _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), text, origin=name)
@@ -148,6 +150,8 @@ def _put(tree: dict[str, Any], keys: list[str], text: str, *, origin: str) -> No
         hints = fields_of(kind) if is_section(kind) else {}
         if key not in hints:
             near = closest(key, hints, "".join(f"{k}." for k in keys[:index])) if hints else ""
+            if (joined := "_".join(keys)) in fields_of(Settings):
+                near = f"; did you mean {joined}?"
             raise ConfigError(f"{origin}: there is no setting {'.'.join(keys)}{near}")
         kind = hints[key]
     name = ".".join(keys)

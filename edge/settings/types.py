@@ -160,7 +160,11 @@ class Settings(_Section, frozen=True, kw_only=True):
     device: Annotated[str, msgspec.Meta(pattern=DEVICE_PATTERN)] = msgspec.field(default_factory=default_device)
     """name of this device in topics: a-z, 0-9 and -, at most 64 characters; default: the host's name"""
     camera: str = "picamera2:0"
-    """where frames come from: picamera2:0, v4l2:/dev/video0, rtsp://…, file:CLIP, photos:FOLDER or demo:"""
+    """where frames come from: picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER or demo:"""
+    camera_rotate: Literal[0, 90, 180, 270] = 0
+    """degrees by which the picture is turned clockwise; 180 for a camera that hangs upside down"""
+    camera_flip: Literal["none", "horizontal", "vertical"] = "none"
+    """how the turned picture is mirrored: `horizontal` exchanges left and right, `vertical` top and bottom"""
     bundle: str = ""
     """folder of a model bundle; empty: the one chosen with `emotion-edge bundle use`, else the one that ships"""
     bundle_key: str = ""

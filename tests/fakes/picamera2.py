@@ -64,10 +64,12 @@ class Picamera2:
         controls: dict[str, Any] | None = None,
         display: str | None = "main",
         encode: str | None = "main",
+        transform: Any = None,
     ) -> dict[str, Any]:
         return {
             "use_case": "video", "main": dict(main), "lores": dict(lores) if lores else None, "display": display,
             "encode": encode, "buffer_count": buffer_count, "controls": dict(controls or {}),
+            "transform": transform,
         }  # fmt: skip
 
     def configure(self, camera_config: dict[str, Any]) -> None:

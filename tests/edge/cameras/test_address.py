@@ -21,7 +21,21 @@ from edge.errors import ConfigError, redacted
         ("file:/x/with?odd.mp4", "file", "/x/with?odd.mp4", {"pace": "fast", "loop": "0"}),
         ("file:/x/with?odd.mp4?pace=realtime", "file", "/x/with?odd.mp4", {"pace": "realtime", "loop": "0"}),
         ("photos:/x/y", "photos", "/x/y", {}),
-        ("v4l2:/dev/video0?fps=30", "v4l2", "/dev/video0", {"width": "640", "height": "480", "fps": "30"}),
+        (
+            "v4l2:/dev/video0?fps=30",
+            "v4l2",
+            "/dev/video0",
+            {"width": "640", "height": "480", "fps": "30", "format": "auto"},
+        ),
+        (
+            "v4l2:/dev/v4l/by-id/usb-Cam_C270-video-index0?format=mjpg&size=1280x720",
+            "v4l2",
+            "/dev/v4l/by-id/usb-Cam_C270-video-index0",
+            {"width": "1280", "height": "720", "fps": "15", "format": "mjpg"},
+        ),
+        ("picamera2:1?size=320x240", "picamera2", "1", {"width": "320", "height": "240", "fps": "15"}),
+        ("http://u:p@h/s?a=1", "http", "http://u:p@h/s?a=1", {}),
+        ("https://h:8443/s", "https", "https://h:8443/s", {}),
         ("picamera2:0", "picamera2", "0", {"width": "640", "height": "480", "fps": "15"}),
         ("rtsp://u:p@h/s?a=1", "rtsp", "rtsp://u:p@h/s?a=1", {}),
     ],
@@ -56,7 +70,13 @@ def test_a_path_may_begin_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) ->
         ("", ["found ''", "allowed are"]),
         ("0", ["did you mean picamera2:0?"]),
         ("/dev/video2", ["did you mean v4l2:/dev/video2?"]),
-        ("https://a/b.mp4", ["allowed are"]),
+        ("ftp://a/b.mp4", ["allowed are"]),
+        ("http://", ["allowed is http://"]),
+        ("http://h/a b", ["allowed is http://"]),
+        ("v4l2:/dev/video0?format=mpeg", ["format is 'mpeg'", "auto or mjpg or yuyv"]),
+        ("v4l2:/dev/video0?size=640", ["no option 'size'", "width"]),
+        ("v4l2:/dev/video0?size=640x48a", ["height is '48a'"]),
+        ("v4l2:/dev/video0?size=640x480&width=640", ["width is given twice"]),
         ("file:", ["missing", "file:CLIP"]),
         ("file:?loop=1", ["missing", "file:CLIP"]),
         ("file:a.mp4?lop=1", ["'lop'", "pace, loop", "did you mean loop?"]),
@@ -120,6 +140,31 @@ def test_a_password_is_in_no_message(uri: str) -> None:
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in redacted(uri)
     assert "cam" in redacted(uri)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+@pytest.mark.parametrize(
+    ("password", "advice"),
+    [
+        ("pa#hunter2", "%23 for #"),
+        ("pa/hunter2", "%2F for /"),
+        ("12/hunter2", "%2F for /"),
+        ("pa?hunter2", "%3F for ?"),
+        ("a/b#hunter2?@", "%23 for #, %2F for /, %3F for ?, %40 for @"),
+        ("12#hunter2%x", "%23 for #, %25 for %"),
+    ],
+)
+def test_letters_of_a_password_are_advised_with_their_codes(scheme: str, password: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_camera(f"{scheme}://admin:{password}@cam/live")
+
+    assert str(caught.value).endswith(f"in the password, write {advice}")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_password_with_codes_is_taken() -> None:
+    uri = "rtsp://admin:a%23%2F%3F%40%3A%25b@cam/live?x=1#y"
+    assert parse_address(uri).target == uri
 
 
 def test_what_is_no_secret_stays_in_the_shown_address() -> None:

@@ -161,6 +161,45 @@ def test_opening_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.released.wait(TIMEOUT_S)
 
 
+class V4l2Device(FakeDevice):
+    """A USB camera that notes what it is asked for, in order, and gives YUYV unless it has MJPG."""
+
+    def __init__(self, *, has_mjpg: bool) -> None:
+        super().__init__(IMAGE)
+        self.asked: list[tuple[int, float]] = []
+        self.has_mjpg = has_mjpg
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked.append((key, value))
+        return True
+
+    def get(self, key: int) -> float:
+        if key == cv2.CAP_PROP_FOURCC:
+            return int.from_bytes(b"MJPG" if self.has_mjpg else b"YUYV", "little")
+        return dict(self.asked)[key]
+
+
+@pytest.mark.parametrize("has_mjpg", [True, False])
+def test_usb_camera_is_asked_for_its_format_before_size_and_rate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_mjpg: bool
+) -> None:
+    device = V4l2Device(has_mjpg=has_mjpg)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _path, _backend: device)
+    caplog.set_level("INFO")
+
+    source = open_camera("v4l2:/dev/null?format=mjpg&size=1280x720&fps=30")
+    assert source.read(TIMEOUT_S) is not None
+    source.close()
+
+    assert device.asked == [
+        (cv2.CAP_PROP_FOURCC, int.from_bytes(b"MJPG", "little")), (cv2.CAP_PROP_FRAME_WIDTH, 1280),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 720), (cv2.CAP_PROP_FPS, 30), (cv2.CAP_PROP_BUFFERSIZE, 1),
+    ]  # fmt: skip
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ([] if has_mjpg else ["v4l2:/dev/null: does not have the format MJPG; it gives YUYV"])
+    assert "v4l2:/dev/null: 1280x720" in caplog.text
+
+
 def test_what_is_no_device_is_refused(tmp_path: Path) -> None:
     clip = tmp_path / "a.mp4"
     clip.touch()

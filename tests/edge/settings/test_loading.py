@@ -236,6 +236,18 @@ def test_a_password_file_open_to_others_is_refused(tmp_path: Path, mode: int) ->
     assert SECRET not in str(caught.value)
 
 
+def test_camera_is_turned_by_file_or_environment(config: Path) -> None:
+    config.write_text("camera_rotate = 180")
+    environment = {"EMOTION_EDGE__CAMERA_FLIP": "horizontal"}
+    settings = load_settings(config, environment=environment)
+    assert (settings.camera_rotate, settings.camera_flip) == (180, "horizontal")
+    assert load_settings(config, environment={"EMOTION_EDGE__CAMERA_ROTATE": "90"}).camera_rotate == 90
+    assert "allowed is 0 or 90 or 180 or 270" in refused(config, "camera_rotate = 45")
+    assert "allowed is 0 or 90 or 180 or 270" in refused(config, "", EMOTION_EDGE__CAMERA_ROTATE="45")
+    assert "camera_rotate and camera_flip" in refused(config, "camera.rotate = 180")
+    assert "did you mean camera_rotate?" in refused(config, "", EMOTION_EDGE__CAMERA__ROTATE="180")
+
+
 @pytest.mark.parametrize("text", ['device = "hall"\n[mqtt]\nusername = "u"\n', 'device = "hall"'])
 @pytest.mark.parametrize("line_break", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
