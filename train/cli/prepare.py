@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge.emotions import EMOTIONS
-from edge.errors import DataError
+from edge.errors import DataError, UsageError
 from train.cli.options import DATA, JsonOption
 from train.data.csv_rows import BadRow
 from train.data.dataset import PARTS, Dataset
@@ -28,6 +28,14 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Data set to write.")] = DATA,
     ferplus: Annotated[Path | None, typer.Option(metavar="CSV", help="FER+ votes for the rows of fer2013.csv.")] = None,
+    labels: Annotated[
+        Literal["kaggle", "article"] | None,
+        typer.Option(
+            help="What the numbers of a CSV file mean: 0 angry, 3 happy, 4 sad, 5 surprise, 6 neutral (kaggle) or "
+            "0 angry, 1 happy, 2 sad, 3 surprise, 4 neutral (article).",
+            show_default="kaggle with a Usage column, else article",
+        ),
+    ] = None,
     bad_rows: Annotated[
         Literal["skip", "fail"], typer.Option(help="What to do with a row or file that holds no picture.")
     ] = "skip",
@@ -38,6 +46,7 @@ def prepare(
     For example:
 
     - `python -m train prepare fer2013.csv --ferplus fer2013new.csv`
+    - `python -m train prepare train.csv --labels kaggle`
     - `python -m train prepare ferdata.csv --out data/article.npz --bad-rows fail`
     - `python -m train prepare my-faces/ --out data/mine.npz` with my-faces/angry/, my-faces/happy/ and so on
     """
@@ -56,6 +65,8 @@ def prepare(
         if source.is_dir():
             if ferplus is not None:
                 raise DataError(f"{source}: FER+ votes go with the rows of fer2013.csv; a folder has none")
+            if labels is not None:
+                raise UsageError("--labels changes nothing here: in a folder the names of its folders are the labels")
             dataset = prepare_folder(
                 source,
                 bad_rows=bad_rows,
@@ -63,7 +74,7 @@ def prepare(
                 watched=lambda files: progress.track(files, description=f"Reading {source.name}"),
             )
         else:
-            dataset = prepare_csv(source, bad_rows=bad_rows, ferplus=ferplus, report=note, opened=opened)
+            dataset = prepare_csv(source, labels=labels, bad_rows=bad_rows, ferplus=ferplus, report=note, opened=opened)
         progress.add_task(f"Writing {out}", total=None)
         try:
             dataset.save(out)

@@ -1,9 +1,9 @@
-"""The two CSV forms of FER2013, read line by line and checked.
+"""The CSV forms of FER2013, read line by line and checked.
 
 ``fer2013.csv`` (Kaggle)  emotion 0-6, pixels, Usage (Training, PublicTest or PrivateTest)
 ``ferdata.csv`` (article) emotion 0-4, pixels
 
-A row is refused with its line number and the reason; what happens then is the caller's choice.
+Columns are found by their names. A row that holds no picture becomes a `BadRow` with its line number and the reason.
 """
 
 import csv
@@ -23,12 +23,37 @@ SIDE_PX = 48
 PIXELS = SIDE_PX * SIDE_PX
 USAGES = ("Training", "PublicTest", "PrivateTest")
 KAGGLE_CLASSES = 7
-ARTICLE_CLASSES = 5
 KAGGLE_TO_EMOTION = np.array([0, -1, -1, 1, 2, 3, 4], dtype=np.int8)
 """Kaggle's label to ours; -1 for disgust and fear, which are none of the five."""
 
+SHARES: dict[Form, tuple[float, ...]] = {
+    "kaggle": (0.138, 0.015, 0.143, 0.25, 0.169, 0.112, 0.173),
+    "article": (0.2, 0.2, 0.2, 0.2, 0.2),
+}
+"""Shares of the labels: of ``fer2013.csv`` and of the article's balanced file."""
+MEANINGS: dict[Form, str] = {
+    "kaggle": "0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral",
+    "article": "0 angry, 1 happy, 2 sad, 3 surprise, 4 neutral",
+}
+MOST_DISTANCE = 0.25
+"""Largest distance of a file's shares to its form's that passes unasked (`_distance`)."""
+LEAST_JUDGED = 100
+"""Rows; the shares of fewer say too little."""
+PACKED = {b"\x1f\x8b": "tar -xzf or gunzip", b"PK\x03\x04": "unzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+"""First bytes of compressed files, and the command that unpacks them."""
 LONGEST_LINE = 1 << 16
-"""bytes; a row of 2304 pixels has at most 9,300. A longer line is no row, and never read into memory whole."""
+"""bytes; a row of 2304 pixels has at most 9,300. A longer line is refused, and never read into memory whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the columns of a CSV file are."""
+
+    count: int
+    emotion: int
+    pixels: int
+    usage: int | None
+    """None in a file without a split"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +61,13 @@ class Row:
     """One picture of a CSV file."""
 
     number: int
-    """0 for the first row under the header, bad ones counted too; FER+ votes are joined by it"""
+    """0 for the first row under the header, counting bad ones; FER+ votes are joined by it"""
     image: NDArray[np.uint8]
     """gray [48, 48]"""
     label: int
-    """as the file has it: 0-6 (Kaggle) or 0-4 (article)"""
+    """as in the file: 0-6 (Kaggle) or 0-4 (article)"""
     usage: str | None
-    """Training, PublicTest or PrivateTest; None in the article's form"""
+    """Training, Validation, PublicTest or PrivateTest; None if the source is not split"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +80,7 @@ class BadRow:
 
     @property
     def where(self) -> str:
-        """How a message names it."""
+        """Its place, for messages."""
         return f"line {self.line}"
 
     def as_dict(self) -> dict[str, object]:
@@ -63,32 +88,90 @@ class BadRow:
         return {"line": self.line, "reason": self.reason}
 
 
-def sniff_form(path: Path) -> Form:
-    """Tell which of the two forms a file has, from its header.
+def read_columns(path: Path) -> Columns:
+    """Find the columns of a CSV file by the names in its header, in any order; further columns are passed over.
 
     Raises
     ------
     DataError
-        The file is missing, empty, or its header is neither form's.
+        The file is missing, empty or compressed, or its header lacks a column.
     """
     try:
         with path.open("rb") as file:
-            line = file.readline(LONGEST_LINE).decode("utf-8-sig")
+            content = file.readline(LONGEST_LINE)
+        _refuse_packed(path, content)
+        line = content.decode("utf-8-sig")
         header = [name.strip().lower() for name in _split(line)] if line.strip() else []
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path}: line 1: not CSV in UTF-8: {error}") from error
-    if header[:2] != ["emotion", "pixels"] or header[2:] not in ([], ["usage"]):
+    if not all(header.count(name) == 1 for name in ("emotion", "pixels")) or header.count("usage") > 1:
         found = repr(",".join(header)[:60]) if header else "an empty line"
-        raise DataError(f"{path}: line 1: the header must be emotion,pixels or emotion,pixels,Usage; found {found}")
-    return "kaggle" if len(header) == 3 else "article"
+        raise DataError(
+            f"{path}: line 1: the header must name the columns emotion and pixels once each, and may name Usage; "
+            f"found {found}"
+        )
+    usage = header.index("usage") if "usage" in header else None
+    return Columns(len(header), header.index("emotion"), header.index("pixels"), usage)
 
 
-def read_rows(file: BinaryIO, form: Form) -> Iterator[Row | BadRow]:
-    """Yield every row under the header, checked; a `BadRow` in place of one that does not hold a picture.
+def check_labels(path: Path, labels: NDArray[np.int8], form: Form, *, named: bool) -> None:
+    """Check that the labels of a whole file are of this form.
 
-    Every line stands for itself, so that one stray quote costs one row. Blank lines are passed over.
+    Nothing in a file says what its numbers mean. In Kaggle's form 3 is happy, in the article's surprise; a file that is
+    read in the wrong form gives a network that has learned the wrong names.
+
+    Parameters
+    ----------
+    named
+        The user named the form: then only numbers that it does not have are refused.
+
+    Raises
+    ------
+    DataError
+        A label is none of this form's, or the shares of the labels are far from what the form has.
+    """
+    most = len(SHARES[form]) - 1
+    if labels.max() > most:
+        raise DataError(
+            f"{path}: has labels up to {labels.max()}, the article's go from 0 to {most}: "
+            + ("the file is not in that form" if named else f"if they are Kaggle's ({MEANINGS['kaggle']}), name them")
+            + ": --labels kaggle"
+        )
+    if named or len(labels) < LEAST_JUDGED:
+        return
+    counts = np.bincount(labels, minlength=most + 1)
+    distances = {other: _distance(counts, other) for other in SHARES}
+    if counts.all() and distances[form] == min(distances.values()) and distances[form] <= MOST_DISTANCE:
+        return
+    shares = ", ".join(f"{label}: {count / len(labels):.0%}" for label, count in enumerate(counts) if count)
+    raise DataError(
+        f"{path}: the shares of its labels ({shares}) are not those that are usual in such a file; name what they "
+        f"mean: --labels kaggle ({MEANINGS['kaggle']}) or --labels article ({MEANINGS['article']})"
+    )
+
+
+def _distance(counts: NDArray[np.intp], form: Form) -> float:
+    """Total variation between the labels' shares and the form's, among the numbers that occur: 0..1."""
+    usual = np.zeros(len(counts))
+    usual[: len(SHARES[form])] = SHARES[form][: len(counts)]
+    return float(np.abs(counts / counts.sum() - usual / usual.sum()).sum() / 2)
+
+
+def _refuse_packed(path: Path, content: bytes) -> None:
+    for start, command in PACKED.items():
+        if content.startswith(start):
+            raise DataError(f"{path}: is a compressed file; unpack it first: {command} {path}")
+    if content[257:262] == b"ustar":
+        raise DataError(f"{path}: is an archive; unpack it first: tar -xf {path}")
+
+
+def read_rows(file: BinaryIO, columns: Columns) -> Iterator[Row | BadRow]:
+    """Yield every row under the header, checked; a `BadRow` for one that does not hold a picture.
+
+    Each line is parsed on its own, so that a stray quote costs one row. Blank lines are skipped. Labels may be 0 to 6;
+    `check_labels` judges them all together.
     """
     number = -1
     for line_number, line in enumerate(_lines(file), start=1):
@@ -98,7 +181,7 @@ def read_rows(file: BinaryIO, form: Form) -> Iterator[Row | BadRow]:
         try:
             if line is None:
                 raise ValueError(f"longer than {LONGEST_LINE} bytes")
-            yield _parse(number, line.decode(errors="replace"), form)
+            yield _parse(number, line.decode(errors="replace"), columns)
         except ValueError as error:
             yield BadRow(line_number, str(error))
 
@@ -116,24 +199,22 @@ def _lines(file: BinaryIO) -> Iterator[bytes | None]:
 
 def _split(line: str) -> list[str]:
     try:
-        return next(csv.reader([line], strict=True), [])
+        return next(csv.reader([line], strict=True, skipinitialspace=True), [])
     except csv.Error as error:
         raise ValueError(f"not CSV: {error}") from error
 
 
-def _parse(number: int, line: str, form: Form) -> Row:
+def _parse(number: int, line: str, columns: Columns) -> Row:
     fields = _split(line)
-    expected = 3 if form == "kaggle" else 2
-    if len(fields) != expected:
-        raise ValueError(f"{len(fields)} columns where {expected} are due")
-    classes = KAGGLE_CLASSES if form == "kaggle" else ARTICLE_CLASSES
-    label = fields[0].strip()
-    if label not in map(str, range(classes)):
-        raise ValueError(f"emotion must be 0..{classes - 1}, found {label[:20]!r}")
-    usage = fields[2].strip() if form == "kaggle" else None
+    if len(fields) != columns.count:
+        raise ValueError(f"expected {columns.count} columns, found {len(fields)}")
+    label = fields[columns.emotion].strip()
+    if label not in map(str, range(KAGGLE_CLASSES)):
+        raise ValueError(f"emotion must be 0..{KAGGLE_CLASSES - 1}, found {label[:20]!r}")
+    usage = None if columns.usage is None else fields[columns.usage].strip()
     if usage is not None and usage not in USAGES:
         raise ValueError(f"Usage must be one of {', '.join(USAGES)}, found {usage[:20]!r}")
-    return Row(number, _parse_pixels(fields[1]), int(label), usage)
+    return Row(number, _parse_pixels(fields[columns.pixels]), int(label), usage)
 
 
 def _parse_pixels(text: str) -> NDArray[np.uint8]:
@@ -144,7 +225,7 @@ def _parse_pixels(text: str) -> NDArray[np.uint8]:
         raise ValueError(f"pixels must be whole numbers 0..255, found {wrong[:20]!r}")
     values = np.fromstring(text, dtype=np.int64, sep=" ") if text.strip(" ") else np.zeros(0, dtype=np.int64)
     if values.size != PIXELS:
-        raise ValueError(f"{values.size} pixels where {PIXELS} (48 x 48) are due")
+        raise ValueError(f"expected {PIXELS} pixels (48 x 48), found {values.size}")
     if values.max() > 255:
         wrong = next(word for word in text.split(" ") if word and (len(word) > 18 or int(word) > 255))
         raise ValueError(f"pixels must be whole numbers 0..255, found {wrong[:20]!r}")

@@ -1,12 +1,13 @@
 """Folders of pictures by class, read file by file and checked.
 
-``FOLDER/angry/*.png``                                   one set, which `prepare` splits itself
-``FOLDER/train/angry/*.png``, ``FOLDER/test/angry/*.png``  split already
+``FOLDER/angry/*.png``                                     one set, which `prepare` splits
+``FOLDER/train/angry/*.png``, ``FOLDER/test/angry/*.png``  split already, `validation` and FER2013's names too
 
-A class is known by its folder's name, in any case; one that is none of the five emotions is kept aside. A file that
-is refused is named with the reason; what happens then is the caller's choice.
+The name of a folder, in any case, is its class; a class that is none of the five emotions is kept apart. A file that
+cannot be read becomes a `BadFile` with the reason.
 """
 
+import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.emotions import EMOTIONS
-from edge.errors import DataError, ImageError
+from edge.errors import DataError, ImageError, printable_path
 from train.data.csv_rows import SIDE_PX, Row
 
 SYNONYMS = {
@@ -27,22 +28,28 @@ SYNONYMS = {
     "surprise": ("surprised",),
     "neutral": ("neutrality",),
 }
-"""Other names that data sets give the five (FER+, AffectNet, RAF-DB, KDEF, CK+ among them)."""
+"""Other names of the five emotions in data sets (FER+, AffectNet, RAF-DB, KDEF, CK+ and others)."""
 OTHER_CLASS = -1
 
 _LABELS = {name: label for label, emotion in enumerate(EMOTIONS) for name in (str(emotion), *SYNONYMS[str(emotion)])}
-_USAGES = {"train": "Training", "training": "Training", "test": "PublicTest", "testing": "PublicTest"}
+_USAGES = {
+    "train": "Training", "training": "Training",
+    "val": "Validation", "valid": "Validation", "validation": "Validation",
+    "test": "PublicTest", "testing": "PublicTest", "publictest": "PublicTest", "privatetest": "PrivateTest",
+}  # fmt: skip
+_NEARLY = 0.7
+"""Similarity (`difflib`) from which a folder's name is taken for a slip: suprise, natural, angry1."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture that is to be read."""
+    """A picture file, with the label and the part that its folders give it."""
 
     path: Path
     label: int
     """index into ``EMOTIONS``, or `OTHER_CLASS`"""
     usage: str | None
-    """Training or PublicTest; None where the folder is not split"""
+    """Training, Validation, PublicTest or PrivateTest; None if the folder is not split"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +61,34 @@ class BadFile:
 
     @property
     def where(self) -> str:
-        """How a message names it."""
-        return str(self.path)
+        """Its path, for messages."""
+        return printable_path(self.path)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {"file": str(self.path), "reason": self.reason}
+        return {"file": printable_path(self.path), "reason": self.reason}
 
 
 def list_pictures(folder: Path) -> list[PictureFile]:
-    """Every picture file of a folder, in the order of their names, whatever the file system's order is.
+    """Return every picture file of a folder, sorted by name.
 
-    Hidden files, and files whose suffix is no picture's, are passed over.
+    Hidden files and folders (``._a.jpg``, ``__MACOSX``) and files without a picture's suffix are skipped.
 
     Raises
     ------
     DataError
-        The folder is neither of the two forms, or holds no picture of the five emotions.
+        The folder is in neither form, a folder's name is nearly that of an emotion, or there is no picture of the five
+        emotions.
     """
     inside = _folders(folder)
-    usages = {child: _USAGES[child.name.lower()] for child in inside if child.name.lower() in _USAGES}
+    usages = {child: _USAGES[child.name.strip().lower()] for child in inside if child.name.strip().lower() in _USAGES}
     if usages and len(usages) < len(inside):
         strange = next(child.name for child in inside if child not in usages)
         raise DataError(f"{folder}: has {strange!r} beside its train and test folders; give it one form")
+    if usages and "Training" not in usages.values():
+        raise DataError(f"{folder}: has {', '.join(child.name for child in usages)} but no train folder beside it")
+    if usages and set(usages.values()) == {"Training", "Validation"}:  # the only held-out part is what figures are for
+        usages = {child: "PublicTest" if usage == "Validation" else usage for child, usage in usages.items()}
     parts = list(usages.items()) if usages else [(folder, None)]
     files = [found for part, usage in parts for found in _of_part(part, usage)]
     if not any(file.label != OTHER_CLASS for file in files):
@@ -87,10 +99,7 @@ def list_pictures(folder: Path) -> list[PictureFile]:
 
 
 def read_files(files: Iterable[PictureFile]) -> Iterator[Row | BadFile]:
-    """Yield every picture, gray and 48x48; a `BadFile` in place of one that cannot be read.
-
-    The square in the middle of a picture counts.
-    """
+    """Yield every picture, gray and 48x48, cut to the square in its middle; a `BadFile` if it cannot be read."""
     for number, file in enumerate(files):
         try:
             luma = read_picture(file.path, name="the file").luma
@@ -102,15 +111,26 @@ def read_files(files: Iterable[PictureFile]) -> Iterator[Row | BadFile]:
 
 def _of_part(part: Path, usage: str | None) -> Iterator[PictureFile]:
     for child in _folders(part):
-        label = _LABELS.get(child.name.lower(), OTHER_CLASS)
+        label = _label(child)
         for path in sorted(child.iterdir()):
-            if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and not path.is_dir():
+            if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file():
                 yield PictureFile(path, label, usage)
+
+
+def _label(folder: Path) -> int:
+    """Raises ``DataError`` for a name that is nearly an emotion's: its pictures would silently be another class."""
+    name = folder.name.lower()
+    near = difflib.get_close_matches(name.strip(), _LABELS, n=1, cutoff=_NEARLY)
+    if near and name not in _LABELS:
+        raise DataError(f"{folder.parent}: has a folder {folder.name!r}; did you mean {near[0]!r}? Rename it")
+    return _LABELS.get(name, OTHER_CLASS)
 
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        return sorted(
+            child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "__MACOSX"))
+        )
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
-from train.data.csv_rows import KAGGLE_TO_EMOTION, BadRow, Row, read_rows, sniff_form
+from train.data.csv_rows import KAGGLE_TO_EMOTION, BadRow, Row, check_labels, read_columns, read_rows
+from train.data.csv_rows import Form as CsvForm
 from train.data.dataset import PARTS, Dataset
 from train.data.ferplus import read_votes
 from train.data.folder import BadFile, PictureFile, list_pictures, read_files
@@ -27,6 +28,7 @@ ARTICLE_TEST_SHARE = 0.1
 def prepare_csv(
     path: Path,
     *,
+    labels: CsvForm | None = None,
     bad_rows: Literal["skip", "fail"] = "skip",
     ferplus: Path | None = None,
     report: Callable[[BadRow], None] = lambda _row: None,
@@ -34,34 +36,44 @@ def prepare_csv(
 ) -> Dataset:
     """Read a CSV file of either form into a data set.
 
-    Kaggle's form is split as its Usage column says: test is PublicTest (PrivateTest too where the file has it)
-    less every picture that has an exact copy in Training; those are ``excluded``. The article's form is split
-    90/10, stratified, seed 42; copies of test pictures leave the training part. A tenth of what remains for
-    training is carved off for validation; copies of one picture stay on one side.
+    A file with a Usage column is split by it: test is PublicTest (and PrivateTest) without the pictures that have an
+    exact copy in Training; those are ``excluded``. A file without one is split 90/10, stratified, seed 42, and copies
+    of test pictures leave the training part. A tenth of the training part becomes the validation part; copies of one
+    picture stay together.
 
     Parameters
     ----------
+    labels
+        What the numbers mean; None: Kaggle's in a file with a Usage column, else the article's, if the file's labels
+        look like it (`train.data.csv_rows.check_labels`).
     bad_rows
         ``skip`` hands each row that holds no picture to ``report`` and goes on; ``fail`` raises on the first.
     ferplus
-        ``fer2013new.csv``-like votes, joined by row number; only for Kaggle's form.
+        Votes like ``fer2013new.csv``, joined by row number; only for Kaggle's form.
     opened
         Opens the CSV file for reading bytes; a caller that shows progress counts them here.
 
     Raises
     ------
     DataError
-        The file has no form we know, holds no usable row, or has a bad row and ``bad_rows`` is ``fail``.
+        The file is in no known form, its labels look like neither form's, it holds no usable row, or it has a bad row
+        and ``bad_rows`` is ``fail``.
     """
-    form = sniff_form(path)
+    columns = read_columns(path)
+    form = labels or ("article" if columns.usage is None else "kaggle")
     if ferplus is not None and form != "kaggle":
         raise DataError(f"{path}: FER+ votes go with the rows of fer2013.csv; this file has the article's form")
     votes = read_votes(ferplus) if ferplus is not None else None
     with opened(path) as file:
-        rows, bad = _collect(path, read_rows(file, form), bad_rows=bad_rows, report=report)
+        rows, bad = _collect(path, read_rows(file, columns), bad_rows=bad_rows, report=report)
+    numbers = np.array([row.label for row in rows], dtype=np.int8)
+    check_labels(path, numbers, form, named=labels is not None)
     if votes is not None and rows[-1].number >= len(votes):
         raise DataError(f"{ferplus}: has votes for {len(votes)} rows, the pictures go up to row {rows[-1].number}")
-    return _assemble(rows, form=form, votes=votes, notes={"source": path.name, "form": form, "bad_rows": bad})
+    if form == "kaggle":
+        numbers = KAGGLE_TO_EMOTION[numbers]
+    notes = {"source": path.name, "form": form, "bad_rows": bad}
+    return _assemble(rows, numbers, votes=votes, notes=notes)
 
 
 def prepare_folder(
@@ -73,26 +85,30 @@ def prepare_folder(
 ) -> Dataset:
     """Read a folder of pictures by class into a data set.
 
-    One with ``train`` and ``test`` in it is split as those say, one without as the article's CSV form is; everything
-    else is as `prepare_csv` does it.
+    A folder with ``train`` and ``test`` (or ``validation``) in it is split by them, another 90/10; everything else is
+    as in `prepare_csv`.
 
     Parameters
     ----------
     bad_rows
         What to do with a file that cannot be read, as in `prepare_csv`.
     watched
-        Is handed the files and yields them; a caller that shows progress counts them here.
+        Takes the files and yields them; a caller that shows progress counts them here.
 
     Raises
     ------
     DataError
-        The folder has no form we know, holds no usable picture, or has a bad one and ``bad_rows`` is ``fail``.
+        The folder is in no known form, lacks pictures of an emotion, or has a bad picture and ``bad_rows`` is ``fail``.
     """
     files = list_pictures(folder)
     rows, bad = _collect(folder, read_files(watched(files)), bad_rows=bad_rows, report=report)
     form: Form = "folder" if files[0].usage is None else "split folder"
     name = folder.resolve().name
-    return _assemble(rows, form=form, votes=None, notes={"source": name, "form": form, "bad_rows": bad})
+    labels = np.array([row.label for row in rows], dtype=np.int8)
+    missing = [str(emotion) for label, emotion in enumerate(EMOTIONS) if not (labels == label).any()]
+    if missing:
+        raise DataError(f"{folder}: holds no usable picture of {', '.join(missing)}; every emotion needs some")
+    return _assemble(rows, labels, votes=None, notes={"source": name, "form": form, "bad_rows": bad})
 
 
 def _collect(
@@ -114,20 +130,18 @@ def _collect(
     return rows, bad
 
 
-def _assemble(rows: list[Row], *, form: Form, votes: NDArray[np.float32] | None, notes: dict[str, Any]) -> Dataset:
+def _assemble(
+    rows: list[Row], labels: NDArray[np.int8], *, votes: NDArray[np.float32] | None, notes: dict[str, Any]
+) -> Dataset:
     images = np.stack([row.image for row in rows])
-    labels = np.array([row.label for row in rows], dtype=np.int8)
-    if form == "kaggle":
-        labels = KAGGLE_TO_EMOTION[labels]
     black = images.reshape(len(images), -1).max(axis=1) == 0
     keep = np.flatnonzero(~black)
     images, labels = images[keep], labels[keep]
     content = _content_ids(images)
-    if form in ("kaggle", "split folder"):
-        parts = _official_parts([rows[i].usage or "" for i in keep], content)
-    else:
-        parts = _article_parts(labels, content)
-    _carve_validation(parts, labels, content)
+    usages = [rows[i].usage for i in keep]
+    parts = _article_parts(labels, content) if usages[:1] in ([], [None]) else _official_parts(usages, content)
+    if VALIDATION not in parts:
+        _carve_validation(parts, labels, content)
     if votes is not None:
         votes = votes[[rows[i].number for i in keep]]
     counts = Counter(PARTS[p] for p, label in zip(parts, labels, strict=True) if label >= 0)
@@ -148,11 +162,11 @@ def _content_ids(images: NDArray[np.uint8]) -> NDArray[np.intp]:
     return np.asarray(ids, dtype=np.intp).reshape(-1)  # numpy 2.0 alone gives it the input's shape
 
 
-def _official_parts(usages: list[str], content: NDArray[np.intp]) -> NDArray[np.uint8]:
-    training = np.array([usage == "Training" for usage in usages])
-    parts = np.where(training, TRAIN, TEST).astype(np.uint8)
-    parts[~training & np.isin(content, content[training])] = EXCLUDED
-    return parts
+def _official_parts(usages: list[str | None], content: NDArray[np.intp]) -> NDArray[np.uint8]:
+    parts = np.array([{"Training": TRAIN, "Validation": VALIDATION}.get(usage or "", TEST) for usage in usages])
+    for part in (VALIDATION, TEST):  # copies of pictures of an earlier part leave the later one
+        parts[(parts == part) & np.isin(content, content[parts < part])] = EXCLUDED
+    return parts.astype(np.uint8)
 
 
 def _article_parts(labels: NDArray[np.int8], content: NDArray[np.intp]) -> NDArray[np.uint8]:

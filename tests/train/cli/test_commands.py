@@ -60,7 +60,7 @@ def test_prepare_writes_a_data_set_and_counts_what_it_found(
     assert dataset.fingerprint() in told.out
     assert "bad rows or files, skipped: 25" in told.out
     assert "excluded as copies of pictures in another part: 1" in told.out
-    named = [f"line {number}:" for number in range(35, 60) if f"line {number}: 1 columns where 3 are due" in told.err]
+    named = [f"line {number}:" for number in range(35, 60) if f"line {number}: expected 3 columns, found 1" in told.err]
     assert len(named) == 20
     assert "and 5 more bad ones" in told.err
 
@@ -72,7 +72,7 @@ def test_prepare_tells_a_program_the_same(faces_csv: Path, tmp_path: Path, capsy
     assert told["counts"]["test"] == {"angry": 2, "happy": 0, "sad": 0, "surprise": 0, "neutral": 0}
     assert told["counts"]["train"]["happy"] + told["counts"]["validation"]["happy"] == 30
     assert told["bad_rows"] == 25
-    assert told["first_bad_rows"][0] == {"line": 35, "reason": "1 columns where 3 are due"}
+    assert told["first_bad_rows"][0] == {"line": 35, "reason": "expected 3 columns, found 1"}
     assert told["fingerprint"] == load_dataset(out).fingerprint()
 
 
@@ -81,7 +81,7 @@ def test_prepare_stops_at_a_bad_row_where_asked(
 ) -> None:
     assert train("prepare", faces_csv, "--out", tmp_path / "faces.npz", "--bad-rows", "fail") == 1
     told = capsys.readouterr()
-    assert told.err.strip().splitlines()[-1] == f"error: {faces_csv}: line 35: 1 columns where 3 are due"
+    assert told.err.strip().splitlines()[-1] == f"error: {faces_csv}: line 35: expected 3 columns, found 1"
     assert not (tmp_path / "faces.npz").exists()
 
 

@@ -95,6 +95,8 @@ def test_classes_are_known_by_the_names_that_data_sets_give_them(folder: Path, w
 
 def test_pictures_of_any_size_and_colour_become_gray_squares(folder: Path, write: Write) -> None:
     write("happy/small.png", np.full((20, 20), 70, np.uint8))
+    for n, name in enumerate(("angry", "surprise", "neutral")):
+        write(f"{name}/x.png", picture(n))
     wide = np.zeros((96, 192, 3), np.uint8)
     wide[:, 48:144] = 130
     write("sad/wide.png", wide)
@@ -131,6 +133,67 @@ def test_a_folder_of_another_form_is_refused(folder: Path, write: Write) -> None
     write("train/happy/1.png", picture(1))
     with pytest.raises(DataError, match="'dogs' beside its train and test folders"):
         prepare_folder(folder)
+
+
+def fill(write: Write, part: str, seeds: range) -> None:
+    for n in seeds:
+        write(f"{part}/{EMOTIONS[n % 5]}/{n}.png", picture(n))
+
+
+def test_train_and_validation_alone_hold_out_the_validation_folder(folder: Path, write: Write) -> None:
+    fill(write, "train", range(40))
+    fill(write, "validation", range(100, 110))
+    dataset = prepare_folder(folder)
+    assert pictures_of(dataset, "test") == {picture(n).tobytes() for n in range(100, 110)}
+    assert pictures_of(dataset, "validation") <= {picture(n).tobytes() for n in range(40)}
+
+
+def test_train_val_and_test_are_the_three_parts_less_copies(folder: Path, write: Write) -> None:
+    fill(write, "train", range(40))
+    fill(write, "Val", range(100, 110))
+    fill(write, "test", range(200, 210))
+    write("Val/happy/copy.png", picture(1))
+    write("test/happy/copy.png", picture(101))
+    dataset = prepare_folder(folder)
+    for part, seeds in (("train", range(40)), ("validation", range(100, 110)), ("test", range(200, 210))):
+        assert pictures_of(dataset, part) == {picture(n).tobytes() for n in seeds}
+    assert pictures_of(dataset, "excluded") == {picture(1).tobytes(), picture(101).tobytes()}
+
+
+def test_the_names_of_fer2013s_parts_are_known_and_a_macs_leftovers_skipped(folder: Path, write: Write) -> None:
+    fill(write, "Training", range(40))
+    fill(write, "PublicTest", range(100, 110))
+    fill(write, "PrivateTest", range(200, 210))
+    write("__MACOSX/Training/happy/a.png", picture(300))
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "Training/happy/._1.png").write_bytes(b"\0\5\x16\7")
+    (folder / "Training/happy/.hidden.png").write_bytes(b"x")
+    dataset = prepare_folder(folder)
+    assert len(pictures_of(dataset, "test")) == 20
+    assert dataset.notes["bad_rows"] == 0
+    assert len(dataset.images) == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("suprise", "surprise"), ("angry ", "angry"), ("natural", "neutral"), ("Hapy", "happy")]
+)
+def test_a_class_that_is_nearly_an_emotion_is_asked_about(name: str, near: str, folder: Path, write: Write) -> None:
+    fill(write, "train", range(40))
+    write(f"train/{name}/1.png", picture(300))
+    with pytest.raises(DataError, match=f"has a folder '{name}'; did you mean '{near}'"):
+        prepare_folder(folder)
+
+
+def test_an_emotion_without_a_picture_ends_the_run(folder: Path, write: Write) -> None:
+    for n in range(20):
+        write(f"{('angry', 'happy', 'sad', 'fear')[n % 4]}/{n}.png", picture(n))
+    with pytest.raises(DataError, match="holds no usable picture of surprise, neutral"):
+        prepare_folder(folder)
+
+
+def test_labels_are_for_csv_files(split_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["prepare", str(split_folder), "--labels", "kaggle"], name="train") == 2
+    assert "--labels changes nothing here" in capsys.readouterr().err
 
 
 def test_the_command_takes_a_folder(split_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,6 +92,34 @@ def test_the_articles_form_is_split_evenly_without_a_leak(write_csv: WriteCsv) -
     assert_no_leak(dataset)
 
 
+def kaggle_lines(n: int) -> list[str]:
+    """Lines without Usage whose labels have the shares of fer2013.csv."""
+    labels = np.random.default_rng(0).choice(7, size=n, p=np.array([138, 15, 143, 250, 169, 112, 173]) / 1000)
+    return [line(int(label), picture(seed), None) for seed, label in enumerate(labels)]
+
+
+def test_kaggles_labels_without_usage_are_asked_about(write_csv: WriteCsv) -> None:
+    """Read as the article's, happy would become surprise, and sad neutral."""
+    source = write_csv(kaggle_lines(200), header="emotion,pixels", name="train.csv")
+    with pytest.raises(DataError, match=r"train\.csv: has labels up to 6.*: --labels kaggle$"):
+        prepare_csv(source)
+    dataset = prepare_csv(source, labels="kaggle")
+    by_content = {image.tobytes(): int(label) for image, label in zip(dataset.images, dataset.labels, strict=True)}
+    for seed, text in enumerate(kaggle_lines(200)):
+        label = int(text[0])
+        assert by_content[picture(seed).tobytes()] == (KAGGLE_FIVE.index(label) if label in KAGGLE_FIVE else -1)
+    assert dataset.notes["form"] == "kaggle"
+    assert len(dataset.select("test")), "split 90/10, as there is no Usage"
+
+
+def test_the_articles_labels_with_a_usage_column_keep_the_split(write_csv: WriteCsv) -> None:
+    lines = [line(n % 5, picture(n), "Training" if n < 150 else "PublicTest") for n in range(200)]
+    with pytest.raises(DataError, match="--labels article"):
+        prepare_csv(write_csv(lines))
+    dataset = prepare_csv(write_csv(lines), labels="article")
+    assert set(dataset.counts()["test"].values()) == {10}
+
+
 def bad_lines() -> Sequence[str]:
     return [line(0, picture(1)), "0,1 2 3,Training", line(9, picture(2)), "0,a b,Training", line(3, picture(3))]
 
@@ -105,7 +133,7 @@ def test_bad_rows_are_named_by_line_and_skipped(write_csv: WriteCsv) -> None:
 
 
 def test_bad_rows_are_fatal_where_asked(write_csv: WriteCsv) -> None:
-    with pytest.raises(DataError, match=r"faces\.csv: line 3: 3 pixels where 2304"):
+    with pytest.raises(DataError, match=r"faces\.csv: line 3: expected 2304 pixels"):
         prepare_csv(write_csv(bad_lines()), bad_rows="fail")
 
 
