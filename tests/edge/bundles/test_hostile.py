@@ -103,6 +103,7 @@ def test_the_sound_one_is_taken_and_would_be_loaded(trap: Trap) -> None:
     shutil.rmtree(trap.device.store.folder)
 
 
+@pytest.mark.slow("refuses hundreds of hostile bundles")
 def test_every_known_trick_is_refused(trap: Trap) -> None:
     failures = []
     for hostile in (*hostile_folders(trap.sound), *hostile_archives(trap.sound)):
@@ -115,6 +116,7 @@ def test_every_known_trick_is_refused(trap: Trap) -> None:
     assert not failures, f"{len(failures)} of {len(failures) + len(REFUSED)}:\n" + "\n".join(failures)
 
 
+@pytest.mark.slow("refuses hundreds of hostile bundles")
 @settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 def test_a_flipped_bit_in_any_file_is_refused(trap: Trap, data: st.DataObject) -> None:
@@ -138,6 +140,7 @@ def test_a_file_cut_anywhere_is_refused(trap: Trap, data: st.DataObject) -> None
     trap.assert_refused(Hostile(f"{name} cut to {length}", folder_of(files), named))
 
 
+@pytest.mark.slow("refuses hundreds of hostile bundles")
 @settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 def test_a_broken_archive_is_refused_or_harmless(trap: Trap, data: st.DataObject) -> None:

@@ -31,6 +31,7 @@ def test_its_size_and_length(frames: list[Frame]) -> None:
     assert all(frame.bgr is not None for frame in frames)
 
 
+@pytest.mark.slow("follows the whole built-in clip")
 def test_the_detector_sees_one_visit(frames: list[Frame]) -> None:
     detector = dlib.get_frontal_face_detector()
     whole = found = 0

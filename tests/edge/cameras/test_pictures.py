@@ -321,6 +321,7 @@ def test_a_progressive_jpeg_tells_its_size() -> None:
     assert header.size == (45, 123)
 
 
+@pytest.mark.slow("decodes hundreds of damaged pictures")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     suffix=st.sampled_from([".png", ".jpg", ".bmp", ".tiff", ".webp"]),

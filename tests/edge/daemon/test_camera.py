@@ -149,6 +149,7 @@ def handles() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow("goes through a hundred faults")
 def test_a_hundred_faults_are_each_over_within_5_s_and_leave_nothing_behind(site: Site) -> None:
     site.run(STEADY_S)
     gc.collect()

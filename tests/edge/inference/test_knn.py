@@ -62,6 +62,7 @@ def test_the_ensemble_is_the_weighted_mean(write_knn_bundle: Write, knn_pickle: 
     assert both.name == cnn.name + "/ensemble"
 
 
+@pytest.mark.slow("loads scikit-learn in a new process")
 def test_scikit_learn_loads_only_when_the_knn_is_used(write_knn_bundle: Write, knn_pickle: bytes) -> None:
     code = (
         "import sys, pathlib, edge.inference as i\n"

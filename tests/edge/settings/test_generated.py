@@ -101,6 +101,7 @@ def check(load: Path, environment: dict[str, str], keys: list[str], flags: dict[
     return True
 
 
+@pytest.mark.slow("reads a thousand generated files")
 def test_a_thousand_files_are_taken_or_refused_with_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     taken = 0

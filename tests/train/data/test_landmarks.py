@@ -73,6 +73,7 @@ def test_smoothed_points_are_the_mean_of_readings_in_boxes_around_the_first(
     np.testing.assert_array_equal(again.points, smooth.points)
 
 
+@pytest.mark.slow("reads the landmarks of many pictures")
 def test_what_was_read_before_is_not_read_again(faces: NDArray[np.uint8], tmp_path: Path) -> None:
     cache = tmp_path / "faces.landmarks.npz"
     first = read_landmarks(faces[:2], cache=cache)
@@ -84,6 +85,7 @@ def test_what_was_read_before_is_not_read_again(faces: NDArray[np.uint8], tmp_pa
     assert again.how[0] == STANDARD
 
 
+@pytest.mark.slow("reads the landmarks of many pictures")
 def test_an_interrupted_reading_goes_on(faces: NDArray[np.uint8], tmp_path: Path) -> None:
     cache = tmp_path / "faces.landmarks.npz"
 

@@ -61,6 +61,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow("draws a whole report")
 def test_the_page_holds_everything_and_needs_nothing(finished: Path, dataset: Dataset) -> None:
     written = write_report(finished, dataset, part="test")
     names = {path.name for path in written.pictures}
@@ -84,6 +85,7 @@ def test_the_page_holds_everything_and_needs_nothing(finished: Path, dataset: Da
         assert drawn.std() > 10, f"{path.name} is blank"
 
 
+@pytest.mark.slow("draws a whole report")
 def test_a_model_without_curves_has_a_report_too(finished: Path, dataset: Dataset) -> None:
     write_report(finished, dataset, part="test")
     (finished / "curves.jsonl").unlink()
@@ -97,6 +99,7 @@ def test_a_model_without_curves_has_a_report_too(finished: Path, dataset: Datase
     assert "Settings may be chosen by this page" in written.page.read_text()
 
 
+@pytest.mark.slow("draws a whole report")
 def test_other_data_than_that_of_the_training_is_told(finished: Path, dataset: Dataset) -> None:
     write_json(finished / "settings.json", {"data_fingerprint": "another"})
     assert "trained on other data" in write_report(finished, dataset, part="test").page.read_text()
@@ -149,6 +152,7 @@ def test_an_mlp_ends_with_a_report_with_its_curves(
     assert "the <b>test</b> part" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow("draws a whole report")
 def test_a_program_reads_the_figures(
     finished: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
