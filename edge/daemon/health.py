@@ -40,9 +40,9 @@ class HealthReporter:
         self._frames_told = 0
         self._commits, self._megabytes = HourlyRate(), HourlyRate()
 
-    def make_due(self) -> None:
-        """Have the next message made at the next opportunity."""
-        self._due_s = self._clock.monotonic()
+    def make_due(self, in_s: float = 0.0) -> None:
+        """Have the next message made after ``in_s`` seconds instead of after the rest of the interval."""
+        self._due_s = min(self._due_s, self._clock.monotonic() + in_s)
 
     def is_due(self) -> bool:
         """True once the interval has passed since the last `make`."""

@@ -25,6 +25,8 @@ STEP_S = 0.25
 """For how long a step waits for a frame before it looks at everything else: a stop, the privacy pause, health."""
 STATE_REFRESH_S = 2.0
 """Retained state is renewed this often while somebody is in view; at once when something happens."""
+SETTLE_S = 2.0
+"""Seconds after which health is published again if the camera was closed or failed: its events are delivered then."""
 DRAIN_STEP_S = 0.5
 """How often a wait for the broker looks up for a stop signal or a refusal."""
 
@@ -161,6 +163,8 @@ class Daemon:
             self._end_visits()
         self._tell_state(state)
         self._tell_health()
+        if state != "ok":
+            self._health.make_due(in_s=SETTLE_S)  # the events of visits that ended are still in the outbox now
 
     def _end(self, camera: CameraState) -> None:
         self._end_visits()

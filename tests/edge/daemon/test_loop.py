@@ -245,6 +245,20 @@ def test_a_camera_that_fails_and_comes_back_ends_visits_and_is_told() -> None:
     run.camera.close()
 
 
+def test_health_after_a_pause_soon_shows_that_nothing_waits() -> None:
+    run = Run(clip(50), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
+    run.daemon._step()
+    run.publisher.acknowledges = False
+    run.publisher.commands.append(PrivacyCommand(paused=True))
+    run.daemon._step()
+    assert [health.outbox_depth for health in run.publisher.healths][-1] > 0, "what has left is on its way"
+    run.publisher.acknowledges = True
+    run.clock.pass_time(2)
+    run.daemon._step()
+    assert [health.outbox_depth for health in run.publisher.healths][-1] == 0
+    run.camera.close()
+
+
 def test_a_command_closes_the_camera_ends_visits_and_another_opens_it_again() -> None:
     clips = iter([clip(50), clip(50)])
     run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
