@@ -273,19 +273,6 @@ def test_names_of_frames_and_pictures_do_not_meet(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_a_user_without_a_home_can_classify(face: NDArray[np.uint8], tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), face)
-    script = (
-        "import os, sys, pathlib; os.environ.pop('HOME', None); os.environ.pop('XDG_STATE_HOME', None); "
-        "from edge.cli import main; import pwd; pwd.getpwuid = lambda uid: (_ for _ in ()).throw(KeyError(uid)); "
-        f"sys.argv = ['edge', 'classify', {str(tmp_path / 'a.png')!r}]; sys.exit(main())"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(json.loads(done.stdout)["faces"]) == 1
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]  # no detector kept in the working directory
-
-
 def test_a_bundle_that_is_none_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9), np.uint8))
     code, _, errors = classify(capsys, tmp_path / "a.png", "--bundle", tmp_path)
