@@ -1,455 +1,48 @@
 """`emotion-edge classify`: photos, folders, clips and addresses to a line each."""
 
-import csv
-import json
-import os
-import re
-import sys
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from queue import Full, Queue, SimpleQueue
-from typing import Any, Literal, TextIO
-from urllib.parse import urlsplit
+from typing import Annotated
 
-import cv2
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
 
-from edge.analyzer import EmotionAnalyzer, Face
-from edge.cameras.photos import natural_order
-from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
-from edge.content import kind_of
-from edge.download import downloaded, is_web_address
-from edge.emotions import EMOTIONS
-from edge.errors import CameraError, EmotionEdgeError, ImageError, redacted
-from edge.frames import Frame
-from edge.settings import Settings
-
-CLIP_SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4",
-    ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv",
-})  # fmt: skip
-"""Of the clips that are looked at in folders; a file that is named is looked at whatever its suffix."""
-CSV_COLUMNS = (
-    "source", "time_s", "width", "height", "face", "x", "y", "box_width", "box_height", "emotion", "confidence",
-    *(str(emotion) for emotion in EMOTIONS),
-)  # fmt: skip
-LINES_AHEAD = 64
-"""Frames of a clip that may be finished before the files named before it."""
-STOP_TIMEOUT_S = 2.0
-"""Seconds for which the pictures under way are waited for after Ctrl-C."""
+from edge.cli.options import Bundle, Classifier, Config
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen in one picture, or in one frame of a clip."""
+class Form(StrEnum):
+    """How `classify` writes."""
 
-    source: str
-    """as it was given, or the file inside a folder that was given"""
-    width: int
-    height: int
-    faces: list[Face]
-    """the largest first"""
-    time_s: float | None = None
-    """seconds into the clip; None for a picture"""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON line."""
-        when = {} if self.time_s is None else {"time_s": round(self.time_s, 3)}
-        return {"source": self.source, **when, "width": self.width, "height": self.height,
-                "faces": [face.to_dict() for face in self.faces]}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One picture or clip to look at."""
-
-    name: str
-    """path or address, as it was given or found"""
-
-    @property
-    def shown(self) -> str:
-        """The name without a password."""
-        return redacted(self.name) if is_web_address(self.name) else self.name
-
-    @property
-    def stem(self) -> str:
-        """Name of the file without its suffix."""
-        return Path(urlsplit(self.name).path if is_web_address(self.name) else self.name).stem or "picture"
-
-
-@dataclass(slots=True)
-class Listing:
-    """The pictures and clips that were asked for, in order."""
-
-    entries: list[Source | EmotionEdgeError] = field(default_factory=list)
-    """an error stands where a folder could not be read"""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """what folders hold besides, counted: ``folder``, ``link`` (to a folder), ``hidden``, or a suffix"""
-
-    def note(self) -> str:
-        """Say in one line what was left out of folders; empty where nothing was."""
-        counts = Counter(self.left_out)
-        folders, links, hidden = (counts.pop(kind, 0) for kind in ("folder", "link", "hidden"))
-        parts = [
-            f"{_count(folders, 'folder')} (--recursive looks into folders)" if folders else "",
-            _count(links, "link to a folder", "links to folders") if links else "",
-            _count(hidden, "hidden file") if hidden else "",
-        ]
-        if others := counts.total():
-            kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in counts.most_common(5))
-            parts.append(f"{_count(others, 'file')} of other kinds ({kinds}{', …' if len(counts) > 5 else ''})")
-        return "; ".join(filter(None, parts))
-
-
-def run_classify(
-    settings: Settings,
-    sources: Iterable[str],
-    *,
-    form: Literal["json", "csv"],
-    annotate: Path | None = None,
-    recursive: bool = False,
-    jobs: int = 1,
-) -> bool:
-    """Write a line for each picture and frame to standard output; errors and a progress bar go to standard error.
-
-    Returns
-    -------
-    bool
-        False where something could not be read; the rest was looked at.
-
-    Raises
-    ------
-    ConfigError, BundleError, LandmarkModelError
-        The models cannot be loaded.
-    ImageError
-        The folder for annotated pictures cannot be made.
-    """
-    failed = False
-
-    def fail(error: EmotionEdgeError) -> None:
-        nonlocal failed
-        failed = True
-        print(f"error: {error}", file=sys.stderr)
-
-    if annotate is not None:
-        _make_folder(annotate)
-    listing = list_sources(sources, recursive=recursive)
-    needed = max(1, min(jobs, len(listing.entries)))
-    analyzers = [EmotionAnalyzer.from_settings(settings) for _ in range(needed)]
-    writer = Writer(sys.stdout, form)
-    with _progress(len(listing.entries)) as advance:
-        for look in classify(analyzers, listing.entries, annotate=annotate, on_error=fail, on_done=advance):
-            writer.write(look)
-    if note := listing.note():
-        print(f"left out: {note}", file=sys.stderr)
-    return not failed
-
-
-def list_sources(given: Iterable[str], *, recursive: bool = False) -> Listing:
-    """Find the pictures and clips that paths and addresses stand for, those of a folder in natural order.
-
-    Hidden files (``.a.jpg``, ``._a.jpg``) and hidden folders are left out; links to folders are not followed.
-    """
-    listing = Listing()
-    for source in given:
-        if is_web_address(source) or not Path(source).is_dir():
-            listing.entries.append(Source(source))
-            continue
-        before = len(listing.entries)
-        _list_folder(Path(source), listing, recursive=recursive)
-        if len(listing.entries) == before:
-            listing.entries.append(ImageError(f"{source}: no pictures or clips in this folder"))
-    return listing
+    JSON = "json"
+    CSV = "csv"
 
 
 def classify(
-    analyzers: Sequence[EmotionAnalyzer],
-    entries: Iterable[Source | EmotionEdgeError],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="PATH-or-URL…", help="Pictures, folders, clips, http(s) addresses.")
+    ],
+    annotate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write pictures with boxes, landmarks and score bars here."),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=1, max=64, help="How many files at a time; try one for each core."),
+    ] = 1,
+    form: Annotated[Form, typer.Option("--format", help="json lines, or csv with a row a face.")] = Form.JSON,
+    config: Config = None,
+    bundle: Bundle = None,
+    classifier: Classifier = None,
     *,
-    annotate: Path | None = None,
-    on_error: Callable[[EmotionEdgeError], None],
-    on_done: Callable[[], None] = lambda: None,
-) -> Generator[Look, None, None]:
-    """Look at pictures and clips, as many at a time as there are analyzers; looks come in the order of the entries.
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders of folders too.")] = False,
+) -> None:
+    """Say how the faces in pictures and clips feel: one line a picture, one line a frame of a clip.
 
-    Parameters
-    ----------
-    annotate
-        Folder that annotated pictures are written to.
-    on_error
-        Called with the error of a picture or clip that cannot be read; the others go on.
-    on_done
-        Called after each entry.
+    A picture without a face is a line with an empty list. One that cannot be read is an error on stderr; the others go
+    on, and the exit code is 1 in the end. What is left out of folders is counted on stderr.
     """
-    names = _Names(annotate)
-    jobs = (entry if isinstance(entry, EmotionEdgeError) else _Job(entry, names.reserve(entry)) for entry in entries)
-    results = _one_by_one(analyzers[0], jobs) if len(analyzers) == 1 else _side_by_side(analyzers, jobs)
-    with closing(results):
-        for result in results:
-            if result is None:
-                on_done()
-            elif isinstance(result, Look):
-                yield result
-            elif isinstance(result, EmotionEdgeError):
-                on_error(result)
-            else:
-                raise result
+    from edge.cli.look import run_classify
+    from edge.settings import load_settings
 
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    source: Source
-    out: Path | None
-    """where the annotated picture goes, without suffix and number of the frame"""
-
-
-_Result = Look | Exception | None
-"""an error belongs to a picture or clip that cannot be read; None is the end of an entry"""
-
-
-def _one_by_one(analyzer: EmotionAnalyzer, jobs: Iterable[_Job | EmotionEdgeError]) -> Generator[_Result, None, None]:
-    for job in jobs:
-        yield from _look(analyzer, job)
-        yield None
-
-
-def _side_by_side(
-    analyzers: Sequence[EmotionAnalyzer], jobs: Iterable[_Job | EmotionEdgeError]
-) -> Generator[_Result, None, None]:
-    """Work in one thread for each analyzer; results come in the order of the jobs.
-
-    The oldest job is always done or under way, so waiting for its results ends.
-    """
-    stop = threading.Event()
-    tasks: _Tasks = SimpleQueue()
-    threads = [threading.Thread(target=_work, args=(one, tasks, stop), daemon=True) for one in analyzers]
-    pending: deque[Queue[_Result]] = deque()
-    try:
-        for thread in threads:
-            thread.start()
-        for job in jobs:
-            pending.append(Queue(LINES_AHEAD))
-            tasks.put((job, pending[-1]))
-            if len(pending) > 2 * len(threads):
-                yield from _until_end(pending.popleft())
-        while pending:
-            yield from _until_end(pending.popleft())
-    finally:
-        stop.set()
-        for _ in threads:
-            tasks.put(None)
-        for thread in threads:
-            thread.join(STOP_TIMEOUT_S)
-
-
-def _work(analyzer: EmotionAnalyzer, tasks: "_Tasks", stop: threading.Event) -> None:
-    while (task := tasks.get()) is not None and not stop.is_set():
-        job, results = task
-        with closing(_look(analyzer, job)) as looks:
-            try:
-                for result in looks:
-                    if not _put(results, result, stop):
-                        return
-            except Exception as error:  # noqa: BLE001  # raised again by `classify`
-                _put(results, error, stop)
-        _put(results, None, stop)
-
-
-_Tasks = SimpleQueue[tuple[_Job | EmotionEdgeError, Queue[_Result]] | None]
-"""each with the queue that takes its results; None ends a thread"""
-
-
-def _put(results: Queue[_Result], result: _Result, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        try:
-            results.put(result, timeout=0.2)
-        except Full:
-            continue
-        return True
-    return False
-
-
-def _until_end(results: Queue[_Result]) -> Iterator[_Result]:
-    while (result := results.get()) is not None:
-        yield result
-    yield None
-
-
-def _look(analyzer: EmotionAnalyzer, job: _Job | EmotionEdgeError) -> Generator[_Result, None, None]:
-    if isinstance(job, EmotionEdgeError):
-        yield job
-        return
-    name = job.source.name
-    try:
-        if is_web_address(name):
-            with downloaded(name) as path:
-                yield from _look_at_file(analyzer, path, job)
-        else:
-            yield from _look_at_file(analyzer, Path(name), job)
-    except EmotionEdgeError as error:
-        yield error
-    except (OSError, ValueError) as error:
-        yield ImageError(f"{job.source.shown}: cannot be read: {error}")
-
-
-def _look_at_file(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[_Result]:
-    if _is_clip(path):
-        yield from _look_at_clip(analyzer, path, job)
-        return
-    name = job.source.shown
-    bgr = read_picture(path, name=name).bgr
-    faces = analyzer.analyze(bgr)
-    yield Look(name, bgr.shape[1], bgr.shape[0], faces)
-    if job.out is not None:
-        write_picture(_with_suffix(job.out), analyzer.annotate(bgr, faces), original=name)
-
-
-def _is_clip(path: Path) -> bool:
-    kind = kind_of(path) if path.is_file() else None
-    return path.suffix.lower() in CLIP_SUFFIXES if kind is None else kind == "clip"
-
-
-def _look_at_clip(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[_Result]:
-    name = job.source.shown
-    try:
-        with closing(analyzer.follow(f"file:{path}", smoothed=False)) as frames:
-            for frame, faces in frames:
-                yield Look(name, frame.width, frame.height, faces, frame.time_s)
-                if job.out is not None:
-                    yield from _annotate_frame(analyzer, frame, faces, job)
-    except CameraError as error:
-        raise ImageError(str(error).replace(str(path), name)) from error
-
-
-def _annotate_frame(analyzer: EmotionAnalyzer, frame: Frame, faces: list[Face], job: _Job) -> Iterator[_Result]:
-    assert job.out is not None
-    try:
-        write_picture(_with_suffix(job.out, frame.index), analyzer.annotate(frame, faces), original=job.source.name)
-    except EmotionEdgeError as error:
-        yield error
-
-
-def _list_folder(folder: Path, listing: Listing, *, recursive: bool) -> None:
-    try:
-        found = natural_order(list(folder.iterdir()))
-    except OSError as error:
-        listing.entries.append(ImageError(f"{folder}: cannot be read: {error.strerror}"))
-        return
-    inner: list[Path] = []
-    for path in found:
-        suffix = path.suffix.lower()
-        if path.name.startswith("."):
-            listing.left_out["hidden"] += 1
-        elif path.is_dir() and path.is_symlink():
-            listing.left_out["link"] += 1
-        elif path.is_dir():
-            inner.append(path)
-        elif suffix in PICTURE_SUFFIXES | CLIP_SUFFIXES and path.is_file():
-            listing.entries.append(Source(str(path)))
-        else:
-            listing.left_out[suffix] += 1
-    for path in inner:
-        if recursive:
-            _list_folder(path, listing, recursive=True)
-        else:
-            listing.left_out["folder"] += 1
-
-
-class Writer:
-    """Writes looks to a stream, as JSON lines or as CSV with a row a face (and one with empty cells for no face)."""
-
-    def __init__(self, stream: TextIO, form: Literal["json", "csv"]) -> None:
-        self._stream = stream
-        self._csv = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n") if form == "csv" else None
-        if self._csv:
-            self._csv.writeheader()
-
-    def write(self, look: Look) -> None:
-        """Write one look, and flush it, so that a reader has it at once."""
-        row = look.as_dict()
-        if self._csv is None:
-            self._stream.write(json.dumps(row) + "\n")
-        else:
-            self._csv.writerows(_csv_rows(row))
-        self._stream.flush()
-
-
-def _csv_rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    shared: dict[str, Any] = {key: row[key] for key in ("source", "time_s", "width", "height") if key in row}
-    shared["source"] = os.fsencode(row["source"]).decode(errors="backslashreplace")
-    if not row["faces"]:
-        yield shared
-    for face in row["faces"]:
-        box = dict(zip(("x", "y", "box_width", "box_height"), face["box"], strict=True))
-        yield shared | box | face["scores"] | {key: face[key] for key in ("face", "emotion", "confidence")}
-
-
-def write_picture(path: Path, bgr: Any, *, original: str) -> None:
-    """Write a picture as PNG, uint8 [height, width, 3].
-
-    Raises
-    ------
-    ImageError
-        It cannot be written, or its folder is that of the original.
-    """
-    if Path(original).resolve().parent == path.parent.resolve():
-        raise ImageError(f"{original}: not drawn: {path.parent} holds the original; name another folder")
-    # Not cv2.imwrite, which ends the process at a name that is no UTF-8.
-    _, data = cv2.imencode(".png", bgr)
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-class _Names:
-    """Chooses a name in the folder for each picture and clip; one that is taken gets a number."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._taken: set[str] = set()
-
-    def reserve(self, source: Source) -> Path | None:
-        if self._folder is None:
-            return None
-        name, number = source.stem, 2
-        # The frames of the clip `a` are a-000000, a-000001 and so on: a picture of such a name is in their way.
-        while name in self._taken or _FRAME_NUMBER.sub("", name) in self._taken:
-            name, number = f"{source.stem}-{number}", number + 1
-        self._taken |= {name, _FRAME_NUMBER.sub("", name)}
-        return self._folder / name
-
-
-_FRAME_NUMBER = re.compile(r"-[0-9]{6,}$")
-
-
-def _with_suffix(out: Path, index: int | None = None) -> Path:
-    return out.with_name(f"{out.name}.png" if index is None else f"{out.name}-{index:06d}.png")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be made: {error.strerror}") from error
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on a terminal, unless the lines themselves go there."""
-    if total < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
-        yield lambda: None
-        return
-    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    settings = load_settings(config, flags={"bundle": bundle, "classifier": classifier})
+    if not run_classify(settings, sources, form=form.value, annotate=annotate, recursive=recursive, jobs=jobs):
+        raise typer.Exit(1)

@@ -19,8 +19,7 @@ import typer
 from rich.console import Console
 
 from edge.cli.watch import EventTable, subscribe
-from edge.emotions import EMOTIONS
-from edge.errors import CameraError, EmotionEdgeError, UsageError
+from edge.errors import EmotionEdgeError, UsageError
 from edge.events.payloads import EmotionEvent, State
 from edge.settings import MqttSettings, load_settings
 
@@ -105,28 +104,23 @@ def _show(
 def _write_picture(path: Path) -> str:
     import cv2
 
+    from edge.analyzer import EmotionAnalyzer
     from edge.cameras import open_camera
-    from edge.faces.drawing import draw_tracked_face
-    from edge.pipeline import load_pipeline
 
-    pipeline = load_pipeline(load_settings(Path(os.devnull), flags={"device": DEVICE, "camera": "demo:"}))
+    analyzer = EmotionAnalyzer.from_settings(
+        load_settings(Path(os.devnull), flags={"device": DEVICE, "camera": "demo:"})
+    )
     source = open_camera("demo:?pace=fast")
     frames = []
     while (frame := source.read(1.0)) is not None:
         frames.append(frame)
     source.close()
     chosen = frames[int(len(frames) * PICTURE_AT)]
-    if chosen.bgr is None:
-        raise CameraError("the demo clip has no colour")
-    canvas = chosen.bgr.copy()
-    named = "no face"
-    for face in pipeline.look(chosen.luma):
-        named = str(EMOTIONS[int(face.scores.argmax())])
-        draw_tracked_face(canvas, face)
+    faces = analyzer.analyze(chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), canvas):
+    if not cv2.imwrite(str(path), analyzer.annotate(chosen, faces)):
         raise EmotionEdgeError(f"{path}: cannot be written")
-    return named
+    return faces[0].emotion if faces else "no face"
 
 
 @contextmanager

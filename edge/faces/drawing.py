@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.emotions import COLOURS_BGR, EMOTIONS
-from edge.faces.types import Box, TrackedFace
+from edge.faces.types import Box
 
 REGIONS: dict[str, tuple[slice, tuple[int, int, int], bool]] = {
     "jaw": (slice(0, 17), (200, 200, 200), False),
@@ -34,20 +34,6 @@ def draw_landmarks(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -
         cv2.polylines(picture, [chosen.reshape(-1, 1, 2)], closed, colour, 1, cv2.LINE_AA)
         for x, y in chosen.tolist():
             cv2.circle(picture, (x, y), radius, colour, -1, cv2.LINE_AA)
-
-
-def draw_tracked_face(picture: NDArray[np.uint8], face: TrackedFace) -> None:
-    """Draw a face with its landmarks and scores into uint8 [height, width, 3] (blue, green, red)."""
-    best = int(face.scores.argmax())
-    named = {str(emotion): float(score) for emotion, score in zip(EMOTIONS, face.scores, strict=True)}
-    draw_face(
-        picture,
-        face.box,
-        emotion=str(EMOTIONS[best]),
-        confidence=float(face.scores[best]),
-        scores=named,
-        landmarks=face.landmarks,
-    )
 
 
 def draw_face(

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from edge import EmotionAnalyzer, EmotionEdgeError
 from edge.cli import app
-from edge.cli.classify import Source
-from edge.cli.classify import classify as look_at
+from edge.cli.look import Source
+from edge.cli.look import classify as look_at
 from edge.cli.support import run
 
 Result = tuple[int, list[dict[str, Any]], str]
