@@ -1,4 +1,4 @@
-"""A frame: what a camera gives and everything else looks at."""
+"""A frame, and the interface of everything that gives frames."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture in time. Raises ``ValueError`` where the luma plane is not uint8 [height, width]."""
+    """One picture at one time. Raises ``ValueError`` if the luma plane is not uint8 [height, width]."""
 
     luma: NDArray[np.uint8]
-    """[height, width], 0..255; a view, not to be written to"""
+    """[height, width], 0..255; a view that must not be written to"""
     time_s: float
-    """seconds; of the monotonic clock for a live camera, from the start of the clip for a file"""
+    """seconds: by the monotonic clock for a live camera, since the start of the clip for a file"""
     index: int
-    """0 for the first frame that the source gave"""
+    """0 for the first frame of the source"""
     bgr: NDArray[np.uint8] | None = None
-    """[height, width, 3] where the source had colour at no cost, for pictures that a person looks at"""
+    """[height, width, 3], for pictures shown to people; None if the source has no colour, or only by a conversion"""
 
     def __post_init__(self) -> None:
         if self.luma.ndim != 2 or self.luma.dtype != np.uint8 or 0 in self.luma.shape:
@@ -36,14 +36,14 @@ class Frame:
 
 
 class FrameSource(Protocol):
-    """Where frames come from. Opened by `edge.cameras.open_camera`, closed by whoever opened it."""
+    """A source of frames, opened by `edge.cameras.open_camera` and closed by its user."""
 
     live: bool
-    """True: the world does not wait, so the newest frame wins and older ones are dropped. False: frames are pulled
-    one by one and each is processed."""
+    """True: the newest frame wins and older ones are dropped. False: frames are pulled one by one, and each is
+    processed."""
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the next frame, or None where the source has come to its end.
+        """Return the next frame, None at the end of the source.
 
         Raises
         ------
@@ -53,5 +53,5 @@ class FrameSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device; may be called twice, and from another thread."""
+        """Close the device; may be called twice, and from another thread."""
         ...

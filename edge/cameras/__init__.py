@@ -1,8 +1,8 @@
-"""Where frames come from: one address, one protocol.
+"""Sources of frames: cameras, clips and folders of pictures, each opened by its address.
 
-`open_camera` turns an address (``camera = "v4l2:/dev/video0"``) into a `edge.frames.FrameSource`; `Capture` takes
-frames from it, the newest only where the source is live; `read_picture` decodes a single picture. Importing this
-package loads neither OpenCV nor scikit-image nor picamera2.
+`open_camera` opens an address such as ``v4l2:/dev/video0`` as an `edge.frames.FrameSource`. `Capture` reads a source
+and keeps only the newest frame of a live one. `read_picture` decodes a single picture. Importing this package loads
+neither OpenCV nor scikit-image nor picamera2.
 """
 
 from typing import TYPE_CHECKING, Any

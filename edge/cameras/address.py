@@ -1,8 +1,8 @@
-"""Camera addresses, read strictly: ``scheme:target?option=value&option=value``.
+"""Parses and checks camera addresses: ``scheme:target?option=value&option=value``.
 
-Paths are taken as they are written, never percent-decoded, so that ``file:/clips/100%#1.mp4`` is that file. A path
-that exists as a whole has no options, whatever it is called; else what follows the last ``?`` is read as options
-where it looks like ``key=value``.
+Paths are never percent-decoded, so ``file:/clips/100%#1.mp4`` is that file. If the whole text after the scheme is an
+existing path, it has no options. Otherwise what follows the last ``?`` is read as options if it looks like
+``key=value``.
 """
 
 import difflib
@@ -19,17 +19,17 @@ _LOOKS_LIKE_OPTIONS = re.compile(r"[A-Za-z_]+=[^&=]*(&[A-Za-z_]+=[^&=]*)*")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A camera address that has been read and checked."""
+    """A camera address, parsed and checked."""
 
     scheme: str
     target: str
     """path, number or, for a network camera, the whole URL"""
     options: Mapping[str, str]
-    """every option that the scheme has, defaults filled in"""
+    """all options of the scheme, with defaults filled in"""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height asked for, in pixels."""
+        """Requested width and height, pixels."""
         return int(self.options["width"]), int(self.options["height"])
 
 
@@ -58,7 +58,7 @@ class _Scheme:
 
 _PACE = ("realtime", "fast")
 _LOOP = _Option(("0", "1"), "0")
-# 640x480 at 15 a second is what the detector keeps up with on a Pi; YUV420 halves its planes, hence even numbers.
+# 640x480 at 15 frames a second is what the detector manages on a Pi. YUV420 halves its planes, hence even numbers.
 _STREAM = {
     "width": _Option(range(160, 1921, 2), "640"),
     "height": _Option(range(120, 1081, 2), "480"),
@@ -80,13 +80,13 @@ _CAMERAS = frozenset({"picamera2", "v4l2", *_NETWORK})
 
 
 def parse_address(uri: str) -> Address:
-    """Read a camera address.
+    """Parse and check a camera address.
 
     Raises
     ------
     ConfigError
-        Unknown scheme, option or value; names what was found, what is allowed and the closest match, and never
-        holds a password.
+        Unknown scheme, option or value. The message names what was found, what is allowed and the closest match,
+        and never holds a password.
     """
     name, colon, rest = uri.partition(":")
     if not colon or name not in SCHEMES:

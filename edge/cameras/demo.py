@@ -1,8 +1,7 @@
-"""The built-in clip: somebody walks into view, comes closer, and leaves.
+"""The built-in clip: a person walks into view, comes closer, and leaves.
 
 The person is scikit-image's ``astronaut`` (Eileen Collins, NASA, public domain), cut out of her photo and moved
-before a plain wall, so that the clip holds one face, one visit, and nothing that another machine would draw
-otherwise.
+in front of a plain wall. The clip thus holds one face and one visit, and is the same on every machine.
 """
 
 import threading
@@ -24,15 +23,15 @@ WIDTH, HEIGHT, FPS, SECONDS = 640, 480, 15, 14
 FRAMES = FPS * SECONDS
 
 _FACE = (179, 83, 88, 88)
-"""Where dlib finds the face in the photo: x, y, width, height, pixels."""
+"""Box in which dlib finds the face in the photo: x, y, width, height, pixels."""
 _OUTLINE = (
     (25, 420), (30, 360), (45, 290), (70, 250), (112, 215), (113, 185), (130, 160), (160, 150), (185, 148), (183, 125),
     (160, 116), (154, 95), (155, 55), (175, 30), (205, 18), (245, 17), (285, 38), (300, 65), (301, 100), (285, 130),
     (266, 145), (262, 170), (290, 195), (304, 225), (302, 250), (335, 270), (350, 300), (362, 350), (362, 420),
 )  # fmt: skip
-"""Of head and suit in the photo, traced by hand; what lies below row 350 never comes into the scene."""
+"""Outline of head and suit in the photo, traced by hand; rows below 350 never come into the scene."""
 _PATH = (
-    # seconds, x and y of the face's middle in the scene, size over that of the photo
+    # seconds, x and y of the centre of the face in the scene, size relative to the photo
     (1.0, -175.0, 215.0, 1.20),
     (3.0, 240.0, 210.0, 1.30),
     (6.0, 370.0, 235.0, 2.00),
@@ -48,15 +47,15 @@ def open_demo(address: Address) -> FrameSource:
     Raises
     ------
     CameraError
-        scikit-image, which carries the photo, is not installed.
+        scikit-image, which contains the photo, is not installed.
     """
     return play(DemoClip, address)
 
 
 class DemoClip:
-    """14 s of 640x480 at 15 frames/s, drawn as they are read: nobody, one face from 1 s to 11.5 s, nobody.
+    """14 s of 640x480 at 15 frames/s, drawn as they are read: one face from 1 s to 11.5 s, none before and after.
 
-    Raises `CameraError` where scikit-image is not installed.
+    Raises `CameraError` if scikit-image is not installed.
     """
 
     live = False
@@ -81,7 +80,7 @@ class DemoClip:
         return frame
 
     def close(self) -> None:
-        """End it: the next read returns None."""
+        """End the clip: the next read returns None."""
         self._closed.set()
 
     def _draw(self, time_s: float) -> NDArray[np.uint8]:
@@ -102,7 +101,7 @@ class DemoClip:
 
 
 def face_box(index: int) -> tuple[int, int, int, int] | None:
-    """Where the face is in a frame, also where it is partly out of view; None where nobody is there.
+    """Return the box of the face in a frame, even if it is partly out of view; None if there is no face.
 
     Returns
     -------
@@ -129,7 +128,7 @@ def _pose(time_s: float) -> tuple[float, float, float] | None:
 
 def _photo() -> NDArray[np.uint8]:
     try:
-        # The file, not skimage.data.astronaut(): that loads 30 MB of libraries for one picture.
+        # The file itself: skimage.data.astronaut() loads 30 MB of libraries for one picture.
         data = files("skimage.data").joinpath("astronaut.png").read_bytes()
     except (ImportError, OSError) as error:
         raise CameraError(

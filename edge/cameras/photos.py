@@ -1,4 +1,4 @@
-"""A folder of pictures, each one frame."""
+"""A folder of pictures as a source: each picture is one frame."""
 
 import logging
 import re
@@ -6,20 +6,20 @@ import threading
 from pathlib import Path
 
 from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
-from edge.errors import CameraError, ImageError
+from edge.errors import CameraError, ImageError, printable_path
 from edge.frames import Frame
 
 PICTURE_S = 1.0
-"""Seconds from one picture to the next: pictures have no time of their own."""
+"""Seconds between two pictures, which have no timestamps."""
 
 log = logging.getLogger(__name__)
 
 
 class PhotoFolder:
-    """The pictures of a folder (not of folders in it) in natural order: ``2.jpg`` before ``10.jpg``.
+    """The pictures of a folder, without its subfolders, in natural order: ``2.jpg`` before ``10.jpg``.
 
-    A picture that cannot be read is logged and left out. Raises `CameraError` where there is no such folder, or no
-    picture in it.
+    Hidden files are left out. A picture that cannot be read is logged and left out. Raises `CameraError` if the folder
+    does not exist or has no pictures.
     """
 
     live = False
@@ -51,16 +51,16 @@ class PhotoFolder:
             self._index += 1
             return frame
         if self._index == 0 and not self._closed.is_set():
-            raise CameraError(f"{self._folder}: none of its {len(self._paths)} pictures can be read")
+            raise CameraError(f"{printable_path(self._folder)}: none of its {len(self._paths)} pictures can be read")
         return None
 
     def close(self) -> None:
-        """End it: the next read returns None."""
+        """End the source: the next read returns None."""
         self._closed.set()
 
 
 def natural_order(paths: list[Path]) -> list[Path]:
-    """Sort by name, letter case aside, numbers by their value."""
+    """Sort by name, ignoring case, with numbers by value."""
     return sorted(paths, key=lambda path: ([_part(part) for part in _NUMBERS.split(path.name)], path.name))
 
 
@@ -72,6 +72,7 @@ def _part(text: str) -> tuple[int, str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
+    shown = printable_path(folder)
     try:
         found = [
             path
@@ -79,11 +80,11 @@ def _pictures(folder: Path) -> list[Path]:
             if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
         ]
     except FileNotFoundError:
-        raise CameraError(f"{folder}: no such folder") from None
+        raise CameraError(f"{shown}: no such folder") from None
     except NotADirectoryError:
-        raise CameraError(f"{folder}: is no folder; for a clip there is file:{folder}") from None
+        raise CameraError(f"{shown}: is no folder; for a clip there is file:{shown}") from None
     except OSError as error:
-        raise CameraError(f"{folder}: cannot be read: {error.strerror}") from error
+        raise CameraError(f"{shown}: cannot be read: {error.strerror}") from error
     if not found:
-        raise CameraError(f"{folder}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
+        raise CameraError(f"{shown}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
     return found

@@ -1,4 +1,4 @@
-"""OpenCV and FFmpeg without their own chatter: what went wrong is said once, in one line of ours."""
+"""Silences what OpenCV and FFmpeg print themselves; errors are reported once, by this program."""
 
 import importlib
 import os
@@ -7,8 +7,8 @@ import os
 def quiet_opencv() -> None:
     """Silence what OpenCV and FFmpeg print to stderr, unless OPENCV_LOG_LEVEL or OPENCV_FFMPEG_LOGLEVEL asks for it.
 
-    Process-wide, and to be called before the first clip is opened: FFmpeg's level is read once. Their messages
-    hold RTSP passwords.
+    This is process-wide, and must happen before the first clip is opened, because FFmpeg's level is read once. Their
+    messages contain RTSP passwords.
     """
     # -8 is FFmpeg's AV_LOG_QUIET.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
