@@ -1,6 +1,8 @@
 """What the docs promise is there, and what is there is in the docs."""
 
 import re
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -50,3 +52,28 @@ def test_every_error_is_in_the_tree_that_is_drawn() -> None:
     assert len(kinds) > 5
     for kind in kinds:
         assert re.search(rf"{kind.__name__}\s+exit {kind.exit_code}\b", drawn)
+
+
+ROOMS = ("edge", "train", "export", "models", "systemd", "examples", "tests", "benchmarks", "scripts", "docs")
+
+
+def test_architecture_names_only_paths_that_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    paths = {path for path in re.findall(r"`([\w/.]+)`", page) if path.partition("/")[0] in ROOMS and "/" in path}
+    assert len(paths) > 60
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_architecture_names_every_room_in_the_order_that_is_checked() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    for contract in contracts:
+        if not (package := contract.get("containers", [""])[0]):
+            continue
+        section = page.partition(f"### The rooms of `{package}/`")[2].partition("\n#")[0]
+        table = [re.findall(rf"`{package}/(\w+)", line) for line in section.splitlines() if line.startswith("| ")]
+        lines = {name: number for number, names in enumerate(table) for name in names}
+        layers = [[room for room in re.split(r" : ", layer) if room[0] != "("] for layer in contract["layers"]]
+        assert {room for layer in layers for room in layer} == set(lines) - {package}, package
+        places = [[lines[room] for room in layer] for layer in layers if layer]
+        assert all(max(upper) < min(lower) for upper, lower in pairwise(places)), package
