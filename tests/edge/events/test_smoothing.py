@@ -31,7 +31,7 @@ def test_the_first_sure_frame_decides() -> None:
     assert EmotionSmoother(SETTINGS).update(scores(happy=0.9), 5.0).emotion == "happy"
 
 
-def test_an_unsure_first_frame_is_uncertain_and_tells_its_best_score() -> None:
+def test_unsure_first_frame_is_uncertain_with_its_best_score() -> None:
     smoothed = EmotionSmoother(SETTINGS).update(scores(happy=0.4), 0.0)
     assert smoothed.emotion == UNCERTAIN
     assert smoothed.confidence == pytest.approx(0.4)

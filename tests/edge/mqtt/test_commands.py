@@ -63,7 +63,7 @@ def test_a_retained_command_is_none() -> None:
         read_command(b'{"paused": true}', retained=True)
 
 
-def test_ten_thousand_generated_payloads_are_each_refused_with_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+def test_ten_thousand_random_payloads_are_refused_with_a_reason(caplog: pytest.LogCaptureFixture) -> None:
     inbox = Inbox()
     payloads = list(generated(10_000))
     assert len(set(payloads)) == 10_000

@@ -80,7 +80,7 @@ def test_a_stranger_that_answers_a_login_with_it_is_no_broker() -> None:
 
 
 @pytest.mark.broker
-def test_with_3_1_1_it_is_counted_as_refused_and_commands_go_on_after_it(
+def test_long_message_over_3_1_1_is_counted_and_commands_go_on(
     mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()

@@ -169,7 +169,7 @@ def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_pat
     assert messages[-1].json["boot"] == "b1"
 
 
-def test_a_broker_that_is_down_at_the_start_gets_everything_later_and_one_line_is_said(
+def test_broker_that_is_down_at_the_start_gets_everything_later(
     mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -392,7 +392,7 @@ def test_what_is_no_broker_is_said_and_tried_again(
     assert len(caplog.records) <= 2
 
 
-def test_events_of_one_frame_are_stored_in_one_write_and_arrive_in_order(
+def test_events_of_one_frame_are_one_write_and_arrive_in_order(
     mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent
 ) -> None:
     mosquitto.start()
@@ -470,7 +470,7 @@ def test_the_sender_shows_that_it_turns(
     assert set(beats) == {"mqtt-sender"}
 
 
-def test_a_broker_that_lets_anybody_in_is_refused_where_a_password_was_set(
+def test_broker_without_passwords_is_refused_if_one_is_set(
     tmp_path: Path, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
 ) -> None:
     with Mosquitto(tmp_path / "open", anonymous=True) as broker:
@@ -489,7 +489,7 @@ def test_a_broker_that_lets_anybody_in_is_refused_where_a_password_was_set(
             assert publisher.drain(30)
 
 
-def test_a_client_certificate_is_shown_where_the_broker_asks_for_one(
+def test_client_certificate_is_sent_if_the_broker_asks_for_one(
     tmp_path: Path, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
 ) -> None:
     with Mosquitto(tmp_path / "mutual", tls=True, client_certificates=True) as broker:

@@ -47,7 +47,7 @@ def noted() -> NotedBackoff:
     return NotedBackoff()
 
 
-def test_what_is_retained_is_published_again_after_a_broker_that_forgot(
+def test_retained_messages_are_sent_again_to_a_broker_that_forgot(
     mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
 ) -> None:
     mosquitto.start()
@@ -113,7 +113,7 @@ def test_two_devices_of_one_name_give_way_and_say_why_once(
         assert len([record for record in caplog.records if line in record.message]) == 2, "one of each device"
 
 
-def test_a_broker_that_says_that_a_session_was_taken_over_is_quoted_with_a_hint() -> None:
+def test_taken_over_session_is_reported_with_a_hint() -> None:
     taken_over = b"\xe0\x02\x8e\x00"  # MQTT 5.0, 3.14: DISCONNECT with its reason and no properties
     with broker_that_says(CONNACK[MQTTProtocolVersion.MQTTv5], taken_over) as address:
         *_, ended = notices_of(address, MQTTProtocolVersion.MQTTv5)
@@ -121,7 +121,7 @@ def test_a_broker_that_says_that_a_session_was_taken_over_is_quoted_with_a_hint(
     assert ended.ending.reason == "session taken over: does another device have the same `device` setting?"
 
 
-def test_after_a_connection_that_held_the_waits_begin_anew_and_all_is_said_again(
+def test_waits_and_log_start_over_after_a_connection_that_lasted(
     mosquitto: Mosquitto,
     outbox: Outbox,
     noted: NotedBackoff,
@@ -152,7 +152,7 @@ def test_after_a_connection_that_held_the_waits_begin_anew_and_all_is_said_again
         assert caplog.text.count("is gone (connection lost)") == 2
 
 
-def test_a_refused_login_is_tried_again_slowly_and_a_broker_that_is_away_is_not(
+def test_refused_login_is_retried_slowly_an_absent_broker_is_not(
     mosquitto: Mosquitto, outbox: Outbox, noted: NotedBackoff, wait_for: WaitFor
 ) -> None:
     wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))

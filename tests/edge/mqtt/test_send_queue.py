@@ -25,7 +25,7 @@ def a_queue(outbox: Outbox, clock: FakeClock) -> SendQueue:
     return SendQueue(event_topic="event", outbox=outbox, commit_interval_s=0, clock=clock, log_once=lambda *_: None)
 
 
-def test_greeting_follows_every_retained_message_and_precedes_events(outbox: Outbox) -> None:
+def test_greeting_follows_retained_messages_and_precedes_events(outbox: Outbox) -> None:
     queue, connection = a_queue(outbox, FakeClock()), FakeConnection()
     outbox.append([EVENT])
     for topic in ("discovery", "state"):

@@ -68,7 +68,7 @@ def logins(broker: Mosquitto) -> int:
 
 
 @pytest.mark.broker
-def test_a_name_that_is_never_resolved_is_asked_for_again_and_comes_too_late(
+def test_name_that_is_resolved_too_late_changes_nothing(
     mosquitto: Mosquitto,
     outbox: Outbox,
     event: EmotionEvent,
@@ -104,7 +104,7 @@ def test_a_name_that_is_never_resolved_is_asked_for_again_and_comes_too_late(
 
 
 @pytest.mark.broker
-def test_a_broker_that_acknowledges_nothing_is_left_and_gets_time_to_come_back_with_mqtt_5(
+def test_broker_that_acknowledges_nothing_is_left_and_returned_to(
     mosquitto: Mosquitto,
     outbox: Outbox,
     event: EmotionEvent,
@@ -182,7 +182,7 @@ def test_a_connection_whose_thread_is_stuck_is_replaced(
     assert "is gone (the thread that talks to it is stuck)" in caplog.text
 
 
-def test_a_sender_that_leaves_stuck_threads_behind_does_not_count_as_alive(
+def test_sender_with_stuck_threads_does_not_count_as_alive(
     outbox: Outbox, mosquitto: Mosquitto, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)

@@ -51,9 +51,7 @@ def test_a_damaged_database_whose_numbers_can_be_read_is_continued(
     box.close()
 
 
-def test_a_start_that_was_cut_off_while_repairing_does_not_number_twice(
-    path: Path, reopen: Opens, clock: FakeClock
-) -> None:
+def test_interrupted_repair_gives_no_number_twice(path: Path, reopen: Opens, clock: FakeClock) -> None:
     path.parent.mkdir()
     (path.parent / "outbox.sqlite.damaged-20250101T000000Z").write_bytes(b"x")
     path.write_bytes(b"")
@@ -81,9 +79,7 @@ def test_a_format_that_nobody_wrote_is_damage_and_no_newer_version(path: Path, r
     box.close()
 
 
-def test_no_flipped_bit_in_the_counter_of_an_empty_outbox_lets_a_number_be_given_twice(
-    path: Path, reopen: Opens, clock: FakeClock
-) -> None:
+def test_outbox_gives_no_number_twice_after_a_flipped_bit(path: Path, reopen: Opens, clock: FakeClock) -> None:
     box = reopen(synchronous="off")
     box.acknowledge(*box.append([EVENT] * 1000))
     box.close()
@@ -153,7 +149,7 @@ def test_rows_that_were_never_written_are_damage_and_stop_nothing(
     box.close()
 
 
-def test_an_event_that_is_damaged_counts_as_dropped_where_their_number_is_not_known(path: Path, reopen: Opens) -> None:
+def test_damaged_event_counts_as_dropped_if_the_depth_is_unknown(path: Path, reopen: Opens) -> None:
     box = reopen()
     box.append([EVENT] * 3)
     box.close()

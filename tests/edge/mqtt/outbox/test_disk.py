@@ -41,7 +41,7 @@ def unusable(path: Path) -> Iterator[None]:
         part.rename(path.with_name(part.name))
 
 
-def test_a_full_disk_is_said_and_events_wait_in_memory_until_there_is_room(
+def test_events_wait_in_memory_while_the_disk_is_full(
     reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
@@ -100,7 +100,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, clock: FakeClock) -> None:
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_process_that_is_killed_while_events_wait_in_memory_gives_no_number_twice(
+def test_outbox_gives_no_number_twice_after_a_kill_on_a_full_disk(
     path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
@@ -160,7 +160,7 @@ def test_what_reaches_the_disk_when_is_as_set(path: Path, clock: FakeClock, sync
     box.close()
 
 
-def test_an_outbox_that_cannot_be_opened_costs_no_event_and_no_number(
+def test_outbox_that_cannot_be_opened_loses_no_event_and_no_number(
     path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
@@ -176,7 +176,7 @@ def test_an_outbox_that_cannot_be_opened_costs_no_event_and_no_number(
     box.close()
 
 
-def test_numbers_given_in_memory_are_not_given_again_by_a_start_that_cannot_write(
+def test_outbox_gives_no_number_twice_if_a_start_cannot_write(
     path: Path, reopen: Opens, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = reopen()

@@ -45,7 +45,7 @@ def test_a_number_is_not_used_up_when_the_event_cannot_be_built(reopen: Opens) -
     box.close()
 
 
-def test_events_of_one_frame_are_one_write_and_all_or_none_are_stored(reopen: Opens) -> None:
+def test_outbox_stores_the_events_of_a_frame_all_or_none(reopen: Opens) -> None:
     box = reopen()
     box.append([EVENT])
     before = box.commits
@@ -58,14 +58,14 @@ def test_events_of_one_frame_are_one_write_and_all_or_none_are_stored(reopen: Op
     box.close()
 
 
-def test_more_events_at_once_than_are_kept_leave_the_newest_and_a_count(reopen: Opens) -> None:
+def test_outbox_keeps_the_newest_of_more_events_than_fit(reopen: Opens) -> None:
     box = reopen(max_events=3)
     assert box.append([EVENT] * 5) == [1, 2, 3, 4, 5]
     assert (stored(box), box.depth(), box.dropped) == ([3, 4, 5], 3, 2)
     box.close()
 
 
-def test_the_oldest_go_first_when_there_are_too_many_and_are_counted(reopen: Opens) -> None:
+def test_outbox_drops_the_oldest_when_full_and_counts_them(reopen: Opens) -> None:
     box = reopen(max_events=3)
     for _ in range(5):
         box.append([EVENT])

@@ -82,7 +82,7 @@ def test_an_outbox_of_the_first_format_is_taken_over_whole(path: Path, reopen: O
     box.close()
 
 
-def test_an_empty_outbox_of_the_first_format_goes_on_where_its_numbers_ended(path: Path, reopen: Opens) -> None:
+def test_empty_outbox_of_the_first_format_keeps_its_last_number(path: Path, reopen: Opens) -> None:
     of_format_1(path)
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("DELETE FROM event")
@@ -183,9 +183,7 @@ def test_what_was_saved_waits_in_memory_where_the_disk_is_full(
     box.close()
 
 
-def test_damage_that_is_found_on_a_full_disk_keeps_what_is_read_in_memory(
-    path: Path, reopen: Opens, clock: FakeClock
-) -> None:
+def test_damage_on_a_full_disk_keeps_what_is_readable_in_memory(path: Path, reopen: Opens, clock: FakeClock) -> None:
     box = reopen()
     box.append([EVENT] * 3)
     box._files = Full()
