@@ -65,8 +65,8 @@ print(f"4. {len(REGIONS)} regions: {', '.join(REGIONS)}")
 
 # %% 5. The distances
 # Euclidean distances between landmarks, divided by the face's size: they are the same for a near and a far face. The
-# k-nearest-neighbour classifier (`classifier="knn"`) looks at 1,326 of them.
-inner = face.landmarks[17:]
+# k-nearest-neighbour classifier (`classifier="knn"`) looks at these 1,326: between chin, brows, nose, eyes and mouth.
+inner = face.landmarks[[8, *range(17, 68)]]
 distances = np.array([np.linalg.norm(a - b) for a, b in combinations(inner, 2)])
 distances /= np.sqrt((distances**2).mean())
 mouth = face.landmarks[48:68]

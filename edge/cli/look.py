@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import sys
 import threading
@@ -25,7 +24,7 @@ from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.content import kind_of
 from edge.download import downloaded, is_web_address
 from edge.emotions import EMOTIONS
-from edge.errors import CameraError, EmotionEdgeError, ImageError, redacted
+from edge.errors import CameraError, EmotionEdgeError, ImageError, printable_path, redacted
 from edge.frames import Frame
 from edge.settings import Settings
 
@@ -381,7 +380,7 @@ class Writer:
 
 def _csv_rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     shared: dict[str, Any] = {key: row[key] for key in ("source", "time_s", "width", "height") if key in row}
-    shared["source"] = os.fsencode(row["source"]).decode(errors="backslashreplace")
+    shared["source"] = printable_path(row["source"])
     if not row["faces"]:
         yield shared
     for face in row["faces"]:

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,31 @@ def test_ctrl_c_ends_jobs_with_130_and_no_traceback(face: NDArray[np.uint8], tmp
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert (process.returncode, errors) == (130, "")
+
+
+@pytest.mark.parametrize("to_file", [True, False])
+def test_progress_is_shown_on_a_terminal_beside_lines_in_a_file(to_file: bool, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 40), np.uint8))
+    reader, terminal = pty.openpty()
+    with (tmp_path / "lines").open("wb") as lines:
+        command = [sys.executable, "-m", "edge", "classify", str(tmp_path)]
+        environment = {**os.environ, "TERM": "xterm"}
+        subprocess.run(command, stdout=lines if to_file else terminal, stderr=terminal, check=True, env=environment)
+    os.close(terminal)
+    shown = read_all(reader)
+    assert ("2/2" in shown) == to_file
+    if to_file:
+        assert [json.loads(line)["faces"] for line in (tmp_path / "lines").read_text().splitlines()] == [[], []]
+
+
+def read_all(reader: int) -> str:
+    shown = b""
+    with suppress(OSError):  # the end of a terminal whose other side is closed
+        while part := os.read(reader, 65_536):
+            shown += part
+    os.close(reader)
+    return shown.decode()
 
 
 def test_a_name_that_is_no_utf8_is_annotated(face: NDArray[np.uint8], tmp_path: Path) -> None:
