@@ -31,7 +31,7 @@ def test_the_watchdog_hears_of_the_loop_and_of_the_sender(tmp_path: Path, monkey
     monkeypatch.setattr(service, "Watchdog", watchdog)
     monkeypatch.setattr(service, "Publisher", lambda *_, **__: publisher)
     monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: FakePipeline())
-    monkeypatch.setattr(service, "open_camera", lambda _: clip(3))
+    monkeypatch.setattr(service, "open_camera", lambda _, **__: clip(3))
     service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
     (made,) = watchdogs
     pulses = {pulse.name: pulse for pulse in made._pulses}
@@ -80,7 +80,7 @@ def test_stop_keeps_to_one_budget_when_every_part_hangs(
     monkeypatch.setattr(service, "SystemClock", lambda: clock)
     monkeypatch.setattr(service, "Publisher", lambda *_, **__: Silent())
     monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: FakePipeline())
-    monkeypatch.setattr(service, "open_camera", lambda _: clip(3))
+    monkeypatch.setattr(service, "open_camera", lambda _, **__: clip(3))
     began_s = clock.monotonic() + loop_s
     service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
     allowed = re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)

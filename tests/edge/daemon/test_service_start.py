@@ -74,7 +74,7 @@ def test_nobody_who_types_a_wrong_address_waits(
 def test_sending_begins_before_the_camera_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     publisher = FakePublisher()
 
-    def opens(_uri: str) -> FrameSource:
+    def opens(_uri: str, **_turns: object) -> FrameSource:
         assert publisher.started
         raise CameraError("gone")
 
