@@ -31,9 +31,10 @@ SCHEMA = f"""
 _COUNTERS = {"seq", "depth", "bytes", "dropped"}
 _MOST = 2**53
 """Larger numbers are damage: JSON readers that use floats could not tell them apart."""
-
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What sqlite3 raises: the second if its own error message quotes a damaged name."""
+_KEEP_TIME_EVERY_S = 60.0
+"""The outbox's clock is stored this often, in seconds: a power cut takes at most as much from an event's age."""
 
 
 class DamagedError(sqlite3.DatabaseError):
@@ -72,6 +73,15 @@ class Snapshot:
         return replace(self, seq=max(seq, self.seq, *(event.seq for event in self.events[-1:])))
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much an outbox keeps; beyond that the oldest events are dropped."""
+
+    events: int
+    payload_bytes: int
+    age_s: float
+
+
 @contextmanager
 def malformed_is_damage() -> Iterator[None]:
     """Treat a value of the wrong type as damage.
@@ -85,163 +95,6 @@ def malformed_is_damage() -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise DamagedError from error
-
-
-def format_of(database: sqlite3.Connection) -> int:
-    """Return the format of a database, which may be newer than `FORMAT`.
-
-    Raises
-    ------
-    DamagedError
-        No version has written such a file.
-    """
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    (mark,) = database.execute("PRAGMA application_id").fetchone()
-    if (version, mark) != (1, 0) and not (version > 1 and mark == _MARK + version):
-        raise DamagedError
-    return version
-
-
-def check(database: sqlite3.Connection) -> None:
-    """Read and check every row, of format 1 or 2.
-
-    Raises
-    ------
-    DamagedError, sqlite3.Error
-        Something does not match its checksum or the counters.
-    """
-    counted = read_counters(database)
-    depth = payload_bytes = last = 0
-    for row in database.execute("SELECT seq, stored_s, payload, crc FROM event ORDER BY seq"):
-        event = event_of(row)
-        depth, payload_bytes, last = depth + 1, payload_bytes + len(event.payload), event.seq
-    if (depth, payload_bytes) != (counted["depth"], counted["bytes"]) or last > counted["seq"]:
-        raise DamagedError
-    read_time(database)
-
-
-def read_snapshot(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
-    """Read what is readable of a database that may be damaged; counts that are not are taken from ``known``."""
-    events: dict[int, StoredEvent] = {}
-    seen = set()
-    for order in ("ASC", "DESC"):  # from both ends towards the damage
-        try:
-            for row in database.execute(f"SELECT seq, stored_s, payload, crc FROM event ORDER BY seq {order}"):  # noqa: S608
-                seen.add(row[0])
-                with contextlib.suppress(DamagedError):
-                    event = event_of(row)
-                    events[event.seq] = event
-        except SQLITE_ERRORS:
-            continue
-    counted = {"seq": known.seq, "depth": known.depth, "dropped": known.dropped}
-    for name in counted:
-        with contextlib.suppress(*SQLITE_ERRORS):
-            row = database.execute("SELECT * FROM counter WHERE name = ?", (name,)).fetchone()
-            counted[name] = _count_of(row)
-    # The events do not tell the last number: the last ones may be unreadable.
-    seq = max([counted["seq"], known.seq, *events]) if counted["seq"] else 0
-    return Snapshot(tuple(events[n] for n in sorted(events)), seq, max(counted["depth"], len(seen)), counted["dropped"])
-
-
-def read_counters(database: sqlite3.Connection) -> dict[str, int]:
-    """Return ``seq``, ``depth``, ``bytes`` and ``dropped``.
-
-    Raises
-    ------
-    DamagedError
-        One of them is missing or does not match its twin.
-    """
-    found = {row[0]: _count_of(row) for row in database.execute("SELECT * FROM counter")}
-    if found.keys() != _COUNTERS:
-        raise DamagedError
-    return found
-
-
-def add(database: sqlite3.Connection, **changes: int) -> None:
-    """Add to counters and to their twins; a counter that does not match its twin never does again."""
-    rows = [(change, name) for name, change in changes.items()]
-    database.executemany("UPDATE counter SET value = value + ?1, twin = twin - ?1 WHERE name = ?2", rows)
-
-
-def row_of(event: StoredEvent) -> tuple[int, float, bytes, int]:
-    """Return the row of an event."""
-    return event.seq, event.stored_s, event.payload, _event_crc(event)
-
-
-def event_of(row: tuple[object, ...]) -> StoredEvent:
-    """Return the event of a row (seq, stored_s, payload, crc).
-
-    Raises
-    ------
-    DamagedError
-        It does not match its checksum.
-    """
-    seq, stored_s, payload, crc = row
-    if not (isinstance(seq, int) and 0 < seq < _MOST and isinstance(stored_s, float) and isinstance(payload, bytes)):
-        raise DamagedError
-    event = StoredEvent(seq, stored_s, payload)
-    if crc not in (_event_crc(event), zlib.crc32(payload)):  # the second one in format 1
-        raise DamagedError
-    return event
-
-
-def write_time(database: sqlite3.Connection, outbox_s: float, stamp: Stamp) -> None:
-    """Store the time of the outbox's clock, and the moment at which it was read."""
-    encoded = msgspec.json.encode(stamp)
-    row = (outbox_s, encoded, _time_crc(outbox_s, encoded))
-    database.execute("INSERT OR REPLACE INTO time VALUES (0, ?, ?, ?)", row)
-
-
-def read_time(database: sqlite3.Connection) -> tuple[float, Stamp | None] | None:
-    """Return what `write_time` stored, None if nothing.
-
-    Raises
-    ------
-    DamagedError
-        It does not match its checksum.
-    """
-    row = database.execute("SELECT * FROM time").fetchone()
-    if row is None:
-        return None
-    _, outbox_s, encoded, *crc = row
-    if not (isinstance(outbox_s, float) and math.isfinite(outbox_s) and isinstance(encoded, bytes)):
-        raise DamagedError
-    if crc not in ([], [_time_crc(outbox_s, encoded)]):  # the first one in format 1
-        raise DamagedError
-    try:
-        return outbox_s, msgspec.json.decode(encoded, type=Stamp)
-    except msgspec.DecodeError:
-        return outbox_s, None
-
-
-def _count_of(row: tuple[object, ...] | None) -> int:
-    _, value, *twin = row or (None, None)
-    if not (isinstance(value, int) and 0 <= value < _MOST and twin in ([], [~value])):  # no twin in format 1
-        raise DamagedError
-    return value
-
-
-def _event_crc(event: StoredEvent) -> int:
-    return zlib.crc32(event.payload, zlib.crc32(struct.pack("<qd", event.seq, event.stored_s)))
-
-
-def _time_crc(outbox_s: float, encoded: bytes) -> int:
-    return zlib.crc32(encoded, zlib.crc32(struct.pack("<d", outbox_s)))
-
-
-__all__ = ["Bounds", "Store", "StoredEvent", "in_memory"]
-
-_KEEP_TIME_EVERY_S = 60.0
-"""The outbox's clock is stored this often, in seconds: a power cut takes at most as much from an event's age."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much an outbox keeps; beyond that the oldest events are dropped."""
-
-    events: int
-    payload_bytes: int
-    age_s: float
 
 
 class Store:
@@ -401,6 +254,148 @@ def in_memory() -> sqlite3.Connection:
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     database.executescript(SCHEMA)
     return database
+
+
+def format_of(database: sqlite3.Connection) -> int:
+    """Return the format of a database, which may be newer than `FORMAT`.
+
+    Raises
+    ------
+    DamagedError
+        No version has written such a file.
+    """
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    (mark,) = database.execute("PRAGMA application_id").fetchone()
+    if (version, mark) != (1, 0) and not (version > 1 and mark == _MARK + version):
+        raise DamagedError
+    return version
+
+
+def check(database: sqlite3.Connection) -> None:
+    """Read and check every row, of format 1 or 2.
+
+    Raises
+    ------
+    DamagedError, sqlite3.Error
+        Something does not match its checksum or the counters.
+    """
+    counted = read_counters(database)
+    depth = payload_bytes = last = 0
+    for row in database.execute("SELECT seq, stored_s, payload, crc FROM event ORDER BY seq"):
+        event = event_of(row)
+        depth, payload_bytes, last = depth + 1, payload_bytes + len(event.payload), event.seq
+    if (depth, payload_bytes) != (counted["depth"], counted["bytes"]) or last > counted["seq"]:
+        raise DamagedError
+    read_time(database)
+
+
+def read_snapshot(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
+    """Read what is readable of a database that may be damaged; counts that are not are taken from ``known``."""
+    events: dict[int, StoredEvent] = {}
+    seen = set()
+    for order in ("ASC", "DESC"):  # from both ends towards the damage
+        try:
+            for row in database.execute(f"SELECT seq, stored_s, payload, crc FROM event ORDER BY seq {order}"):  # noqa: S608
+                seen.add(row[0])
+                with contextlib.suppress(DamagedError):
+                    event = event_of(row)
+                    events[event.seq] = event
+        except SQLITE_ERRORS:
+            continue
+    counted = {"seq": known.seq, "depth": known.depth, "dropped": known.dropped}
+    for name in counted:
+        with contextlib.suppress(*SQLITE_ERRORS):
+            row = database.execute("SELECT * FROM counter WHERE name = ?", (name,)).fetchone()
+            counted[name] = _count_of(row)
+    # The events do not tell the last number: the last ones may be unreadable.
+    seq = max([counted["seq"], known.seq, *events]) if counted["seq"] else 0
+    return Snapshot(tuple(events[n] for n in sorted(events)), seq, max(counted["depth"], len(seen)), counted["dropped"])
+
+
+def read_counters(database: sqlite3.Connection) -> dict[str, int]:
+    """Return ``seq``, ``depth``, ``bytes`` and ``dropped``.
+
+    Raises
+    ------
+    DamagedError
+        One of them is missing or does not match its twin.
+    """
+    found = {row[0]: _count_of(row) for row in database.execute("SELECT * FROM counter")}
+    if found.keys() != _COUNTERS:
+        raise DamagedError
+    return found
+
+
+def add(database: sqlite3.Connection, **changes: int) -> None:
+    """Add to counters and to their twins; a counter that does not match its twin never does again."""
+    rows = [(change, name) for name, change in changes.items()]
+    database.executemany("UPDATE counter SET value = value + ?1, twin = twin - ?1 WHERE name = ?2", rows)
+
+
+def row_of(event: StoredEvent) -> tuple[int, float, bytes, int]:
+    """Return the row of an event."""
+    return event.seq, event.stored_s, event.payload, _event_crc(event)
+
+
+def event_of(row: tuple[object, ...]) -> StoredEvent:
+    """Return the event of a row (seq, stored_s, payload, crc).
+
+    Raises
+    ------
+    DamagedError
+        It does not match its checksum.
+    """
+    seq, stored_s, payload, crc = row
+    if not (isinstance(seq, int) and 0 < seq < _MOST and isinstance(stored_s, float) and isinstance(payload, bytes)):
+        raise DamagedError
+    event = StoredEvent(seq, stored_s, payload)
+    if crc not in (_event_crc(event), zlib.crc32(payload)):  # the second one in format 1
+        raise DamagedError
+    return event
+
+
+def write_time(database: sqlite3.Connection, outbox_s: float, stamp: Stamp) -> None:
+    """Store the time of the outbox's clock, and the moment at which it was read."""
+    encoded = msgspec.json.encode(stamp)
+    row = (outbox_s, encoded, _time_crc(outbox_s, encoded))
+    database.execute("INSERT OR REPLACE INTO time VALUES (0, ?, ?, ?)", row)
+
+
+def read_time(database: sqlite3.Connection) -> tuple[float, Stamp | None] | None:
+    """Return what `write_time` stored, None if nothing.
+
+    Raises
+    ------
+    DamagedError
+        It does not match its checksum.
+    """
+    row = database.execute("SELECT * FROM time").fetchone()
+    if row is None:
+        return None
+    _, outbox_s, encoded, *crc = row
+    if not (isinstance(outbox_s, float) and math.isfinite(outbox_s) and isinstance(encoded, bytes)):
+        raise DamagedError
+    if crc not in ([], [_time_crc(outbox_s, encoded)]):  # the first one in format 1
+        raise DamagedError
+    try:
+        return outbox_s, msgspec.json.decode(encoded, type=Stamp)
+    except msgspec.DecodeError:
+        return outbox_s, None
+
+
+def _count_of(row: tuple[object, ...] | None) -> int:
+    _, value, *twin = row or (None, None)
+    if not (isinstance(value, int) and 0 <= value < _MOST and twin in ([], [~value])):  # no twin in format 1
+        raise DamagedError
+    return value
+
+
+def _event_crc(event: StoredEvent) -> int:
+    return zlib.crc32(event.payload, zlib.crc32(struct.pack("<qd", event.seq, event.stored_s)))
+
+
+def _time_crc(outbox_s: float, encoded: bytes) -> int:
+    return zlib.crc32(encoded, zlib.crc32(struct.pack("<d", outbox_s)))
 
 
 @malformed_is_damage()
