@@ -156,7 +156,7 @@ def list_sources(given: Iterable[str], *, recursive: bool = False) -> Listing:
     """
     listing = Listing()
     for source in given:
-        if is_web_address(source) or not Path(source).is_dir():
+        if is_web_address(source) or not _is_folder(Path(source)):
             listing.entries.append(Source(source))
             continue
         before = len(listing.entries)
@@ -309,7 +309,10 @@ def _look_at_file(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[
 
 
 def _is_clip(path: Path) -> bool:
-    kind = kind_of(path) if path.is_file() else None
+    try:
+        kind = kind_of(path) if path.is_file() else None
+    except OSError:  # `read_picture` says why
+        kind = None
     return path.suffix.lower() in CLIP_SUFFIXES if kind is None else kind == "clip"
 
 
@@ -344,11 +347,11 @@ def _list_folder(folder: Path, listing: Listing, *, recursive: bool) -> None:
         suffix = path.suffix.lower()
         if path.name.startswith("."):
             listing.left_out["hidden"] += 1
-        elif path.is_dir() and path.is_symlink():
+        elif _is_folder(path) and path.is_symlink():
             listing.left_out["link"] += 1
-        elif path.is_dir():
+        elif _is_folder(path):
             inner.append(path)
-        elif suffix in PICTURE_SUFFIXES | CLIP_SUFFIXES and path.is_file():
+        elif suffix in PICTURE_SUFFIXES | CLIP_SUFFIXES and not _is_special(path):
             listing.entries.append(Source(str(path)))
         else:
             listing.left_out[suffix] += 1
@@ -357,6 +360,21 @@ def _list_folder(folder: Path, listing: Listing, *, recursive: bool) -> None:
             _list_folder(path, listing, recursive=True)
         else:
             listing.left_out["folder"] += 1
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, a folder that may not be entered; reading it says so
+        return False
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether this is a pipe, a socket or a device, where reading may never end."""
+    try:
+        return path.exists() and not path.is_file()
+    except OSError:
+        return False
 
 
 class Writer:

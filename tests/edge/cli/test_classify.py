@@ -210,6 +210,20 @@ def test_a_hidden_file_that_is_named_is_looked_at(tmp_path: Path, capsys: pytest
     assert (code, len(lines), errors) == (0, 1, "")
 
 
+def test_a_name_that_is_too_long_and_a_pipe_stop_nobody_else(
+    face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), face)
+    os.mkfifo(tmp_path / "b.png")
+    (tmp_path / "c.png").symlink_to("absent.png")
+    code, lines, errors = classify(capsys, "n" * 300 + ".png", tmp_path)
+    assert (code, len(lines)) == (1, 1)
+    long, dangling, left_out = errors.splitlines()
+    assert long.startswith("error: nnn")
+    assert "c.png: no such file" in dangling
+    assert left_out == "left out: 1 file of other kinds (.png 1)"
+
+
 @pytest.mark.parametrize("jobs", [2, 3])
 def test_jobs_change_nothing_but_the_time(
     jobs: int, face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
