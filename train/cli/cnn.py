@@ -46,12 +46,13 @@ def cnn(
         typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/cnn-ARCH"),
     ] = None,
     arch: Annotated[
-        Literal["device", "article"], typer.Option(help="Ours for the device, or the article's.")
+        Literal["device", "plain", "article"],
+        typer.Option(help="Residual blocks for the device, plain pairs of convolutions, or the article's."),
     ] = "device",
     filters: Annotated[int, typer.Option(min=1, help="Filters of --arch article; the article had 5000.")] = 128,
     width: Annotated[
         float,
-        typer.Option(min=0.25, max=4.0, help="Channels of --arch device, as a share of what ships; wide ones teach."),
+        typer.Option(min=0.25, max=4.0, help="Channels of --arch device or plain, as a share of the default."),
     ] = 1.0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
     batch: BatchOption = DEFAULTS.batch,
@@ -75,7 +76,7 @@ def cnn(
         typer.Option(help="Split each step between the GPUs of this machine, or between the machines of TF_CONFIG."),
     ] = "none",
 ) -> None:  # fmt: skip
-    """Train the residual CNN that runs on the device, or the CNN of the article.
+    """Train a CNN for the device, of residual blocks or of plain convolutions, or the CNN of the article.
 
     A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one epoch. Go on with the same command
     and `--resume`. The Keras backend is TensorFlow unless `KERAS_BACKEND` names another.
@@ -87,16 +88,17 @@ def cnn(
     - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
     - `python -m train cnn --teacher runs/vgg --teacher runs/cnn-device --run runs/cnn-taught`
     - `python -m train cnn --width 2 --run runs/cnn-wide`
+    - `python -m train cnn --arch plain --start runs/vgg24 --teacher runs/vgg64 --rate 0.05 --run runs/plain-further`
     - `python -m train cnn --arch article --filters 64 --epochs 20`
     - `TF_CONFIG=... python -m train cnn --distribute multiworker`
     """
-    if arch == "device":
-        refuse_unused(context, "filters", unless="--arch article")
+    if arch == "article":
+        refuse_unused(context, "width", unless="--arch device or plain")
     else:
-        refuse_unused(context, "width", unless="--arch device")
+        refuse_unused(context, "filters", unless="--arch article")
     if not teacher:
         refuse_unused(context, "views", "mix", unless="--teacher MODEL")
-    highest = rate or (DEFAULTS.peak_learning_rate if arch == "device" else ARTICLE_PEAK_LEARNING_RATE)
+    highest = rate or (ARTICLE_PEAK_LEARNING_RATE if arch == "article" else DEFAULTS.peak_learning_rate)
     settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=highest)
     if teacher:
         settings = replace(settings, views=views, mix_share=mix, **TAUGHT)
@@ -123,6 +125,14 @@ def cnn(
 def _builder(arch: str, filters: int, width: float) -> Callable[[], "keras.Model"]:
     if arch == "article":
         return lambda: article_cnn(filters)
+    if arch == "plain":
+
+        def build_plain() -> "keras.Model":
+            from train.networks.plain import CHANNELS, plain_cnn
+
+            return plain_cnn([round(n * width) for n in CHANNELS], dropout=0.1)
+
+        return build_plain
 
     def build() -> "keras.Model":
         from train.networks.device import DeviceCnnShape, device_cnn

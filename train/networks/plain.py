@@ -21,10 +21,13 @@ EPSILON = 1e-5
 MOST_CLASSES = 7
 """outputs in stored arrays: the five emotions, then disgust and fear or nothing"""
 
+CHANNELS = (24, 24, 48, 48, 96, 96, 192, 192)
+"""of the network for the device: 0.66 million weights, 66 million multiply-adds"""
+
 Arrays = Mapping[str, NDArray[np.float32]]
 
 
-def plain_cnn(channels: Sequence[int], *, dropout: float = 0.0, name: str = "plain_cnn") -> keras.Model:
+def plain_cnn(channels: Sequence[int] = CHANNELS, *, dropout: float = 0.0, name: str = "plain_cnn") -> keras.Model:
     """Build pairs of 3x3 convolutions with BatchNorm and ReLU, a 2x2 max pool after each pair, and a dense layer.
 
     Parameters

@@ -171,7 +171,8 @@ def test_ctrl_c_recommends_no_resume_to_commands_without_it(
 
 @pytest.mark.parametrize(
     ("options", "rate"),
-    [([], 0.1), (["--rate", "0.03"], 0.03), (["--arch", "article"], 0.005),
+    [([], 0.1), (["--rate", "0.03"], 0.03), (["--arch", "plain", "--width", "0.5"], 0.1),
+     (["--arch", "article"], 0.005),
      (["--arch", "article", "--rate", "0.1"], 0.1)],
 )  # fmt: skip
 def test_cnn_obeys_a_given_rate(

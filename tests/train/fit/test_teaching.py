@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataError, UsageError
+from edge.inference import open_bundle
 from train.data.augment import Augmentation
 from train.data.dataset import Dataset
 from train.files import write_json
@@ -29,6 +30,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
     from train.fit.vgg import VggPlan, train_vgg
     from train.networks.device import DeviceCnnShape, device_cnn
     from train.networks.from_bundle import copy_bundle
+    from train.networks.plain import plain_cnn
     from train.networks.transfer import HALF_RANGE, copy_imagenet_layout, copy_weights
     from train.networks.vgg import vgg16
 
@@ -179,15 +181,22 @@ def test_a_deeper_network_starts_as_the_same_function_and_can_learn_in_its_new_b
 def test_a_bundles_int8_network_can_be_trained_on(dataset: Dataset) -> None:
     """The one that ships, given back its BatchNorm: it answers as the bundle does, also while it is trained."""
     shipped = Path(__file__).resolve().parents[3] / "models" / "default"
-    model = device_cnn()
+    model = plain_cnn() if open_bundle(shipped).manifest.name.startswith("plain") else device_cnn()
     copy_bundle(shipped, model, dataset.images[:100])
     faces = dataset.images[100:160]
     told = score(shipped, faces)
     assert np.abs(softmax(model.predict(faces[..., None], verbose=0)) - told).max() < 0.1
     trained = softmax(np.asarray(model(dataset.images[:100, ..., None], training=True)))
     assert np.abs(trained - score(shipped, dataset.images[:100])).mean() < 0.1
-    with pytest.raises(DataError, match="stem_conv must hold"):
+    with pytest.raises(DataError, match=r"(_conv|conv0) must hold"):
         copy_bundle(shipped, tiny(), dataset.images[:10])
+
+
+def test_an_imported_network_can_be_trained_further(dataset: Dataset, tmp_path: Path) -> None:
+    channels = (4, 4, 6, 6)
+    plain_cnn(channels).save(tmp_path / "start.keras")
+    fit(lambda: plain_cnn(channels, dropout=0.1), dataset, tmp_path / "run", SETTINGS, start=tmp_path / "start.keras")
+    assert json.loads((tmp_path / "run/result.json").read_text())["network"]["name"] == "plain_cnn"
 
 
 def test_weights_of_another_shape_are_refused(teacher: Path, tmp_path: Path) -> None:
