@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def no_state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setattr("edge.settings.types.SERVICE_STATE", Path("/nonexistent"))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ignored_signals() -> Iterator[None]:
+    """Let programs that tests start be interrupted, also under nohup or in the background, where signals are ignored.
+
+    A program inherits an ignored signal, but not a handler. The handler here keeps the tests themselves running.
+    """
+    ignored = [one for one in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(one) is signal.SIG_IGN]
+    for one in ignored:
+        signal.signal(one, lambda *_: None)
+    yield
+    for one in ignored:
+        signal.signal(one, signal.SIG_IGN)
 
 
 @pytest.fixture
