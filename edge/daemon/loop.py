@@ -12,7 +12,7 @@ from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
-from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, Privacy, State
+from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, State
 from edge.events.visits import Moment, Visits
 from edge.faces.types import TrackedFace
 from edge.frames import Frame
@@ -132,12 +132,12 @@ class Daemon:
         if self._privacy.pause is not None:
             log.info("privacy pause: the camera is closed")
             self._end_visits()
-            self._tell_privacy()
+            self._publisher.publish_privacy(self._privacy.payload())
             self._camera.pause()
         else:
             if not at_start:
                 log.info("the privacy pause is over: the camera is opened")
-            self._tell_privacy()
+            self._publisher.publish_privacy(self._privacy.payload())
             self._camera.resume()
 
     def look(self, frame: Frame) -> list[TrackedFace]:
@@ -234,17 +234,6 @@ class Daemon:
         emotion = faces[0].emotion if faces else None
         now = utc_time(self._clock.unix_s())
         self._publisher.publish_state(State(faces=faces, emotion=emotion, time=now, camera=camera))
-
-    def _tell_privacy(self) -> None:
-        pause, left_s, now_s = self._privacy.pause, self._privacy.left_s(), self._clock.unix_s()
-        self._publisher.publish_privacy(
-            Privacy(
-                paused=pause is not None,
-                for_s=pause.for_s if pause else None,
-                until=None if left_s is None else utc_time(now_s + left_s),
-                time=utc_time(now_s),
-            )
-        )
 
     def _tell_health(self) -> None:
         try:

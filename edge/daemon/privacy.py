@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge.clock import Clock, Stamp, elapsed_s
+from edge.clock import Clock, Stamp, elapsed_s, utc_time
 from edge.errors import PrivacyError
+from edge.events.payloads import Privacy
 from edge.files import Files, replace_file
 
 FILE_NAME = "privacy-pause"
@@ -61,6 +62,16 @@ class PrivacyPause:
     def left_s(self) -> float | None:
         """Seconds until it ends, None where there is no limit or no pause."""
         return None if self._ends_s is None else max(0.0, self._ends_s - self._clock.monotonic())
+
+    def payload(self) -> Privacy:
+        """Return what is published of it."""
+        left_s, now_s = self.left_s(), self._clock.unix_s()
+        return Privacy(
+            paused=self._pause is not None,
+            for_s=self._pause.for_s if self._pause else None,
+            until=None if left_s is None else utc_time(now_s + left_s),
+            time=utc_time(now_s),
+        )
 
     def look(self, *, change: bool = True) -> bool:
         """Read the file where it has changed, end what has run out; return whether the answer is another one now.

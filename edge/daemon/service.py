@@ -71,10 +71,11 @@ def run_service(settings: Settings) -> None:
         )  # fmt: skip
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
-        publisher.start()
-        parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
         privacy = PrivacyPause(require_state_dir(settings), clock)
         privacy.look()
+        publisher.publish_privacy(privacy.payload())  # before `start`, so that it precedes `online`
+        publisher.start()
+        parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
         if privacy.pause is None:
             try:
                 camera.open()

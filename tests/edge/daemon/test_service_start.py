@@ -49,6 +49,23 @@ def test_events_of_before_are_sent_though_the_camera_is_missing(mosquitto: Mosqu
     assert left_in_outbox(settings) == 0
 
 
+@pytest.mark.broker
+def test_pause_of_the_last_run_is_corrected_before_online(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    mosquitto.start()
+    settings = Settings(
+        device="hallway", camera="v4l2:/dev/no-such", state_dir=str(tmp_path), mqtt=mosquitto.settings()
+    )
+    with Subscriber(mosquitto.port, username=mosquitto.username, password=mosquitto.password) as home:
+        home.publish("emotion/1/hallway/privacy/state", b'{"paused": true}', retain=True)
+        home.wait(lambda messages: messages)
+        with pytest.raises(CameraError):
+            service.run_service(settings)
+        messages = home.wait(lambda _: "stopped" in [status["state"] for status in home.of("status")])
+    told = [message.channel for message in messages[1:]]
+    assert told.index("privacy/state") < told.index("status")
+    assert home.of("privacy/state")[-1]["paused"] is False
+
+
 def test_a_broker_that_is_missing_too_is_waited_for_only_so_long(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
