@@ -60,7 +60,8 @@ class MjpegDevice:
             raise CameraError(f"{name}: answered {error.code} {printable(str(error.reason))}{advice}") from None
         except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise CameraError(f"{name}: cannot be reached: {printable(redacted(str(reason)))}") from None
+            words = getattr(reason, "strerror", None) or str(reason)
+            raise CameraError(f"{name}: cannot be reached: {printable(redacted(words))}") from None
         kind = self._answer.headers.get_content_type() if self._answer.headers.get("Content-Type") else ""
         if kind.startswith(("text/", "image/")) or kind == "application/json":
             self._answer.close()
