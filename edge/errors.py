@@ -26,6 +26,7 @@ from pathlib import Path
 
 _LOCAL_SOURCES = ("demo:", "file:", "photos:", "picamera2:", "v4l2:")
 """camera addresses that are paths or numbers; an @ is part of the name there"""
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _SECRET_OPTION = re.compile(r"(?i)((?:user(?:name)?|pass\w*|pwd|token|key|secret|auth)=)[^&?/#]*")
 
 
@@ -107,6 +108,8 @@ def redacted(text: str) -> str:
     >>> redacted("rtsp://admin:secret@door.local:554/live?token=1")
     'rtsp://***@door.local:554/live?token=***'
     """
+    # A byte of a path that is not UTF-8 would break a strict terminal.
+    text = _NOT_UTF8.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
     if text.startswith(_LOCAL_SOURCES):
         return text
     # A password may hold an @ that nobody has escaped: everything up to the last one goes.

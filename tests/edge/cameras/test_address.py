@@ -172,6 +172,13 @@ def test_what_is_no_secret_stays_in_the_shown_address() -> None:
     assert redacted("file:/clips/me@home.mp4") == "file:/clips/me@home.mp4"
 
 
+@pytest.mark.parametrize("uri", ["file:/clips/caf\udce9.mp4", "photos:\udcff", "rtsp://h/\udce9", "fil:\udce9"])
+def test_shown_address_with_odd_bytes_can_be_printed(uri: str) -> None:
+    assert redacted(uri).isprintable()
+    redacted(uri).encode()
+    assert "\\x" in redacted(uri)
+
+
 def test_the_package_loads_no_heavy_library() -> None:
     code = "import sys, edge.cameras; print([m for m in ('cv2', 'skimage', 'picamera2') if m in sys.modules])"
 

@@ -159,3 +159,13 @@ def test_a_password_file_that_cannot_be_used_is_shown_as_such(
     said = output(capsys)
     assert "cannot be used: mqtt.password_file" in said
     assert SECRET not in said
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_settings_with_a_name_that_is_not_utf_8_are_shown(tmp_path: Path, form: list[str]) -> None:
+    environment = os.environ | {"EMOTION_EDGE__CAMERA": "file:caf\udce9.mp4", "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "edge", "config", "show", "--config", config_of(tmp_path, ""), *form]
+
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    assert "file:caf\\\\xe9.mp4" in shown.stdout
