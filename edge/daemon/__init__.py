@@ -1,1 +1,1 @@
-"""The daemon: camera to broker, joined."""
+"""The daemon: from the camera's frames to events at the broker."""

@@ -1,4 +1,4 @@
-"""The daemon's camera: watched, opened again when it fails, closed while privacy is asked for."""
+"""The daemon's camera: watched, reopened when it fails, closed during a privacy pause."""
 
 import logging
 from collections.abc import Callable
@@ -14,33 +14,33 @@ from edge.frames import Frame, FrameSource
 from edge.settings import CameraWatchSettings
 
 CLIP_TIMEOUT_S = 5.0
-"""A clip that gives nothing for this long is broken."""
+"""Seconds without a frame after which a clip counts as broken."""
 STEADY_S = 10.0
-"""A camera that has worked for this long has recovered: the next failure is a first one again."""
-LEFT_BEHIND = 3
-"""Threads that hang in a driver are too many: only a new process gets rid of them."""
-_STAYS_OPEN = "the camera hangs and does not close; the program ends so that it is let go of"
+"""Seconds of work after which a camera has recovered: the count of failures in a row starts at zero."""
+MAX_HANGING = 3
+"""Threads hanging in a driver at which the program ends; only a new process gets rid of them."""
+_STAYS_OPEN = "the camera hangs and does not close; the program ends so that the system closes it"
 
 log = logging.getLogger(__name__)
 
 
 class WatchedCamera:
-    """Gives frames for as long as there are any; used by one thread.
+    """A camera that is reopened when it fails; used by one thread.
 
-    A camera that is silent, frozen or gone is closed and opened again, both in the background, with growing pauses; so
-    is one that is black, for which they grow longer. One that does not let go of its device is opened again once: if
-    that fails too, a new process is needed. A clip is neither watched nor opened again: its end is its end.
+    A camera that is silent, frozen or gone is closed and reopened in the background, with growing pauses between
+    attempts; a black one too, with longer pauses. If it hangs while closing, it is reopened once; if that fails too,
+    only a new process helps. A clip is neither watched nor reopened.
 
     Parameters
     ----------
     open_source
-        Opens it; where it is opened again that happens in a thread of its own, and may block.
+        Opens it, and may block: every opening but the first runs in a thread of its own.
     settings
-        What counts as a failure, and how many are too many.
+        What counts as a failure, and how many in a row end the program.
     endless
         True for a camera, False for a clip or a folder.
     backoff
-        Pauses between two attempts.
+        Pauses between attempts to open it.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class WatchedCamera:
         backoff: Backoff | None = None,
     ) -> None:
         self.ended = False
-        """a clip has come to its end"""
+        """True once a clip has ended"""
         self.failures = 0
-        """faults of the camera since the start"""
+        """failures since the start"""
         self.fault: str | None = None
-        """what is wrong now, a phrase"""
+        """what is wrong now, in a few words; None if nothing is"""
         self._open_source = open_source
         self._settings = settings
         self._endless = endless
         self._clock = clock
         self._backoff = backoff or Backoff(first_s=0.5, most_s=30.0)
-        # Night looks like a broken camera, and no new start makes it day.
+        # Night looks like a broken camera, but reopening does not help: try ever more seldom.
         self._night_backoff = Backoff(first_s=0.5, most_s=300.0)
         self._capture: Capture | None = None
         self._opener = Opener(self._open, clock)
         self._signs = Signs(settings, clock.monotonic())
-        self._paused = self._seen = self._black = self._works = False
+        self._paused = self._seen = self._black = self._delivers = False
         self._attempts = self._nights = 0
         self._retry_at_s = self._night_retry_at_s = clock.monotonic()
         self._failed_s = clock.monotonic()
@@ -76,12 +76,12 @@ class WatchedCamera:
 
     @property
     def is_open(self) -> bool:
-        """Whether frames may come; while it is not, `next` returns at once."""
+        """True while frames may come; otherwise `next` returns at once."""
         return self._capture is not None and not self.ended
 
     @property
     def state(self) -> CameraState:
-        """How the camera is, in the word that subscribers read."""
+        """State of the camera, as published to subscribers."""
         if self._paused:
             return "paused"
         if self.fault is not None:
@@ -90,20 +90,20 @@ class WatchedCamera:
 
     @property
     def dropped(self) -> int:
-        """Frames that a newer one replaced before they were taken."""
+        """Number of frames that a newer one replaced before they were taken."""
         return self._dropped + (self._capture.dropped if self._capture is not None else 0)
 
     def newest_age_s(self) -> float | None:
-        """Seconds since a frame last came, None before the first and while the camera is closed."""
+        """Seconds since the last frame arrived; None before the first and while the camera is closed."""
         return self._capture.newest_age_s() if self._capture is not None else None
 
     def open(self) -> None:
-        """Open it for the first time, and wait for that.
+        """Open the camera for the first time, and wait until it is open.
 
         Raises
         ------
         CameraError, ConfigError
-            It is not there. At the start nobody is helped by a program that tries in silence.
+            It cannot be opened. At the start an error helps more than silent attempts.
         """
         try:
             self._begin(self._open())
@@ -112,18 +112,18 @@ class WatchedCamera:
             raise
 
     def next(self, wait_s: float) -> Frame | None:
-        """Return a frame that has not been returned before, None where none came within ``wait_s``.
+        """Return the next new frame, or None if none came within ``wait_s``.
 
         Raises
         ------
         CameraError
-            It has failed too often in a row, or hangs so that only the end of the process frees it; or a clip failed.
+            It failed too often in a row, or hangs so that only a new process helps; or a clip failed.
         """
         if self.ended:
             return None
         if self._capture is None:
-            if self._has_let_go() and not self._paused:
-                self._go_on_opening()
+            if self._is_closed() and not self._paused:
+                self._reopen()
             return None
         read = self._next_of_camera if self._endless else self._next_of_clip
         return read(self._capture, wait_s)
@@ -141,10 +141,10 @@ class WatchedCamera:
         self._paused, self.fault, self._black = True, None, False
         self._opener.cancel()
         self._close()
-        self._has_let_go()
+        self._is_closed()
 
     def resume(self) -> None:
-        """Open the camera again, at once, in the background."""
+        """End the pause: reopen the camera at once, in the background."""
         if self._paused:
             self._paused = self._seen = False
             self._attempts = 0
@@ -163,13 +163,13 @@ class WatchedCamera:
         except NoFrameYetError:
             self._judge()
             return None
-        except Exception as error:  # noqa: BLE001  # whatever a driver raises: it is opened again
+        except Exception as error:  # noqa: BLE001  # whatever a driver raises, the camera is reopened
             self._fail(str(error))
             return None
         if frame is None:
             self._fail("it has ended")
             return None
-        self._seen = self._works = True
+        self._seen = self._delivers = True
         self._signs.saw(frame.luma, self._clock.monotonic())
         self._judge()
         return frame if self.fault is None else None
@@ -186,7 +186,7 @@ class WatchedCamera:
         return frame
 
     def _judge(self) -> None:
-        """Look for signs of a failure, or of recovery."""
+        """Look for signs of a failure or of a recovery."""
         now_s = self._clock.monotonic()
         fault = self._signs.fault(now_s)
         if fault is not None:
@@ -206,25 +206,25 @@ class WatchedCamera:
         self.failures += 1
         self._attempts += 1
         self.fault, self._failed_s, self._black = fault, now_s, False
-        stays_away = self._opener.left_behind > 0 and not self._works
+        cannot_reopen = self._opener.hanging > 0 and not self._delivers
         self._close()
         if not self._endless:
             raise CameraError(fault)
         if self._attempts >= self._settings.attempts:
             raise CameraError(f"the camera failed {self._attempts} times in a row; the last time: {fault}")
-        if stays_away:
-            raise CameraError(f"what hangs in the camera's driver keeps it from being opened again: {fault}")
+        if cannot_reopen:
+            raise CameraError(f"a thread that hangs in the camera's driver keeps it from being reopened: {fault}")
         pause_s = self._backoff.delay_s(self._attempts)
         self._retry_at_s = now_s + pause_s
-        log.warning("the camera has failed (%s); it is opened again in %.1f s", fault, pause_s)
+        log.warning("the camera has failed (%s); it is reopened in %.1f s", fault, pause_s)
 
     def _wait_for_light(self, now_s: float) -> None:
-        """Open a black camera again now and then; at night that changes nothing, so frames are taken as they are."""
+        """Reopen a black camera now and then. Its frames are used in the meantime: it may just be night."""
         if not self._black:
             self.failures += 1
             self.fault, self._black = "the picture is black", True
             self._night_retry_at_s = now_s
-            log.warning("the picture of the camera is black; is it night, or is something before the lens?")
+            log.warning("the camera's picture is black; is it night, or is something in front of the lens?")
         self._failed_s = now_s
         if now_s >= self._night_retry_at_s:
             self._nights += 1
@@ -232,7 +232,7 @@ class WatchedCamera:
             self._close()
             self._retry_at_s = now_s
 
-    def _go_on_opening(self) -> None:
+    def _reopen(self) -> None:
         if not self._opener.is_opening:
             if self._clock.monotonic() >= self._retry_at_s:
                 self._opener.open()
@@ -248,15 +248,15 @@ class WatchedCamera:
     def _open(self) -> Capture:
         return Capture(self._open_source())
 
-    def _has_let_go(self) -> bool:
-        """Whether what was closed is closed, so that it can be opened again."""
-        has_let_go = self._opener.has_let_go()
-        hanging = self._opener.left_behind
+    def _is_closed(self) -> bool:
+        """Return True once every camera that was being closed is closed, so that it can be reopened."""
+        is_closed = self._opener.all_closed()
+        hanging = self._opener.hanging
         if self._paused and hanging:
             raise CameraError(_STAYS_OPEN)
-        if hanging >= LEFT_BEHIND:
+        if hanging >= MAX_HANGING:
             raise CameraError(f"{hanging} threads hang in the camera's driver; the last fault: {self.fault}")
-        return has_let_go
+        return is_closed
 
     def _begin(self, capture: Capture) -> None:
         self._capture = capture
@@ -264,7 +264,7 @@ class WatchedCamera:
         self._signs = Signs(self._settings, self._failed_s)
 
     def _close(self) -> None:
-        capture, self._capture, self._works = self._capture, None, False
+        capture, self._capture, self._delivers = self._capture, None, False
         if capture is not None:
             self._dropped += capture.dropped
             self._opener.close(capture)

@@ -1,8 +1,7 @@
-"""How often a frame is looked at: less often where a setting, the temperature or the firmware says so.
+"""Limits the frame rate by the settings, the temperature and the firmware's throttling.
 
-On a Raspberry Pi the firmware lowers the clock from 80 degrees on (60 on a 3B+), for every program on it. The governor
-takes less before that: it looks at fewer frames. The camera's newest frame is taken when the rest is over; those in
-between are dropped, as for any slow consumer.
+A Raspberry Pi's firmware lowers the clock of the whole machine from 80 degrees on (60 on a 3B+). The governor acts
+before that, by looking at fewer frames. After each rest the newest frame is taken; those in between are dropped.
 """
 
 import logging
@@ -16,30 +15,30 @@ from edge.events.payloads import RateLimit
 from edge.settings import PowerSettings
 
 LOOK_EVERY_S = 5.0
-"""How often temperature and flags are read, seconds: heat does not come faster."""
-LEAST_FPS = 1.0
-"""However hot it is, somebody who stays is still seen."""
+"""Seconds between two readings of temperature and flags; heat does not rise faster."""
+MIN_FPS = 1.0
+"""The lowest limit, however hot it is: somebody who stays is still seen."""
 SLOWER, FASTER = 0.75, 1.15
-"""Factors of the rate, each time it is too hot, or cool again: down at once, up with care."""
+"""Factors applied to the rate at each reading that is too hot, and at each that is cool again."""
 COOL_BY_C = 5.0
 """Degrees below the limit from which the rate may grow again."""
-MEMORY = 0.2
-"""Weight of the newest frame in the mean CPU time and the mean rate."""
+SMOOTHING = 0.2
+"""Weight of the newest frame in the moving averages of CPU time and interval."""
 PAUSE_S = 5.0
-"""A longer gap is a camera that was away, and says nothing about its rate."""
+"""Seconds; a longer gap between frames means that the camera was away, and is not averaged."""
 
 log = logging.getLogger(__name__)
 
 
 class Governor:
-    """Says how long to rest before the next frame; for the loop's thread.
+    """Tells the loop how long to rest before the next frame.
 
     Parameters
     ----------
     cpu_s
-        CPU time of this process so far, seconds.
+        Returns the CPU seconds of this process so far.
     root
-        Where ``sys`` is; tests bring their own.
+        Folder that holds ``sys``; tests pass their own.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Governor:
         self._frame_cpu_s = 0.0
         self._interval_s = 0.0
         self._heat_fps: float | None = None
-        """frames a second that heat allows; None while it allows any"""
+        """frames a second that the temperature allows; None means no limit"""
         self._heat: RateLimit = "temperature"
 
     def begin_frame(self) -> None:
@@ -71,7 +70,7 @@ class Governor:
         now_s, cpu_s = self._clock.monotonic(), self._cpu_s()
         if self._taken_s is not None and now_s - self._taken_s < PAUSE_S:
             first = self._interval_s == 0
-            weight = 1.0 if first else MEMORY
+            weight = 1.0 if first else SMOOTHING
             self._interval_s += weight * (now_s - self._taken_s - self._interval_s)
             self._frame_cpu_s += weight * (cpu_s - self._taken_cpu_s - self._frame_cpu_s)
         self._taken_s, self._taken_cpu_s = now_s, cpu_s
@@ -81,18 +80,18 @@ class Governor:
         now_s = self._clock.monotonic()
         if now_s - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s
-            self._mind_heat()
+            self._check_heat()
         fps = self.limit_fps()
         if fps is None or self._taken_s is None:
             return 0.0
         return max(0.0, self._taken_s + 1 / fps - now_s)
 
     def limit_fps(self) -> float | None:
-        """Frames a second that are allowed now; None where nothing limits them."""
+        """Return the allowed frames a second; None means no limit."""
         return min(self._limits().values(), default=None)
 
     def limited_by(self) -> RateLimit | None:
-        """What allows the least, where that is less than what comes anyway; None where nothing does."""
+        """Return which limit is the lowest; None if there is none."""
         limits = self._limits()
         return min(limits, key=lambda name: limits[name], default=None)
 
@@ -101,29 +100,29 @@ class Governor:
         if self._settings.max_fps:
             limits["max_fps"] = self._settings.max_fps
         if self._settings.max_cpu_percent and self._frame_cpu_s > 0:
-            allowed = max(LEAST_FPS, self._settings.max_cpu_percent / 100 / self._frame_cpu_s)
-            if allowed < 1000:  # beyond that it limits nothing that there is
+            allowed = max(MIN_FPS, self._settings.max_cpu_percent / 100 / self._frame_cpu_s)
+            if allowed < 1000:  # a higher limit is none: no camera is that fast
                 limits["max_cpu_percent"] = allowed
         if self._heat_fps is not None:
             limits[self._heat] = self._heat_fps
         return limits
 
-    def _mind_heat(self) -> None:
+    def _check_heat(self) -> None:
         degrees, flags = temperature_c(self._root), throttling(self._root)
         flagged = flags is not None and (flags.low_voltage or flags.slowed)
         limit_c = self._settings.max_temperature_c
         too_hot = degrees is not None and degrees >= limit_c
         if too_hot or flagged:
             self._heat = "throttled" if flagged else "temperature"
-            came = 1 / self._interval_s if self._interval_s > 0 else 1 / LEAST_FPS
+            came = 1 / self._interval_s if self._interval_s > 0 else 1 / MIN_FPS
             before = self._heat_fps
-            self._heat_fps = max(LEAST_FPS, SLOWER * min(came, before or came))
+            self._heat_fps = max(MIN_FPS, SLOWER * min(came, before or came))
             if before is None:
-                why = "the firmware throttles" if flagged else f"{degrees} degrees"
+                why = "the firmware is throttling" if flagged else f"{degrees} degrees"
                 log.warning("%s: fewer frames are looked at, %.1f a second", why, self._heat_fps)
         elif self._heat_fps is not None and (degrees is None or degrees < limit_c - COOL_BY_C):
             self._heat_fps *= FASTER
-            # The camera gives less than is allowed: heat limits nothing any more.
+            # The camera is slower than the limit, which therefore no longer matters.
             if self._interval_s > 0 and 1 / self._interval_s < 0.7 * self._heat_fps:
                 self._heat_fps = None
                 log.info("cool again: every frame is looked at")

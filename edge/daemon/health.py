@@ -1,4 +1,4 @@
-"""How the device does, measured since it was last told."""
+"""Makes the health message: figures of the device since the last one."""
 
 from collections import deque
 
@@ -10,17 +10,17 @@ from edge.events.payloads import Health, StageTimes
 from edge.mqtt.interface import PublisherStats
 from edge.stages import Stages
 
-_MOST_READINGS = 1000  # whatever the interval is
+_MOST_READINGS = 1000  # bounds the memory, whatever the interval
 
 
 class HourlyRate:
-    """How much a counter grows in an hour, measured over the last one, or over less while there is less."""
+    """Growth of a counter per hour, measured over the last hour, or since the start if that is less."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float]] = deque()
 
     def per_hour(self, now_s: float, count: float | None) -> float | None:
-        """Return the rate, 0 at first; None where the count is not known."""
+        """Return the rate: 0 at first, None if the count is unknown."""
         if count is None:
             return None
         self._seen.append((now_s, count))
@@ -31,13 +31,13 @@ class HourlyRate:
 
 
 class HealthReporter:
-    """Says when a health message is due, and makes it; the first is due at once."""
+    """Says when a health message is due, and makes it. The first is due at once."""
 
     def __init__(self, clock: Clock, *, interval_s: float) -> None:
         self._clock = clock
         self._interval_s = interval_s
-        self._began_s = self._told_s = self._due_s = clock.monotonic()
-        self._frames_told = 0
+        self._began_s = self._last_s = self._due_s = clock.monotonic()
+        self._last_frames = 0
         self._commits, self._megabytes = HourlyRate(), HourlyRate()
 
     def make_due(self, in_s: float = 0.0) -> None:
@@ -60,9 +60,9 @@ class HealthReporter:
     ) -> Health:
         """Return the message; ``frames`` is how many were looked at since the start."""
         now_s = self._clock.monotonic()
-        period_s = now_s - self._told_s
-        rate = (frames - self._frames_told) / period_s if period_s > 0 else 0.0
-        self._told_s, self._frames_told, self._due_s = now_s, frames, now_s + self._interval_s
+        period_s = now_s - self._last_s
+        rate = (frames - self._last_frames) / period_s if period_s > 0 else 0.0
+        self._last_s, self._last_frames, self._due_s = now_s, frames, now_s + self._interval_s
         age_s, written = camera.newest_age_s(), written_bytes()
         limit_fps = governor.limit_fps()
         return Health(
@@ -95,7 +95,7 @@ class HealthReporter:
 
 
 def _stage_times(stages: Stages) -> StageTimes | None:
-    """Medians of the stages that are published; None before the first frame."""
+    """Return the medians of the published stages; None before the first frame."""
     if not stages.wall_ms("total"):
         return None
     return StageTimes(

@@ -1,4 +1,4 @@
-"""The daemon's loop: a frame, its faces, what happened to them, the broker."""
+"""The daemon's loop: takes a frame, follows its faces, publishes what happened to them."""
 
 import logging
 import threading
@@ -22,13 +22,13 @@ from edge.pipeline import Pipeline
 from edge.settings import Settings
 
 STEP_S = 0.25
-"""For how long a step waits for a frame before it looks at everything else: a stop, the privacy pause, health."""
+"""Seconds a step waits for a frame before it attends to the rest: a stop, the privacy pause, health."""
 STATE_REFRESH_S = 2.0
-"""Retained state is renewed this often while somebody is in view; at once when something happens."""
+"""Seconds between two retained states while somebody is in view; an event publishes one at once."""
 SETTLE_S = 2.0
 """Seconds after which health is published again if the camera was closed or failed: its events are delivered then."""
 DRAIN_STEP_S = 0.5
-"""How often a wait for the broker looks up for a stop signal or a refusal."""
+"""Seconds a wait for the broker lasts before it checks for a stop signal or a refusal."""
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +69,12 @@ class Daemon:
         self._stop = threading.Event()
         self._frames = 0
         self._frame_s = 0.0
-        self._camera_told: CameraState = "starting"
+        self._published_camera: CameraState = "starting"
         self._state_due_s = 0.0
         self._lost = 0
 
     def stop(self) -> None:
-        """Ask `run` to end; from any thread or a signal handler."""
+        """Ask `run` to end; may be called from any thread or signal handler."""
         self._stop.set()
 
     def take_classifier(self, classifier: Classifier) -> None:
@@ -84,17 +84,17 @@ class Daemon:
         self._publisher.publish_status()
 
     def run(self) -> None:
-        """Work until the source ends or `stop` is called, then wait until the broker has everything.
+        """Run until the source ends or `stop` is called; after the end of a clip, wait until the broker has everything.
 
         Raises
         ------
         CameraError
-            The camera gives no frames, also after it was opened again; what was seen is stored, and sent at the next
-            start if not now.
+            The camera gives no frames, even after reopening. Events so far are stored, and sent now or at the next
+            start.
         ConfigError
-            The source has ended and the broker refuses the login, so that nobody will ever take the events.
+            The source has ended and the broker refuses the login, so that waiting would never end.
         """
-        self._tell_state("starting")
+        self._publish_state("starting")
         self._obey_privacy(at_start=True)
         notify_systemd("READY=1")
         try:
@@ -104,7 +104,7 @@ class Daemon:
             self._end("failed")
             raise
         if self._camera.ended:
-            log.info("the camera has come to its end after %d frames", self._frames)
+            log.info("the clip has ended after %d frames", self._frames)
         self._end("stopped")
         self._wait_for_broker()
 
@@ -119,7 +119,7 @@ class Daemon:
             self.look(frame)
         self._follow_camera()
         if self._health.is_due():
-            self._tell_health()
+            self._publish_health()
         self._pulse.beat()
         if frame is None and not self._camera.is_open:
             self._stop.wait(STEP_S)
@@ -141,7 +141,7 @@ class Daemon:
             self._camera.resume()
 
     def look(self, frame: Frame) -> list[TrackedFace]:
-        """Take in one frame and publish what happened in it; return its faces."""
+        """Process one frame and publish what happened in it; return its faces."""
         faces = self._pipeline.follow(frame)
         self._frames += 1
         self._frame_s = frame.time_s
@@ -151,32 +151,32 @@ class Daemon:
             self._publish(moments)
             is_stale = bool(faces) and self._clock.monotonic() >= self._state_due_s
             if moments or is_stale:
-                self._tell_state(self._camera.state)
+                self._publish_state(self._camera.state)
         return faces
 
     def _follow_camera(self) -> None:
-        """Tell how the camera is whenever that changes; nobody is in view of one that does not see."""
+        """Publish the camera's state whenever it changes; visits end when the camera stops seeing."""
         state = self._camera.state
-        if state == self._camera_told:
+        if state == self._published_camera:
             return
         if state != "ok":
             self._end_visits()
-        self._tell_state(state)
-        self._tell_health()
+        self._publish_state(state)
+        self._publish_health()
         if state != "ok":
             self._health.make_due(in_s=SETTLE_S)  # the events of visits that ended are still in the outbox now
 
     def _end(self, camera: CameraState) -> None:
         self._end_visits()
-        self._tell_state(camera)
-        self._tell_health()
+        self._publish_state(camera)
+        self._publish_health()
 
     def _end_visits(self) -> None:
         self._publish(self._visits.close(self._frame_s))
         self._pipeline.lose_sight()
 
     def _wait_for_broker(self) -> None:
-        told = False
+        warned = False
         while not self._publisher.drain(DRAIN_STEP_S):
             stats = self._publisher.stats()
             if self._stop.is_set():
@@ -185,9 +185,9 @@ class Daemon:
             if stats.last_refusal:
                 raise ConfigError(f"{stats.last_refusal}; {stats.depth} events are kept in the outbox")
             self._pulse.beat()
-            if not told:
+            if not warned:
                 log.warning("waiting for the broker to take %d events; Ctrl-C stops, they are kept", stats.depth)
-                told = True
+                warned = True
 
     def _publish(self, moments: list[Moment]) -> None:
         if not moments:
@@ -227,15 +227,15 @@ class Daemon:
             duration_s=reading.duration_s,
         )
 
-    def _tell_state(self, camera: CameraState) -> None:
+    def _publish_state(self, camera: CameraState) -> None:
         faces = self._visits.readings()
-        self._camera_told = camera
+        self._published_camera = camera
         self._state_due_s = self._clock.monotonic() + STATE_REFRESH_S
         emotion = faces[0].emotion if faces else None
         now = utc_time(self._clock.unix_s())
         self._publisher.publish_state(State(faces=faces, emotion=emotion, time=now, camera=camera))
 
-    def _tell_health(self) -> None:
+    def _publish_health(self) -> None:
         try:
             delivery = self._publisher.stats()
         except DeliveryError as error:  # as for an event: the card may answer again

@@ -1,4 +1,4 @@
-"""What the machine says of itself: memory, temperature; and what it tells systemd."""
+"""Readings of the machine (memory, temperature, throttling), and messages to systemd."""
 
 import os
 import socket
@@ -14,15 +14,15 @@ _THROTTLED = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
 
 
 def memory_mb() -> float:
-    """Resident memory of this process, megabytes of 10^6 bytes (``/proc/self/statm``, second field)."""
+    """Return the resident memory of this process in megabytes of 10^6 bytes (``/proc/self/statm``, second field)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return round(pages * _PAGE_BYTES / 1e6, 1)
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, megabytes (``/proc/self/status``, VmHWM).
+    """Return the peak resident memory of this process in megabytes (``/proc/self/status``, VmHWM).
 
-    getrusage(2) would tell that of the program that started this one, where it was larger.
+    getrusage(2) would include the peak of the process that started this one.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
@@ -31,7 +31,7 @@ def peak_memory_mb() -> float:
 
 
 def temperature_c(root: Path = Path("/")) -> float | None:
-    """Degrees Celsius of the processor; None where the kernel does not say. ``root`` is where ``sys`` is."""
+    """Return the processor's temperature in degrees Celsius, None if unknown. ``root`` holds ``sys``."""
     try:
         return round(int((root / _THERMAL).read_text()) / 1000, 1)
     except (OSError, ValueError):
@@ -69,7 +69,7 @@ def throttling(root: Path = Path("/")) -> Throttling | None:
 
 
 def written_bytes() -> int | None:
-    """Bytes that this process has had written to disks (``/proc/self/io``); None where nobody counts."""
+    """Return the bytes this process has written to disks (``/proc/self/io``), None if not counted."""
     try:
         lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
@@ -78,7 +78,7 @@ def written_bytes() -> int | None:
 
 
 def notify_systemd(state: str) -> bool:
-    """Send ``READY=1`` and the like to systemd (sd_notify(3)); False where nobody listens."""
+    """Send ``READY=1`` and the like to systemd (sd_notify(3)); return False if it does not listen."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False

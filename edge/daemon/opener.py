@@ -1,4 +1,4 @@
-"""Opens and closes a camera in threads of their own, so that one that hangs in its driver holds nobody up."""
+"""Opens and closes a camera in the background, so that a driver that hangs does not block the daemon."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -11,9 +11,9 @@ from edge.clock import Clock
 from edge.errors import CameraError
 
 OPEN_TIMEOUT_S = 30.0
-"""Every adapter has its own, shorter limit; whatever takes longer hangs in the driver."""
+"""Seconds after which an opening counts as hanging; every kind of camera has a shorter limit of its own."""
 CLOSE_TIMEOUT_S = 9.0
-"""The same for closing: picamera2 is given 5 s, the thread that reads 2."""
+"""The same for closing: picamera2 is given 5 s, the thread that reads 2 s."""
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class _Closing:
 
 
 class Opener:
-    """Opens one camera after another; used by one thread, which opens none before `has_let_go` of the one before.
+    """Opens and closes one camera; used by one thread, which waits for `all_closed` before it opens again.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Opener:
     """
 
     def __init__(self, open_camera: Callable[[], Capture], clock: Clock) -> None:
-        self.left_behind = 0
-        """times that the camera was not let go of: it may be open still"""
+        self.hanging = 0
+        """openings and closings that hang: the camera may still be open"""
         self._open_camera = open_camera
         self._clock = clock
         self._opening: Future[Capture] | None = None
@@ -44,21 +44,21 @@ class Opener:
 
     @property
     def is_opening(self) -> bool:
-        """Whether `opened` is to be asked."""
+        """True while the camera is being opened; `opened` has the result."""
         return self._opening is not None
 
     def open(self) -> None:
-        """Begin to open the camera."""
+        """Start opening the camera."""
         self._open_by_s = self._clock.monotonic() + OPEN_TIMEOUT_S
         self._opening = _in_background("camera opening", self._open_camera)
 
     def opened(self) -> Capture | None:
-        """Return what `open` has opened, None while that takes its time.
+        """Return the camera once it is open, None until then.
 
         Raises
         ------
         CameraError
-            It takes too long, and is left behind. And whatever the opening raised.
+            It takes too long and is abandoned. Also raises whatever the opening raised.
         """
         opening = self._opening
         if opening is None:
@@ -69,33 +69,33 @@ class Opener:
         if self._clock.monotonic() < self._open_by_s:
             return None
         self.cancel()
-        self.left_behind += 1
+        self.hanging += 1
         raise CameraError(f"it does not open within {OPEN_TIMEOUT_S:g} s")
 
     def cancel(self) -> None:
-        """Have what is being opened closed as soon as it is open."""
+        """Close the camera that is being opened as soon as it is open."""
         opening, self._opening = self._opening, None
         if opening is not None:
             self._close(lambda: opening.exception() is not None or opening.result().close(), self._open_by_s)
 
     def close(self, capture: Capture) -> None:
-        """Begin to close the camera."""
+        """Start closing the camera."""
         self._close(capture.close, self._clock.monotonic())
 
-    def has_let_go(self) -> bool:
-        """Whether nothing is being closed any more; what fails to close, or takes too long, counts as left behind."""
+    def all_closed(self) -> bool:
+        """Return True once nothing is being closed; what fails to close or takes too long counts as `hanging`."""
         now_s = self._clock.monotonic()
         waiting = []
         for one in self._closings:
             if not one.closed.done() and now_s < one.by_s:
                 waiting.append(one)
             elif not one.closed.done() or one.closed.exception() is not None or not one.closed.result():
-                self.left_behind += 1
+                self.hanging += 1
         self._closings = waiting
         return not waiting
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until all that is being closed is closed, or the time is up."""
+        """Wait until everything is closed, or the time is up."""
         wait([one.closed for one in self._closings], timeout_s)
 
     def _close(self, call: Callable[[], bool], may_begin_by_s: float) -> None:

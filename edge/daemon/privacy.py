@@ -1,9 +1,9 @@
-"""The privacy pause: a file in the state folder, while which is there the camera stays closed.
+"""The privacy pause: the camera stays closed while a file is in the state folder.
 
-The file is all there is to it. The command line writes it, a command from the network writes it, and whoever can
-write the folder may: ``touch privacy-pause`` pauses, ``rm privacy-pause`` ends it. So a pause survives a reboot.
-It holds a `Pause` as JSON where it has a time limit; a file that cannot be read, or holds anything else, is a pause
-without a limit, because a pause that ends too early cannot be made good.
+The file is the whole state, so a pause survives a reboot. The command line and commands from the network write it, and
+anybody with access to the folder may: ``touch privacy-pause`` pauses, ``rm privacy-pause`` resumes. It holds a `Pause`
+as JSON if there is a time limit. A file that cannot be read, or holds anything else, is a pause without a limit: a
+pause that ends too early cannot be undone.
 """
 
 import contextlib
@@ -18,25 +18,25 @@ from edge.events.payloads import Privacy
 from edge.files import Files, replace_file
 
 FILE_NAME = "privacy-pause"
-LONGEST_S = 366 * 86_400.0
-_MOST_BYTES = 4096
+MAX_PAUSE_S = 366 * 86_400.0
+_MAX_BYTES = 4096
 _UNKNOWN: tuple[int, ...] = ()
-"""signature of a file of which cannot be known whether it is there: it is"""
+"""signature of a file that may or may not exist; it is taken to exist"""
 
 log = logging.getLogger(__name__)
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A pause that somebody asked for."""
+    """A requested pause."""
 
     for_s: float | None = msgspec.field(default=None)
-    """limit, seconds; None: until it is ended"""
+    """limit in seconds; None means until it is ended"""
     since: Stamp | None = None
-    """when the limit began to count"""
+    """moment from which the limit counts"""
 
 
 class PrivacyPause:
-    """What the daemon asks at each step. Used by one thread.
+    """Whether a pause is on, as the daemon asks at each step. Used by one thread.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ class PrivacyPause:
         self._path = folder / FILE_NAME
         self._clock = clock
         self._pause: Pause | None = None
-        self._told: Pause | None = None
+        self._reported: Pause | None = None
         self._signature: tuple[int, ...] | None = None
         self._unwritten = False
         self._ends_s: float | None = None
 
     @property
     def pause(self) -> Pause | None:
-        """The pause that is on, None where the camera may be open; as of the last `look` or `command`."""
+        """The pause that is on, None if the camera may be open; as of the last `look` or `command`."""
         return self._pause
 
     def left_s(self) -> float | None:
-        """Seconds until it ends, None where there is no limit or no pause."""
+        """Return the seconds until it ends; None without a limit or a pause."""
         return None if self._ends_s is None else max(0.0, self._ends_s - self._clock.monotonic())
 
     def payload(self) -> Privacy:
@@ -74,25 +74,25 @@ class PrivacyPause:
         )
 
     def look(self, *, change: bool = True) -> bool:
-        """Read the file where it has changed, end what has run out; return whether the answer is another one now.
+        """Read the file if it has changed, and end an expired pause; return True if `pause` is different now.
 
         Parameters
         ----------
         change
-            False leaves the file of a pause that has run out to the daemon.
+            False leaves the file of an expired pause for the daemon to remove.
         """
         self._read_if_changed()
         if self._ends_s is not None and self._clock.monotonic() >= self._ends_s:
             if change:
-                log.info("the privacy pause has come to its end")
+                log.info("the privacy pause has ended")
                 self._end()
             else:
                 self._begin(None)
-        told, self._told = self._told, self._pause
-        return self._pause != told
+        reported, self._reported = self._reported, self._pause
+        return self._pause != reported
 
     def command(self, *, paused: bool, for_s: float | None) -> None:
-        """Do what a command asks for; where nothing can be written, until the next start or change of the file."""
+        """Obey a command. If the file cannot be written, it holds until the next start or change of the file."""
         try:
             if paused:
                 pause(self._folder, for_s, self._clock)
@@ -110,7 +110,7 @@ class PrivacyPause:
         if signature == self._signature:
             return
         if self._unwritten and _UNKNOWN in {signature, self._signature}:
-            # A card that goes and comes back with the file as it was takes back nothing that was asked for meanwhile.
+            # A card that disappears and returns with its old file does not undo a command given meanwhile.
             self._signature = self._signature if signature == _UNKNOWN else signature
             return
         self._read(signature)
@@ -122,7 +122,7 @@ class PrivacyPause:
     def _begin(self, pause: Pause | None) -> None:
         self._pause, self._ends_s = pause, None
         if pause is not None and pause.for_s is not None and pause.since is not None:
-            # Over a reboot that left the date unknown the limit begins anew: rather too long than too short.
+            # After a reboot without a known date the limit starts again: too long is safer than too short.
             gone_s = elapsed_s(pause.since, self._clock.stamp()) or 0.0
             self._ends_s = self._clock.monotonic() + max(0.0, pause.for_s - gone_s)
 
@@ -178,7 +178,7 @@ def resume(folder: Path, files: Files | None = None) -> None:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """What tells a file from another of the same name; None where there is none."""
+    """Return what identifies this version of a file; None if there is none."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -189,13 +189,13 @@ def _signature(path: Path) -> tuple[int, ...] | None:
 
 
 def _pause_of(path: Path) -> Pause:
-    if not path.is_file():  # opening a pipe would wait for its other end
+    if not path.is_file():  # opening a named pipe would block
         return Pause()
     try:
         with path.open("rb") as file:
-            read = msgspec.json.decode(file.read(_MOST_BYTES), type=Pause)
+            read = msgspec.json.decode(file.read(_MAX_BYTES), type=Pause)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Pause()
-    if read.for_s is not None and not (read.since is not None and 0 < read.for_s <= LONGEST_S):
+    if read.for_s is not None and not (read.since is not None and 0 < read.for_s <= MAX_PAUSE_S):
         return Pause()
     return read

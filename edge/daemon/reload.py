@@ -1,4 +1,4 @@
-"""Takes the chosen bundle into a running daemon: camera, connection and visits go on."""
+"""Loads the chosen bundle into the running daemon; camera, connection and visits go on."""
 
 import logging
 import threading
@@ -14,14 +14,14 @@ log = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Loads in a thread of its own, so that no frame waits for it; what fails changes nothing.
+    """Loads a bundle in the background, so that no frame waits for it; a failure changes nothing.
 
     Parameters
     ----------
     load
         Returns a classifier that has passed its self-test.
     take
-        Makes it the one that runs; called in this thread.
+        Puts it to use; called in the background thread.
     """
 
     def __init__(self, load: Callable[[], Classifier], take: Callable[[Classifier], None]) -> None:
@@ -31,11 +31,11 @@ class Reloader:
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
     def start(self) -> None:
-        """Begin to wait for requests."""
+        """Start waiting for requests."""
         self._thread.start()
 
     def request(self) -> None:
-        """Ask for a reload; from any thread or a signal handler, returns at once."""
+        """Request a reload and return at once; may be called from any thread or signal handler."""
         self._requests.put(True)
 
     def close(self, timeout_s: float) -> None:
@@ -45,7 +45,7 @@ class Reloader:
 
     def _run(self) -> None:
         while self._requests.get():
-            # sd_notify(3): with the moment, systemd knows that this READY=1 belongs to this reload.
+            # sd_notify(3): the time tells systemd which reload the next READY=1 belongs to.
             notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             notify_systemd(f"READY=1\nSTATUS={self._reload()}")
 
@@ -53,13 +53,13 @@ class Reloader:
         try:
             classifier = self._load()
         except EmotionEdgeError as error:
-            said = f"reload failed, nothing has changed: {error}"
-        except Exception as error:  # noqa: BLE001 - whatever a bundle breaks, the one that runs goes on
-            said = f"reload failed, nothing has changed: unexpected {type(error).__name__}: {error}"
+            outcome = f"reload failed, nothing has changed: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the bundle, the running one stays
+            outcome = f"reload failed, nothing has changed: unexpected {type(error).__name__}: {error}"
         else:
             self._take(classifier)
-            said = f"reloaded: runs {classifier.name}"
-            log.info("%s", said)
-            return said
-        log.error("%s", said)
-        return said.replace("\n", " ")
+            outcome = f"reloaded: now running {classifier.name}"
+            log.info("%s", outcome)
+            return outcome
+        log.error("%s", outcome)
+        return outcome.replace("\n", " ")

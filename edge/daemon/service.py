@@ -1,4 +1,4 @@
-"""`emotion-edge run`: settings to running parts, signals, and an orderly end."""
+"""`emotion-edge run`: builds the daemon from the settings, handles signals, and stops it in order."""
 
 import errno
 import logging
@@ -37,21 +37,21 @@ the outbox open and the broker to its will."""
 LAST_WORDS_S, GOODBYE_S, RELOAD_S = 3.0, 2.0, 1.0
 """Of these, at most: for the broker to acknowledge the last messages, to disconnect after that, to finish a reload."""
 LAST_CHANCE_S = 5.0
-"""For how long a start without a camera sends what waits: every start that systemd makes ends at the same point."""
-_LOOK_UP_S = 0.1
+"""Seconds a start without a camera spends on sending stored events; each restart by systemd gets no further."""
+_POLL_S = 0.1
 
 log = logging.getLogger(__name__)
 
 
 def run_service(settings: Settings) -> None:
-    """Run the daemon until its source ends or SIGTERM or SIGINT comes; SIGHUP takes in the bundle chosen by then.
+    """Run the daemon until its source ends or SIGTERM or SIGINT comes. SIGHUP loads the bundle chosen since the start.
 
     Raises
     ------
     ConfigError, BundleError, LandmarkModelError
-        Something is wrong that a new start would not mend.
+        Something is wrong that a restart would not mend.
     CameraError
-        The camera is not there, or stopped giving frames.
+        The camera cannot be opened, or stopped giving frames.
     """
     clock = SystemClock()
     stopping = StopTime(clock)
@@ -81,7 +81,7 @@ def run_service(settings: Settings) -> None:
                 camera.open()
             except CameraError:
                 with suppress(DeliveryError):
-                    _tell_of_failure(settings, clock, camera=camera, pipeline=pipeline, publisher=publisher)
+                    _publish_failure(settings, clock, camera=camera, pipeline=pipeline, publisher=publisher)
                 raise
         daemon = Daemon(
             settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,
@@ -136,7 +136,7 @@ def _announcements(settings: Settings) -> list[Message]:
     return [discovery_message(Topics(settings.device), settings.homeassistant, version=__version__, board=board)]
 
 
-def _tell_of_failure(
+def _publish_failure(
     settings: Settings,
     clock: Clock,
     *,
@@ -144,7 +144,7 @@ def _tell_of_failure(
     pipeline: Pipeline,
     publisher: Publisher,
 ) -> None:
-    """Say that there is no camera, and have sent what waits in the outbox as long as the time allows."""
+    """Publish `camera: failed`, then drain the outbox for up to `LAST_CHANCE_S`."""
     publisher.publish_state(State(faces=[], emotion=None, time=utc_time(clock.unix_s()), camera="failed"))
     health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
     publisher.publish_health(
@@ -156,10 +156,10 @@ def _tell_of_failure(
     until_s = clock.monotonic() + (LAST_CHANCE_S if is_camera(settings.camera) else 0.0)
     while clock.monotonic() < until_s:
         stats = publisher.stats()
-        if stats.last_refusal or (stats.connected and publisher.drain(_LOOK_UP_S)):
+        if stats.last_refusal or (stats.connected and publisher.drain(_POLL_S)):
             return
         if not stats.connected:
-            time.sleep(_LOOK_UP_S)
+            time.sleep(_POLL_S)
 
 
 def _make_state_folder(settings: Settings) -> None:
@@ -167,7 +167,7 @@ def _make_state_folder(settings: Settings) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:  # the outbox goes on without a disk
+        if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:  # then the outbox keeps events in memory
             raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error
 
 
@@ -186,14 +186,14 @@ def _open_outbox(settings: Settings) -> Iterator[Outbox]:
 
 @contextmanager
 def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
-    """A first SIGTERM or SIGINT asks for an orderly end; a second one is the shell's own. SIGHUP asks for a reload."""
+    """Stop on the first SIGTERM or SIGINT; a second one kills the process. Reload on SIGHUP."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         stop()
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
-        # A terminal that was closed sends SIGHUP too; a camera must not look on when nobody is left to stop it.
+        # Closing the terminal sends SIGHUP too; the camera must not go on when nobody is left to stop it.
         (stop if ends_with_terminal and not _has_terminal() else reload)()
 
     ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup ignores it

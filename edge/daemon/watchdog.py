@@ -1,8 +1,8 @@
-"""Tells systemd that the daemon lives, as long as each of its threads makes progress; names the one that does not.
+"""Sends systemd's keep-alive while every thread makes progress; logs which thread does not.
 
-sd_watchdog_enabled(3): systemd expects word within ``WatchdogSec``, and ends and restarts what stays silent. A thread
-has a `Pulse` that it beats when it has got something done: a frame looked at, a step made while there is nothing to
-look at, a turn of the sender's loop. A beat is never given by a timer.
+systemd restarts a service that sends no ``WATCHDOG=1`` within ``WatchdogSec`` (sd_watchdog_enabled(3)). Each thread has
+a `Pulse` and beats it when it has done something: a frame, a step without a frame, a turn of the sender's loop. It is
+never beaten by a timer.
 """
 
 import logging
@@ -16,16 +16,16 @@ from edge.clock import Clock
 from edge.daemon.machine import notify_systemd
 
 LOOP_LIMIT_S = 25.0
-"""The longest step of the loop, seconds: a card that is slow to write an event, with much to spare."""
+"""Longest step of the loop in seconds: a card that is slow to write an event, with a wide margin."""
 SENDER_LIMIT_S = 40.0
-"""The longest turn of the sender, seconds: two waits for a connection to end, and a card that takes its time."""
+"""Longest turn of the sender in seconds: two waits for a connection to end, and a slow card."""
 _INTERVAL_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """One thread's sign of progress."""
+    """Progress of one thread."""
 
     def __init__(self, name: str, limit_s: float, clock: Clock) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Pulse:
         self._thread_id: int | None = None
 
     def beat(self) -> None:
-        """Note progress; called by the thread itself."""
+        """Record progress; called by the thread itself."""
         self._thread_id = threading.get_ident()
         self._beat_s = self._clock.monotonic()
 
@@ -44,7 +44,7 @@ class Pulse:
         return self._clock.monotonic() - self._beat_s
 
     def where(self) -> str:
-        """File, line and function in which the thread is now, innermost first."""
+        """Return where the thread is now: file, line and function, innermost first."""
         frame = sys._current_frames().get(self._thread_id or 0)  # noqa: SLF001  # documented, for debuggers
         if frame is None:
             return "it has ended"
@@ -53,12 +53,12 @@ class Pulse:
 
 
 class Watchdog:
-    """Looks at all pulses now and then, in a thread of its own, until `stop`.
+    """Checks all pulses every few seconds, in a thread of its own, until `stop`.
 
     Parameters
     ----------
     notify
-        Takes ``WATCHDOG=1``.
+        Called with ``WATCHDOG=1``.
     """
 
     def __init__(self, clock: Clock, *, notify: Callable[[str], object] = notify_systemd) -> None:
@@ -70,29 +70,29 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def pulse(self, name: str, limit_s: float) -> Pulse:
-        """Return a new pulse, which counts from now on."""
+        """Return a new pulse, checked from now on."""
         pulse = Pulse(name, limit_s, self._clock)
         self._pulses.append(pulse)
         return pulse
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start checking."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking; systemd then has its own limit for a stop."""
+        """Stop checking; systemd has its own limit for a stop."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def look(self) -> list[str]:
-        """Tell systemd that all is well, or else log what is not; return the names of the threads that are stuck."""
+        """Send ``WATCHDOG=1`` if no thread is stuck, else log which are; return their names."""
         stuck = [pulse for pulse in self._pulses if pulse.silent_s() > pulse.limit_s]
         for pulse in stuck:
             if pulse.name not in self._named:
-                log.error("thread %s is stuck for %.0f s: %s", pulse.name, pulse.silent_s(), pulse.where())
+                log.error("thread %s has made no progress for %.0f s: %s", pulse.name, pulse.silent_s(), pulse.where())
         for name in self._named - {pulse.name for pulse in stuck}:
-            log.warning("thread %s goes on", name)
+            log.warning("thread %s makes progress again", name)
         self._named = {pulse.name for pulse in stuck}
         if not stuck:
             self._notify("WATCHDOG=1")
@@ -104,7 +104,7 @@ class Watchdog:
 
 
 def _interval_s() -> float:
-    """A quarter of what systemd allows, 5 s at most; sd_watchdog_enabled(3) asks for half."""
+    """Return a quarter of what systemd allows, 5 s at most; sd_watchdog_enabled(3) recommends half."""
     try:
         allowed_s = int(os.environ.get("WATCHDOG_USEC", "")) / 1e6
     except ValueError:

@@ -305,6 +305,6 @@ def test_a_camera_that_cannot_be_closed_ends_the_program_that_wants_privacy() ->
     camera.open()
     camera.pause()
     settle(camera)
-    with pytest.raises(CameraError, match="does not close; the program ends so that it is let go of"):
+    with pytest.raises(CameraError, match="does not close; the program ends so that the system closes it"):
         camera.next(0)
     assert camera.state == "paused"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edge.cameras import capture
-from edge.daemon.camera import LEFT_BEHIND, WatchedCamera
+from edge.daemon.camera import MAX_HANGING, WatchedCamera
 from edge.daemon.opener import CLOSE_TIMEOUT_S, OPEN_TIMEOUT_S
 from edge.daemon.signs import FIRST_FRAME_S
 from edge.errors import CameraError
@@ -100,7 +100,7 @@ def test_the_loop_goes_on_while_the_camera_is_being_closed_and_opens_no_second_o
     assert (site.opened, site.camera.state, site.camera.failures) == (2, "ok", 1)
 
 
-def test_a_close_that_never_ends_counts_as_left_behind(site: Site) -> None:
+def test_a_close_that_never_ends_counts_as_hanging(site: Site) -> None:
     site.start(SlowToClose(make_frame(), Hang(site.free), until=site.free), CameraError("device busy"))
     site.fall_silent()
     site.clock.pass_time(CLOSE_TIMEOUT_S)
@@ -108,22 +108,22 @@ def test_a_close_that_never_ends_counts_as_left_behind(site: Site) -> None:
     opening = site.camera._opener._opening
     assert opening is not None
     opening.exception(20)
-    with pytest.raises(CameraError, match="keeps it from being opened again: device busy"):
+    with pytest.raises(CameraError, match="keeps it from being reopened: device busy"):
         site.camera.next(0)
 
 
-def test_one_that_is_left_behind_does_not_keep_another_from_working(site: Site) -> None:
+def test_one_that_hangs_does_not_keep_another_from_working(site: Site) -> None:
     site.start(site.hanging(), site.working())
     site.fall_silent()
     site.go_on()
     assert site.camera.next(20) is not None
-    assert (site.camera._opener.left_behind, site.camera.state) == (1, "ok")
+    assert (site.camera._opener.hanging, site.camera.state) == (1, "ok")
 
 
-def test_where_one_is_left_behind_and_the_first_attempt_fails_only_a_new_process_helps(site: Site) -> None:
+def test_where_one_hangs_and_the_first_attempt_fails_only_a_new_process_helps(site: Site) -> None:
     site.start(site.hanging(), CameraError("device busy"))
     site.fall_silent()
-    with pytest.raises(CameraError, match="keeps it from being opened again: device busy") as told:
+    with pytest.raises(CameraError, match="keeps it from being reopened: device busy") as told:
         site.go_on()
     assert told.value.exit_code == 69
     assert site.opened == 2
@@ -134,20 +134,20 @@ def test_the_same_where_it_opens_and_gives_nothing(site: Site) -> None:
     site.fall_silent()
     site.go_on()
     site.clock.pass_time(FIRST_FRAME_S)
-    with pytest.raises(CameraError, match="keeps it from being opened again: no frame for"):
+    with pytest.raises(CameraError, match="keeps it from being reopened: no frame for"):
         site.camera.next(0)
 
 
 def test_three_that_hang_end_the_program(site: Site) -> None:
-    site.start(*(site.hanging() for _ in range(LEFT_BEHIND)))
-    for _ in range(LEFT_BEHIND - 1):
+    site.start(*(site.hanging() for _ in range(MAX_HANGING)))
+    for _ in range(MAX_HANGING - 1):
         site.fall_silent()
         site.go_on()
         assert site.camera.next(20) is not None
     site.fall_silent()
     with pytest.raises(CameraError, match="3 threads hang in the camera's driver; the last fault: no frame for"):
         site.go_on()
-    assert site.opened == LEFT_BEHIND
+    assert site.opened == MAX_HANGING
 
 
 def test_an_opening_that_hangs_ends_the_program(site: Site) -> None:
@@ -161,7 +161,7 @@ def test_an_opening_that_hangs_ends_the_program(site: Site) -> None:
     site.clock.pass_time(0.5)
     site.camera.next(0)
     site.clock.pass_time(OPEN_TIMEOUT_S)
-    with pytest.raises(CameraError, match="keeps it from being opened again: it does not open within 30 s"):
+    with pytest.raises(CameraError, match="keeps it from being reopened: it does not open within 30 s"):
         site.camera.next(0)
 
 
@@ -170,7 +170,7 @@ def test_a_pause_ends_the_program_where_an_earlier_camera_may_be_open_still(site
     site.fall_silent()
     site.go_on()
     assert site.camera.next(20) is not None
-    with pytest.raises(CameraError, match="does not close; the program ends so that it is let go of"):
+    with pytest.raises(CameraError, match="does not close; the program ends so that the system closes it"):
         site.camera.pause()
 
 
@@ -193,7 +193,7 @@ def test_a_pause_during_an_opening_ends_the_program_where_what_opens_does_not_cl
     assert site.camera.next(0) is None
     may_open.set()
     settle(site.camera)
-    with pytest.raises(CameraError, match="does not close; the program ends so that it is let go of"):
+    with pytest.raises(CameraError, match="does not close; the program ends so that the system closes it"):
         site.camera.next(0)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.daemon.governor import LEAST_FPS, Governor
+from edge.daemon.governor import MIN_FPS, Governor
 from edge.settings import PowerSettings
 from tests.fakes.clock import FakeClock
 
@@ -117,7 +117,7 @@ def test_however_hot_it_is_it_goes_on_looking(tmp_path: Path) -> None:
     device = Device(tmp_path, PowerSettings())
     device.heat(99)
     device.fps(200)
-    assert device.fps(20) == pytest.approx(LEAST_FPS, rel=0.1)
+    assert device.fps(20) == pytest.approx(MIN_FPS, rel=0.1)
 
 
 @pytest.mark.parametrize(

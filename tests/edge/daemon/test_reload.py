@@ -162,7 +162,7 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
             daemon.send_signal(signal.SIGHUP)
             began, ended = systemd.next(), systemd.next()
             assert began.startswith("RELOADING=1\nMONOTONIC_USEC=")
-            assert ended == f"READY=1\nSTATUS=reloaded: runs {open_bundle(new).identity}"
+            assert ended == f"READY=1\nSTATUS=reloaded: now running {open_bundle(new).identity}"
 
             # The file of the chosen bundle breaks: the next reload fails, and what runs goes on.
             (tmp_path / "state/bundles" / open_bundle(new).identity / "manifest.sig").write_bytes(bytes(64))
