@@ -1,4 +1,4 @@
-"""A thread for calls that may block for ever, so that whoever waits for them need not."""
+"""A background thread for calls that may block for ever."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Makes calls one after another in one daemon thread; a device is thus never used from two threads at once."""
+    """Runs calls one after another in one daemon thread, so that a device is never used by two threads at once."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -18,13 +18,13 @@ class Worker:
         self._thread.start()
 
     def submit(self, function: Callable[[], T]) -> "Future[T]":
-        """Queue a call; its result or exception comes with the future."""
+        """Queue a call; the future holds its result or exception."""
         future: Future[T] = Future()
 
         def call() -> None:
             try:
                 result = function()
-            except Exception as error:  # noqa: BLE001  # raised again by whoever waits for the future
+            except Exception as error:  # noqa: BLE001  # the future raises it again
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -33,13 +33,13 @@ class Worker:
         return future
 
     def leave(self) -> None:
-        """End the thread when all calls are made; nobody waits for it."""
+        """End the thread after the queued calls, without waiting."""
         self._calls.put(None)
 
     def finish(self, last: Callable[[], None], timeout_s: float) -> bool:
-        """Make one last call and end the thread; False where it still hangs in a call after ``timeout_s``.
+        """Run one last call and end the thread; return False if a call still hangs after ``timeout_s``.
 
-        The last call is then made whenever the one that hangs returns.
+        The last call then runs once the one that hangs returns.
         """
         self.submit(last)
         self._calls.put(None)

@@ -1,8 +1,7 @@
-"""The clocks, as one seam: tests bring their own.
+"""Clocks behind one interface, ids that contain the time, and times as text.
 
-A device without a battery clock starts with a wrong date, and its date jumps when it learns the right one. So nothing
-here is timed by the date: `Clock.monotonic` times what happens within one start of the program, and two `Stamp`s time
-what lasts over restarts.
+A device without a battery clock starts with a wrong date, which jumps when it is corrected. So nothing is timed by the
+date: `Clock.monotonic` times what happens while the program runs, two `Stamp`s what lasts across restarts.
 """
 
 import ctypes
@@ -25,23 +24,23 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A moment that can be compared with a later one, also after a restart of the program or of the machine."""
+    """A moment that can be compared with a later one, even after a restart of the program or the machine."""
 
     kernel_boot: str
-    """the kernel's id of this start of the machine"""
+    """the kernel's id of this boot"""
     boottime_s: float
-    """seconds since the machine was started (CLOCK_BOOTTIME): they never jump"""
+    """seconds since the boot (CLOCK_BOOTTIME), which never jump"""
     unix_s: float
     """seconds since 1970 UTC, as far as the machine knows the date"""
     synced: bool
-    """whether it knows the date"""
+    """True if the date was known to be right"""
 
 
 class Clock(Protocol):
-    """What time it is, in several ways."""
+    """The times that the program reads; tests have a clock of their own."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow; their zero means nothing."""
+        """Seconds that only grow, from an arbitrary zero."""
         ...
 
     def unix_s(self) -> float:
@@ -49,11 +48,11 @@ class Clock(Protocol):
         ...
 
     def synced(self) -> bool:
-        """Whether the date is known to be right."""
+        """Return True if the date is known to be right."""
         ...
 
     def stamp(self) -> Stamp:
-        """Return this moment, to be compared with another."""
+        """Return the present moment, to compare with another."""
         ...
 
 
@@ -73,7 +72,7 @@ class SystemClock:
         return time_synced()
 
     def stamp(self) -> Stamp:
-        """Return this moment."""
+        """Return the present moment."""
         return Stamp(
             kernel_boot=_kernel_boot(),
             boottime_s=time.clock_gettime(time.CLOCK_BOOTTIME),
@@ -83,10 +82,10 @@ class SystemClock:
 
 
 def elapsed_s(since: Stamp, now: Stamp) -> float | None:
-    """Return the seconds between two stamps, None where nobody can know.
+    """Return the seconds between two stamps; None if unknown.
 
-    Within one start of the machine the kernel counts them, whatever the date does. Over a restart of the machine there
-    is the date alone, which is believed where it was known at both moments.
+    Within one boot the kernel counts them, whatever the date does. Across a reboot only the date can tell, if it was
+    known at both moments.
     """
     if since.kernel_boot == now.kernel_boot and now.boottime_s >= since.boottime_s:
         return now.boottime_s - since.boottime_s
@@ -96,15 +95,15 @@ def elapsed_s(since: Stamp, now: Stamp) -> float | None:
 
 
 def time_synced(*, as_service: bool = False) -> bool:
-    """Return whether the clock is known to be synchronised; False where nothing can be known.
+    """Return True if the clock is known to be synchronised.
 
-    systemd-timesyncd, which Pi OS uses, leaves a mark. Any other time service tells the kernel, which is what
-    ``timedatectl`` asks as well; where the unit's filter keeps the kernel from being asked, chronyd and ntpd are.
+    systemd-timesyncd, which Pi OS uses, leaves a marker file. Any other time service informs the kernel, which
+    ``timedatectl`` asks too. Where the unit's system call filter forbids that, chronyd and ntpd are asked.
 
     Parameters
     ----------
     as_service
-        As the service knows it, which may not ask the kernel.
+        Answer as the service would, which may not ask the kernel.
     """
     if _is_marked():
         return True
@@ -116,7 +115,7 @@ def time_synced(*, as_service: bool = False) -> bool:
 def _is_marked() -> bool:
     try:
         return _TIMESYNCD_MARK.exists()
-    except OSError:  # a folder that may not be entered, up to Python 3.13
+    except OSError:  # no access to the folder, up to Python 3.13
         return False
 
 
@@ -128,7 +127,7 @@ def _kernel_boot() -> str:
 
 
 def _system_calls_filtered() -> bool:
-    """Return whether a seccomp filter is on: one without adjtimex may kill a process that calls it."""
+    """Return True if a seccomp filter is on: it may kill a process that calls adjtimex."""
     try:
         status = _STATUS.read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -137,7 +136,7 @@ def _system_calls_filtered() -> bool:
 
 
 def _kernel_says_synced() -> bool:
-    # A zeroed buffer asks and sets nothing (modes is 0); struct timex has 208 bytes at most.
+    # A zeroed buffer only asks (modes is 0); struct timex has 208 bytes at most.
     adjtimex = ctypes.CDLL(None).adjtimex
     state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= state < _TIME_ERROR

@@ -1,4 +1,4 @@
-"""The file operations that an install is made of, one method each: a test cuts the power between any two."""
+"""Durable file operations, one method each, so that a test can cut the power between any two."""
 
 import ctypes
 import errno
@@ -13,22 +13,22 @@ from pathlib import Path
 from edge.errors import BundleError
 
 INCOMING = ".incoming"
-"""Names that begin with this are of files and folders that are not finished."""
+"""Prefix of the names of unfinished files and folders."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 """renameat2(2)"""
 
 
 class Files:
-    """What an install does to the disk. Each method is one step; nothing is on the disk for sure before its `sync`."""
+    """Operations on files and folders. Nothing is certain to survive a power cut before its `sync`."""
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder that others may read; its parent must be there."""
+        """Make a folder that everybody may read; its parent must exist."""
         path.mkdir()
         path.chmod(0o755)
 
     def write(self, path: Path, content: Iterable[bytes]) -> None:
-        """Write a new file that others may read; one that is there already is never written into."""
+        """Write a new file that everybody may read; an existing one is an error."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             for part in content:
@@ -36,7 +36,7 @@ class Files:
             os.fchmod(file.fileno(), 0o644)
 
     def sync(self, path: Path) -> None:
-        """Return once a file's content, or the names in a folder, are on the disk."""
+        """Return once a file's content, or a folder's list of names, is on the disk (fsync(2))."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -44,11 +44,11 @@ class Files:
             os.close(descriptor)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Rename; a file that had the new name is replaced in the same moment."""
+        """Rename, atomically replacing a file of the new name."""
         old.rename(new)
 
     def exchange(self, one: Path, other: Path) -> None:
-        """Let two folders change names in one moment; in three where the file system cannot (FAT, NFS)."""
+        """Swap the names of two folders: atomically, or in three renames where the file system cannot (FAT, NFS)."""
         try:
             _exchange(one, other)
         except OSError as error:
@@ -60,7 +60,7 @@ class Files:
             between.rename(one)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or a folder with all that is in it."""
+        """Remove a file, or a folder and its content."""
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -68,7 +68,7 @@ class Files:
 
 
 def replace_file(files: Files, path: Path, content: bytes) -> None:
-    """Give a file new content: the old or the new is there at any moment, and the new is on the disk on return."""
+    """Replace a file's content atomically: a power cut leaves the old or the new; on return the new is on the disk."""
     fresh = path.with_name(f"{INCOMING}-{path.name}-{secrets.token_hex(4)}")
     try:
         files.write(fresh, [content])
@@ -82,7 +82,7 @@ def replace_file(files: Files, path: Path, content: bytes) -> None:
 
 
 def write_folder(files: Files, folder: Path, contents: Iterable[tuple[str, bytes]]) -> None:
-    """Make a folder with these files, all of it on the disk when this returns, except the folder's own name."""
+    """Make a folder with these files. On return all of it is on the disk, except the folder's own name."""
     files.make_folder(folder)
     for name, content in contents:
         files.write(folder / name, [content])
@@ -92,7 +92,7 @@ def write_folder(files: Files, folder: Path, contents: Iterable[tuple[str, bytes
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only one that changes what is in a folder; the lock ends with the process, however it ends.
+    """Lock a folder against other processes that change it; the lock ends with the process, however that ends.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BundleError(f"{folder}: another install is at work here; try again when it is done") from None
+            raise BundleError(f"{folder}: another install is running here; try again when it has finished") from None
         yield
     finally:
         os.close(descriptor)

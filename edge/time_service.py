@@ -1,7 +1,7 @@
-"""Asks the time services of this machine other than systemd-timesyncd, as whoever may not ask the kernel must.
+"""Asks chronyd and ntpd whether the clock is synchronised, for a process that may not ask the kernel.
 
-Both answer to anybody on the machine itself: chronyd its own protocol (chrony, ``candm.h``, version 6; as does
-``chronyc tracking``), ntpd and ntpsec a client of NTP (RFC 5905).
+Both answer any process on this machine: chronyd in its own protocol (chrony, ``candm.h``, version 6, as ``chronyc
+tracking`` uses), ntpd and ntpsec as NTP servers (RFC 5905).
 """
 
 import socket
@@ -13,21 +13,21 @@ from collections.abc import Callable
 CHRONY_PORT = 323
 NTP_PORT = 123
 _ANSWER_S = 0.2
-"""A service on the same machine answers in less than a millisecond; where there is none the kernel says so at once."""
+"""Seconds to wait; a local service answers within a millisecond, and the kernel refuses at once if there is none."""
 _ASK_EVERY_S = 10.0
 _NOT_SYNCHRONISED = 3
-"""The leap indicator of a clock that is not, in both protocols."""
+"""Leap indicator of an unsynchronised clock, in both protocols."""
 
 _CHRONY_REQUEST = struct.pack("!BBxxHHI8x", 6, 1, 33, 0, 1).ljust(104, b"\0")
-"""A request (1) of version 6 for tracking (33), as long as its answer: chronyd answers no shorter one."""
+"""A request (1) of version 6 for tracking (33), padded to the length of the answer, as chronyd demands."""
 _CHRONY_ANSWER = struct.Struct("!BBxxHHH6xI8x4x20xHH")
-"""Version, type, command, kind of answer, status, number; reference and address; stratum, leap indicator."""
+"""Version, type, command, reply, status, sequence; reference and address; stratum, leap indicator."""
 _NTP_REQUEST = bytes([4 << 3 | 3]).ljust(48, b"\0")
 """Version 4, from a client."""
 
 
-class _Memory:
-    """The last answer; it is asked for with every event, and no event may wait for it twice."""
+class _Cache:
+    """Keeps the last answer for `_ASK_EVERY_S`, because every event asks."""
 
     def __init__(self, ask: Callable[[], bool]) -> None:
         self._ask = ask
@@ -44,22 +44,22 @@ class _Memory:
 
 
 def ask(*, chrony_port: int = CHRONY_PORT, ntp_port: int = NTP_PORT) -> bool:
-    """Return whether one of them says that the clock is synchronised."""
+    """Return True if one of them says that the clock is synchronised."""
     return _chrony_says_synced(_exchange(_CHRONY_REQUEST, chrony_port)) or _ntp_says_synced(
         _exchange(_NTP_REQUEST, ntp_port)
     )
 
 
-_MEMORY = _Memory(ask)
+_CACHE = _Cache(ask)
 
 
 def synced() -> bool:
-    """As `ask`, asked every 10 s at most."""
-    return _MEMORY.get()
+    """Return what `ask` returned last, at most 10 s ago."""
+    return _CACHE.get()
 
 
 def _exchange(request: bytes, port: int) -> bytes:
-    """Return the answer of this machine, empty where none comes."""
+    """Return the answer of this machine's service, empty if none comes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.settimeout(_ANSWER_S)
         try:

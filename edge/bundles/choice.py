@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def chosen_bundle(settings: Settings) -> Path | None:
-    """Return the folder of the bundle that is to run, None for the one that ships; its opening says if it is sound.
+    """Return the folder of the chosen bundle, unopened; None for the one that ships.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def chosen_bundle(settings: Settings) -> Path | None:
 
 
 def load_chosen(settings: Settings) -> Classifier:
-    """Load the bundle that is to run, tested; that one or none.
+    """Load and self-test the chosen bundle, and no other.
 
     Raises
     ------
@@ -46,17 +46,17 @@ def load_chosen(settings: Settings) -> Classifier:
 
 
 def load_chosen_or_previous(settings: Settings) -> Classifier:
-    """Load the bundle that is to run; where the store's current one fails, its previous one or the one that ships.
+    """Load the chosen bundle; if the store's current one fails, its previous one or the one that ships.
 
-    A device with a damaged card goes on with what is sound, and says so in its log, in ``health`` and in every event.
-    The setting ``bundle`` is an order, and has no such way out.
+    So a device with a damaged card keeps working; its log, ``health`` and every event name the bundle that runs. The
+    setting ``bundle`` has no fallback.
 
     Raises
     ------
     ConfigError
         ``bundle_key`` names no file of public keys, or they cannot be used.
     BundleError
-        No bundle works; says why the first one does not.
+        No bundle works; the message says why the first one does not.
     """
     try:
         return load_chosen(settings)
@@ -77,7 +77,7 @@ def load_chosen_or_previous(settings: Settings) -> Classifier:
 
 
 def _others(settings: Settings) -> Iterator[Path | None]:
-    """Where to look after the store's current bundle: its previous one, then the one that ships."""
+    """The fallbacks of the store's current bundle: its previous one, then the one that ships."""
     if not settings.state_dir:
         return
     store = BundleStore.of(settings.state_dir)

@@ -1,4 +1,4 @@
-"""Puts a bundle in a folder of its own: whole or not at all, the one before kept beside it."""
+"""Installs a bundle in a folder of its own, whole or not at all, and keeps the previous one beside it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,13 +18,13 @@ def check_place(out: Path) -> None:
     """
     for place in (out, previous_of(out)):
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise UsageError(f"{place}: is no folder; name another with --out")
+            raise UsageError(f"{place}: is not a folder; name another with --out")
         if place.is_dir() and any(place.iterdir()) and not (place / MANIFEST_NAME).is_file():
-            raise UsageError(f"{place}: holds something else than a bundle; name another folder with --out")
+            raise UsageError(f"{place}: holds something other than a bundle; name another folder with --out")
 
 
 def previous_of(out: Path) -> Path:
-    """Where the bundle that ``out`` held before is kept."""
+    """Return where the bundle that ``out`` held before is kept."""
     return out.with_name(out.name + ".previous")
 
 

@@ -1,4 +1,4 @@
-"""Whether a bundle works on this machine: opened, loaded, and asked about a picture."""
+"""Tests whether a bundle works on this machine: loads it and scores a built-in picture."""
 
 import logging
 from pathlib import Path
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def load_tested(folder: Path | None, kind: ClassifierKind, keys: TrustedKeys | None) -> Classifier:
-    """Load a bundle's classifier, which has answered about a picture by then.
+    """Load a bundle's classifier and run its self-test.
 
-    Where only a library is missing for the classifier, a network of the same bundle stands in, with a warning.
+    If only a library for the classifier is missing, a network of the same bundle is used instead, with a warning.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def load_tested(folder: Path | None, kind: ClassifierKind, keys: TrustedKeys | N
         classifier = load_classifier(folder, kind, keys=keys)
     except ModelLibraryError as error:
         classifier = load_network(open_bundle(folder or shipped_bundle(), keys))
-        log.warning("%s; going on with the network of %s", error, classifier.name)
+        log.warning("%s; using the network of %s instead", error, classifier.name)
     self_test(classifier, folder)
     return classifier
 
@@ -50,7 +50,7 @@ def self_test(classifier: Classifier, folder: Path | None) -> NDArray[np.float32
     Raises
     ------
     BundleError
-        What came back are no scores: another shape, not finite, outside 0..1, or not one in sum.
+        The result is not scores: wrong shape, not finite, outside 0..1, or not summing to 1.
     """
     where = folder or classifier.name
     try:

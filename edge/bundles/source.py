@@ -1,4 +1,4 @@
-"""Where a bundle comes from: a folder, an archive, or an https address of an archive."""
+"""Opens a bundle from a folder, an archive, or the https address of an archive."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from edge.inference.signature import TrustedKeys
 
 
 def bring(source: str, scratch: Path, keys: TrustedKeys | None, files: Files | None = None) -> Bundle:
-    """Open the bundle that somebody names; what is not a folder yet becomes one in ``scratch``.
+    """Open the bundle at ``source``; an archive is downloaded and unpacked into ``scratch`` first.
 
     Parameters
     ----------
@@ -21,8 +21,8 @@ def bring(source: str, scratch: Path, keys: TrustedKeys | None, files: Files | N
     Raises
     ------
     BundleError
-        There is nothing there, the address cannot be fetched, or archive or bundle are refused. The message
-        names the source, not the folder that it was unpacked to.
+        Nothing is there, the address cannot be downloaded, or the archive or bundle is refused. The message names the
+        source, not the folder it was unpacked to.
     """
     folder = _folder(source, scratch, files)
     try:

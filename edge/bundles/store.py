@@ -1,16 +1,16 @@
-"""The bundles that a device keeps, in ``bundles`` of its state folder, and which of them it is to run.
+"""The bundles that a device keeps, in ``bundles`` of its state folder, and which of them is chosen.
 
 ::
 
     bundles/
-    ├── device-cnn-int8@1a2b3c4d/   a bundle, named after what is in it; never changed once it is there
+    ├── device-cnn-int8@1a2b3c4d/   a bundle, named after its content; never changed
     ├── device-cnn-int8@5e6f7a8b/
-    ├── .incoming…                  under way, or left over from an install that the power ended; the next removes it
+    ├── .incoming…                  an unfinished install; the next install removes what a power cut left
     └── selected.json               {"current": "…@5e6f7a8b", "previous": "…@1a2b3c4d"}; null is the bundle that ships
 
-The order of an install: files and folder onto the disk, the folder's name, ``selected.json`` beside its place and onto
-the disk, its name. That last rename is the switch, of current and previous in one moment: a power cut anywhere leaves
-the old choice or the new one, each with a whole bundle.
+An install writes and syncs the bundle under a temporary name, renames it, then replaces ``selected.json``. That last
+rename switches current and previous at once: a power cut at any point leaves the old choice or the new one, each with a
+whole bundle.
 """
 
 import logging
@@ -29,21 +29,21 @@ from edge.inference.manifest import MANIFEST_NAME
 from edge.inference.signature import SIGNATURE_NAME
 
 KEPT = 4
-"""bundles that stay: the current one, the previous one, and the newest of the others"""
+"""Number of bundles kept: the current one, the previous one, and the newest others."""
 SELECTED_NAME = "selected.json"
 SHIPPED = "shipped"
-"""how people call the bundle that ships, which is no part of the store"""
+"""Name of the bundle that ships, which is not in the store."""
 MAX_SELECTED_BYTES = 4096
 _ENTRY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}@[0-9a-f]{8}")
 
 Check = Callable[[Path | None], object]
-"""Opens a bundle's folder as the daemon would, None for the bundle that ships; raises `BundleError` if that fails."""
+"""Loads a bundle's folder (None: the one that ships) as the daemon would; raises `BundleError` if that fails."""
 
 log = logging.getLogger(__name__)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which bundles a device chose; None is the one that ships."""
+    """The chosen bundles; None is the one that ships."""
 
     current: str | None
     previous: str | None
@@ -51,18 +51,18 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True, slots=True)
 class BundleStore:
-    """The folder of bundles. Everything that changes it takes its lock."""
+    """The folder of bundles. Every change takes its lock."""
 
     folder: Path
     files: Files
 
     @classmethod
     def of(cls, state_dir: str, files: Files | None = None) -> "BundleStore":
-        """The store in a state folder; neither needs to be there yet."""
+        """Return the store in a state folder; neither needs to exist yet."""
         return cls(Path(state_dir) / "bundles", files or Files())
 
     def selection(self) -> Selection | None:
-        """Which bundles were chosen; None where nothing was ever installed.
+        """Return the chosen bundles; None if nothing was ever installed.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class BundleStore:
         return chosen
 
     def names(self) -> list[str]:
-        """Every bundle that is kept, the newest first; sound or not."""
+        """Return the names of all kept bundles, newest first, sound or not."""
         try:
             found = [path for path in self.folder.iterdir() if _ENTRY.fullmatch(path.name) and path.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
@@ -94,25 +94,25 @@ class BundleStore:
         return [path.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))][::-1]
 
     def install(self, bring: Callable[[Path], Bundle], check: Check) -> str:
-        """Bring a bundle in, check it where it will lie, and make it the current one; return its name.
+        """Install a bundle, check it in its final folder, and make it the current one; return its name.
 
         Parameters
         ----------
         bring
-            Gets a folder to work in and opens the bundle, see `edge.bundles.source.bring`.
+            Opens the bundle, given a folder to work in; see `edge.bundles.source.bring`.
         check
-            Run on the copy that is kept, before anything is switched.
+            Called on the stored copy before the switch.
 
         Raises
         ------
         BundleError
-            The bundle is refused, or another install is at work; nothing has changed.
+            The bundle is refused, or another install is running; nothing has changed.
         """
         with self._changing() as scratch:
             bundle = bring(scratch)
             name = bundle.identity
             fresh = self.folder / f"{INCOMING}-{name}"
-            # Written from what was verified, not copied: a source that changes meanwhile changes nothing here.
+            # Written from the verified bytes, not copied: the source may change meanwhile.
             write_folder(self.files, fresh, _contents(bundle))
             check(fresh)
             place = self.folder / name
@@ -125,12 +125,12 @@ class BundleStore:
         return name
 
     def use(self, wanted: str, check: Check) -> str:
-        """Make a bundle that is kept, or the one that ships, the current one; return its full name.
+        """Make a kept bundle, or the one that ships, the current one; return its full name.
 
         Parameters
         ----------
         wanted
-            name@hash, a name that only one bundle has, or ``shipped``.
+            ``name@hash``, a name that only one bundle has, or ``shipped``.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class BundleStore:
         return name or SHIPPED
 
     def rollback(self, check: Check) -> str:
-        """Make the previous bundle the current one, and the other way round; return its name.
+        """Swap the previous and the current bundle; return the new current one's name.
 
         Raises
         ------
@@ -154,13 +154,13 @@ class BundleStore:
         with self._changing():
             chosen = self.selection()
             if chosen is None:
-                raise BundleError(f"{self.folder}: no bundle was ever installed here, there is none to go back to")
+                raise BundleError(f"{self.folder}: no bundle was ever installed here, so there is none to go back to")
             check(self.path_of(chosen.previous))
             self._switch_to(chosen.previous)
         return chosen.previous or SHIPPED
 
     def path_of(self, name: str | None) -> Path | None:
-        """The folder of a bundle; None for the one that ships."""
+        """Return the folder of a bundle; None for the one that ships."""
         return None if name is None else self.folder / name
 
     def _find(self, wanted: str) -> str | None:
@@ -176,7 +176,7 @@ class BundleStore:
 
     @contextmanager
     def _changing(self) -> Iterator[Path]:
-        """Lock the store, clear it of what an interrupted install left, and lend a folder to work in."""
+        """Lock the store, remove what an interrupted install left, and yield a folder to work in."""
         if not self.folder.is_dir():
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self.files.make_folder(self.folder)
@@ -211,7 +211,7 @@ class BundleStore:
     def _remove_old(self, needed: set[str | None]) -> None:
         others = [name for name in self.names() if name not in needed]
         for name in others[max(0, KEPT - len(needed - {None})) :]:
-            # Renamed first: half a bundle must never have a bundle's name.
+            # Renamed first: a half-removed bundle must not have a bundle's name.
             gone = self.folder / f"{INCOMING}-{name}"
             self.files.rename(self.folder / name, gone)
             self.files.remove(gone)
@@ -226,7 +226,7 @@ def _contents(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
 
 
 def _holds(folder: Path, bundle: Bundle) -> bool:
-    """Whether a folder is sound and the same bundle, down to its signature."""
+    """Return True if a folder holds the same bundle, sound, with the same signature."""
     try:
         there = open_bundle(folder)
     except BundleError:

@@ -19,12 +19,12 @@ bundle_app = typer.Typer(
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, .tar.gz archive, or https address of one.")]
 
-RELOAD_HINT = "a running service takes it up with: sudo systemctl reload emotion-edge"
+RELOAD_HINT = "to load it into the running service: sudo systemctl reload emotion-edge"
 
 
 @bundle_app.command(epilog="Example: emotion-edge bundle verify bundle.tar.gz --bundle-key bundle-key.pub.pem")
 def verify(source: Source, config: Config = None, bundle_key: BundleKey = None, *, as_json: AsJson = False) -> None:
-    """Check a bundle as an install would, self-test included, and change nothing."""
+    """Check a bundle as an install would, with the self-test, and change nothing."""
     from edge.bundles.self_test import load_tested, self_test
     from edge.bundles.source import bring
     from edge.emotions import EMOTIONS
@@ -62,14 +62,14 @@ def install(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle, keep it, and make it the one that runs; the previous one stays for `rollback`."""
+    """Check a bundle, store it and choose it; the previous one stays for `rollback`."""
     from edge.bundles.source import bring
     from edge.inference.signature import load_trusted_keys
 
     settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
     keys = load_trusted_keys(settings.bundle_key)
     store = _store(settings)
-    _tell_choice(
+    _print_choice(
         settings,
         store.install(lambda scratch: bring(source, scratch, keys, store.files), _check(settings)),
         as_json=as_json,
@@ -85,25 +85,25 @@ def use(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Make a bundle that is kept the one that runs."""
+    """Choose a stored bundle."""
     settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
-    _tell_choice(settings, _store(settings).use(name, _check(settings)), as_json=as_json)
+    _print_choice(settings, _store(settings).use(name, _check(settings)), as_json=as_json)
 
 
 @bundle_app.command(epilog="Example: sudo emotion-edge bundle rollback && sudo systemctl reload emotion-edge")
 def rollback(
     config: Config = None, state_dir: StateDir = None, bundle_key: BundleKey = None, *, as_json: AsJson = False
 ) -> None:
-    """Go back to the bundle that ran before; a second time, forth again."""
+    """Go back to the previous bundle; called again, return to the newer one."""
     settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
-    _tell_choice(settings, _store(settings).rollback(_check(settings)), as_json=as_json)
+    _print_choice(settings, _store(settings).rollback(_check(settings)), as_json=as_json)
 
 
 @bundle_app.command("list", epilog="Example: emotion-edge bundle list --json")
 def list_bundles(
     config: Config = None, state_dir: StateDir = None, bundle_key: BundleKey = None, *, as_json: AsJson = False
 ) -> None:
-    """Show the bundles that are kept, which one runs, and whether they are sound."""
+    """Show the stored bundles, which one is chosen, and whether they are sound."""
     from rich.console import Console
     from rich.table import Table
 
@@ -123,7 +123,7 @@ def list_bundles(
 
 
 def _rows(settings: Settings, keys: Any) -> list[dict[str, Any]]:
-    """What `list` shows of each bundle."""
+    """Return what `list` shows of each bundle."""
     from edge.bundles.store import SHIPPED
     from edge.errors import BundleError
     from edge.inference import open_bundle, shipped_bundle
@@ -175,7 +175,7 @@ def _check(settings: Settings) -> Callable[[Path | None], object]:
     return lambda folder: load_tested(folder, settings.classifier, keys)
 
 
-def _tell_choice(settings: Settings, name: str, *, as_json: bool) -> None:
+def _print_choice(settings: Settings, name: str, *, as_json: bool) -> None:
     from edge.bundles.store import SHIPPED
 
     chosen = _store(settings).selection()
@@ -183,7 +183,7 @@ def _tell_choice(settings: Settings, name: str, *, as_json: bool) -> None:
     _print({"current": name, "previous": previous}, f"{name} is chosen; {RELOAD_HINT}", as_json=as_json)
     if settings.bundle:
         typer.echo(
-            f"warning: the setting bundle = {settings.bundle!r} goes first; take it out to run what is chosen here",
+            f"warning: the setting bundle = {settings.bundle!r} overrides this; remove it to run the chosen bundle",
             err=True,
         )
 

@@ -1,4 +1,4 @@
-"""`emotion-edge demo`: the real daemon on a built-in clip, an in-process broker, a subscriber, a picture at the end."""
+"""`emotion-edge demo`: runs the daemon on a built-in clip with its own broker, shows the events, writes a picture."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from edge.settings import MqttSettings, load_settings
 
 DEVICE = "demo"
 PICTURE_AT = 0.5
-"""Share of the clip at which the picture at the end is taken."""
+"""Position in the clip, 0 to 1, of the frame that is drawn at the end."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -50,24 +50,24 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
     Raises
     ------
     EmotionEdgeError
-        The daemon ended with an error (its last line is in the message), or no event came.
+        The daemon ended with an error (the message holds its last line), or no event came.
     """
     import cv2
 
     if not cv2.haveImageWriter(picture.name):
-        raise UsageError(f"{picture}: not a picture's name; give it a suffix such as .png")
+        raise UsageError(f"{picture}: not the name of a picture; give it a suffix such as .png")
     console = Console()
     console.print(f"[bold]emotion-edge demo[/]: a clip of a moving face, the real daemon, a broker on {_LOOPBACK}")
     events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
     with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
         url = f"mqtt://{_LOOPBACK}:{port}"
         client = subscribe(MqttSettings(url=url), DEVICE, events.put)
-        # Flags, because they go before whatever settings this machine has.
+        # Flags override any settings of this machine.
         settings = Path(folder) / "config.toml"
         settings.touch()
         command = [sys.executable, "-m", "edge", "run", "--config", str(settings), "--device", DEVICE, "--mqtt", url,
                    "--camera", f"demo:?pace={pace}", "--state-dir", folder]  # fmt: skip
-        # Its log goes to a file: two writers on one terminal would tear the table.
+        # Its log goes to a file: on the terminal it would break the table.
         with (
             (Path(folder) / "log").open("w+") as log,
             subprocess.Popen(command, stdout=log, stderr=log) as daemon,
@@ -80,10 +80,10 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
             client.loop_stop()
             log.seek(0)
             if daemon.wait() != 0 or not count:
-                last_line = (log.read().splitlines() or ["it said nothing"])[-1]
+                last_line = (log.read().splitlines() or ["it printed nothing"])[-1]
                 raise EmotionEdgeError(f"the daemon ended with exit code {daemon.returncode}: {last_line}")
     emotion = _write_picture(picture)
-    console.print(f"{count} events. A frame of the clip, with what was seen in it ({emotion}): [bold]{picture}[/]")
+    console.print(f"{count} events. A frame of the clip with the face and its emotion ({emotion}): [bold]{picture}[/]")
     return count
 
 
@@ -125,11 +125,13 @@ def _write_picture(path: Path) -> str:
 
 @contextmanager
 def _broker() -> Iterator[int]:
-    """Run amqtt in a thread of this process; yields its port."""
+    """Run amqtt in a thread of this process; yield its port."""
     try:
         from amqtt.broker import Broker
     except ImportError:
-        raise EmotionEdgeError("the demo needs its extra: pip install 'emotion-edge[demo]'") from None
+        raise EmotionEdgeError(
+            "the demo needs two packages more; in the project's folder: pip install '.[demo]'"
+        ) from None
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
     port = _free_port()

@@ -1,7 +1,7 @@
 """Measures what a frame costs, in the daemon's own loop, for `emotion-edge bench`.
 
-Frames are taken in small groups into memory, then looked at one after another: decoding and waiting for the camera are
-thus apart from the work that is measured. Events go into an outbox in a temporary folder, and to no broker.
+Frames are read in small groups into memory, then processed one after another, so that decoding and waiting for the
+camera are measured apart. Events go to an outbox in a temporary folder, and to no broker.
 """
 
 import logging
@@ -31,21 +31,21 @@ from edge.settings import MqttSettings, Settings
 from edge.stages import STAGES, Stage, Stages, percentile
 
 GROUP_BYTES = 8_000_000
-"""Luma held at a time: enough that a decoder's own threads fall silent, and little beside the models."""
+"""Luma in memory at a time: enough for a decoder's threads to go idle, little compared with the models."""
 GROUP_FRAMES = 30
 
 
 def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
-    """Look at ``frames`` frames of the camera (all, where None) and say what they cost.
+    """Process ``frames`` frames of the camera (None: all) and return what they cost.
 
     Raises
     ------
     BundleError, LandmarkModelError, CameraError
-        As for the daemon; also where the camera gives no frame at all.
+        As for the daemon; also if the camera gives no frame at all.
     """
-    logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # events of a benchmark are nobody's news
+    logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # nobody needs a benchmark's events in the log
     stages = Stages(kept=frames or 1_000_000, with_cpu=True)
-    with suppress(OSError):  # for the detector, which a daemon keeps ready there too
+    with suppress(OSError):  # the detector is cached there, as in the daemon
         Path(settings.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     pipeline = load_pipeline(settings, stages, live=is_camera(settings.camera))
     with _daemon(settings, pipeline) as (daemon, camera):
@@ -115,7 +115,7 @@ def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, Wa
             model=lambda: pipeline.classifier.name,
         )  # fmt: skip
         clock = SystemClock()
-        # Not endless: a camera that fails ends the measurement.
+        # Not endless: a failing camera ends the measurement.
         camera = WatchedCamera(
             lambda: open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip),
             settings=settings.camera_watch,
@@ -135,7 +135,7 @@ def _daemon(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[Daemon, Wa
 
 
 def _take(camera: WatchedCamera, stages: Stages, tally: _Tally, limit: int | None) -> list[Frame]:
-    """Take the next frames into memory, without their colour; empty at the end."""
+    """Read the next frames into memory, without colour; return an empty list at the end."""
     began_s = time.process_time()
     group: list[Frame] = []
     held = 0

@@ -1,4 +1,4 @@
-"""`emotion-edge privacy`: close the camera of the daemon on this machine, and open it again."""
+"""`emotion-edge privacy`: pauses the daemon on this machine, with its camera closed."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ def pause(
     config: Config = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Close the camera: its light goes off, nobody is looked at. Survives a reboot."""
+    """Close the camera: its light goes off and nobody is seen. Survives a reboot."""
     from edge.clock import SystemClock
     from edge.daemon.privacy import pause as ask
 
@@ -67,7 +67,7 @@ def seconds(text: str) -> float:
     Raises
     ------
     UsageError
-        It is none of these, or longer than 31 days.
+        It is none of these, or more than 31 days.
     """
     from edge.events.payloads import LONGEST_PAUSE_S
 

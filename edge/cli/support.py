@@ -1,6 +1,6 @@
-"""What every command line of the project shares: one line for an error, and the exit code that belongs to it.
+"""Shared by every command line of the project: errors as one line, and exit codes.
 
-A command line is an app of `make_app` with commands on it, started by `run`.
+A command line is an app from `make_app`, with commands added, started by `run`.
 """
 
 import os
@@ -14,12 +14,12 @@ import typer
 from edge.errors import EmotionEdgeError
 
 INTERRUPTED = 130
-"""exit code after Ctrl-C: 128 + SIGINT, as shells have it"""
+"""Exit code after Ctrl-C: 128 + SIGINT, as in shells."""
 DEBUG_FLAG = "--debug"
 
 
 def make_app(description: str) -> typer.Typer:
-    """Return an empty command line that prints its help where no command is given."""
+    """Return an empty command line that prints its help if no command is given."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -30,7 +30,7 @@ def make_app(description: str) -> typer.Typer:
 
     @app.callback(help=description)
     def shared(
-        debug: Annotated[  # `run` takes it out before the app sees it; here it is for the help
+        debug: Annotated[  # `run` removes it before the app sees it; this is for the help
             bool, typer.Option(DEBUG_FLAG, help="Show the traceback of an error. May stand anywhere.")
         ] = False,
     ) -> None:
@@ -43,7 +43,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str |
     """Run a command line and return its exit code.
 
     An `EmotionEdgeError` becomes ``error: …`` on stderr and its own exit code, a wrong command line exit 2,
-    Ctrl-C exit 130; a reader that went away (``| head``) ends the command without a word. Any other exception is
+    Ctrl-C exit 130. A reader that went away (``| head``) ends the command silently. Any other exception becomes
     one line with exit 1. ``--debug`` adds the traceback to each.
 
     Parameters
@@ -63,7 +63,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str |
         return 1
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last stop: a user reads one line, whatever broke
+    except Exception as error:  # noqa: BLE001 - the outermost handler: a user reads one line, whatever broke
         if debug:
             traceback.print_exc()
         return _explain(error, debug=debug)
@@ -85,7 +85,7 @@ def _explain_usage(error: Any) -> int:
     context = getattr(error, "ctx", None)
     message = error.format_message().strip()
     if type(error).__name__ == "NoArgsIsHelpError":
-        if message:  # with rich, help is on the screen by now
+        if message:  # rich has already printed the help
             print(message, file=sys.stderr)
         return int(error.exit_code)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
@@ -98,7 +98,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _discard_stdout() -> None:
-    """Give Python somewhere to flush to at exit; it would complain about the closed pipe otherwise."""
+    """Let Python flush to /dev/null at exit; it would complain about the closed pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Events as they come, in a table on the terminal: `emotion-edge watch`, and what the demo shows."""
+"""`emotion-edge watch`: events as they arrive, in a table that the demo uses too."""
 
 import re
 from collections import deque
@@ -53,7 +53,7 @@ def watch(
 
 
 class EventTable:
-    """A table that grows downwards, with who is in view under it; on something that is no terminal, a line an event."""
+    """A table of the last events, with who is in view under it; without a terminal, one line per event."""
 
     def __init__(self, console: Console, *, title: str) -> None:
         self._console = console
@@ -75,7 +75,7 @@ class EventTable:
             self._live.stop()
 
     def add(self, message: EmotionEvent | State | EmotionEdgeError) -> None:
-        """Show one more event, or who is in view now; an error is raised."""
+        """Show an event or who is in view now; raise an error."""
         if isinstance(message, EmotionEdgeError):
             raise message
         if isinstance(message, State):
@@ -115,15 +115,15 @@ def subscribe(
 ) -> "paho.Client":
     """Connect, subscribe to a device's events and state (``+``: of every device), and call back from paho's thread.
 
-    A message that is no valid event is passed over; a login that the broker refuses is handed on as an error. The
-    caller ends it with ``disconnect`` and ``loop_stop``.
+    Invalid messages are ignored; a refused login is passed to ``on_message`` as an error. The caller ends it with
+    ``disconnect`` and ``loop_stop``.
 
     Raises
     ------
     ConfigError
         The address, the password file or the authority's file is wrong.
     UsageError
-        The device's name cannot be one, or nobody answers at the address.
+        The device's name is invalid, or the broker cannot be reached.
     """
     import paho.mqtt.client as paho
     from paho.mqtt.enums import CallbackAPIVersion
@@ -144,7 +144,7 @@ def subscribe(
         client.subscribe([(f"emotion/{CONTRACT_VERSION}/{device}/{channel}", 1) for channel in _DECODERS])
 
     def take(_client: "paho.Client", _data: object, message: "paho.MQTTMessage") -> None:
-        with suppress(msgspec.DecodeError):  # includes a payload of another shape
+        with suppress(msgspec.DecodeError):  # also raised for a payload of another shape
             on_message(_DECODERS[message.topic.rpartition("/")[2]].decode(message.payload))
 
     client.on_connect = on_connect

@@ -1,4 +1,4 @@
-"""``emotion-edge doctor``: what is wrong with this device, in plain words, and what to do about it."""
+"""``emotion-edge doctor``: checks this device and says in plain words what is wrong and what to do."""
 
 from edge.doctor.examination import examine
 from edge.doctor.finding import Finding, Status

@@ -1,4 +1,4 @@
-"""Check of the broker: whether it is there, is the one it says it is, and lets us in."""
+"""Checks the broker: is it reachable, is its certificate right, does it accept our login."""
 
 import secrets
 import time
@@ -19,22 +19,31 @@ _GOODBYE_S = 2.0
 
 
 def check_broker(settings: Settings) -> Finding:
-    """Log in as the daemon would, as nobody first, under a client id of its own, and say nothing more."""
+    """Log in as the daemon would, but under another client id, and publish nothing."""
     try:
         address = broker_address(settings.mqtt)
     except ConfigError as error:
         return Finding(_NAME, "problem", str(error))
-    if settings.mqtt.refuse_anonymous and address.password is not None and _visit(address.without_login())[1] is None:
+    if (
+        settings.mqtt.refuse_anonymous
+        and address.password is not None
+        and _log_in_any_version(address.without_login())[1] is None
+    ):
         advice = "set allow_anonymous false in the broker, or mqtt.refuse_anonymous = false here"
-        return Finding(_NAME, "problem", f"{address.shown}: is refused: it lets anybody in without a password", advice)
-    version, ending = _visit(address)
+        return Finding(
+            _NAME,
+            "problem",
+            f"{address.shown}: the daemon refuses it, because it lets anybody in without a password",
+            advice,
+        )
+    version, ending = _log_in_any_version(address)
     if ending is None:
-        return _welcome(address, version)
+        return _accepted(address, version)
     return Finding(_NAME, "problem", f"{address.shown}: {ending.reason}", _advice(ending, address))
 
 
-def _visit(address: BrokerAddress) -> tuple[str, Ending | None]:
-    """Log in with the newest version of MQTT that the broker speaks; None for the ending: it let us in."""
+def _log_in_any_version(address: BrokerAddress) -> tuple[str, Ending | None]:
+    """Log in with the newest version of MQTT the broker speaks; an ending of None means success."""
     version, ending = _log_in(address, MQTTProtocolVersion.MQTTv5)
     if ending is not None and ending.kind is Kind.OTHER_VERSION:
         return _log_in(address, MQTTProtocolVersion.MQTTv311)
@@ -43,7 +52,7 @@ def _visit(address: BrokerAddress) -> tuple[str, Ending | None]:
 
 def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str, Ending | None]:
     notices: SimpleQueue[Notice] = SimpleQueue()
-    # Not the device's own id: the broker would throw the running daemon out.
+    # Not the device's own id: the broker would disconnect the running daemon.
     client_id = f"emotion-edge-doctor-{secrets.token_hex(4)}"
     link = Connection(
         address, client_id=client_id, will=None, command_topic=None, protocol=protocol, report=notices.put
@@ -68,7 +77,7 @@ def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str,
     return link.version, ending
 
 
-def _welcome(address: BrokerAddress, version: str) -> Finding:
+def _accepted(address: BrokerAddress, version: str) -> Finding:
     found = f"{address.shown}: logged in{f' as {address.username}' if address.username else ''}, {version}"
     if address.tls is not None:
         return Finding(_NAME, "ok", f"{found}, its certificate is good")

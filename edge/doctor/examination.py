@@ -1,4 +1,4 @@
-"""All checks, one after another; none of them can end the others."""
+"""Runs all checks one after another; an error in one does not end the others."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,29 +13,29 @@ _NEED_SETTINGS = ("disk", "models", "camera rights", "camera", "broker")
 
 
 def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lambda _name: None) -> Iterator[Finding]:
-    """Check this device and yield what is found, most basic first.
+    """Check this device and yield the findings, most basic first.
 
-    Called by root where the service is installed, it goes on as the user of the service, and stays that user.
+    If root calls it where the service is installed, the process becomes the service's user, permanently.
 
     Parameters
     ----------
     config
-        Settings file; None reads the system's.
+        Settings file; None means the system's.
     on_begin
-        Told the name of a check before it begins: some take seconds.
+        Called with the name of each check before it begins; some take seconds.
     """
 
     def attempt(name: str, check: Callable[[], Finding]) -> Finding:
         on_begin(name)
         try:
             return check()
-        except Exception as error:  # noqa: BLE001 - the other checks still have something to say
+        except Exception as error:  # noqa: BLE001 - the other checks still help
             return Finding(name, "problem", f"the check broke: {type(error).__name__}: {error}", "please report this")
 
     now = service.look_at_service()
     password = service.PASSWORD
     if now.installed and os.getuid() == 0:
-        password = user.handed_password()
+        password = user.password_in_memory()
         me = attempt(user.NAME, user.become_service_user)
         yield me
         if me.status != "ok":  # root loads nothing that the service may have written
@@ -52,16 +52,18 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
         advice = f"sudo chown root:{service.NAME} {settings_file(config)}; sudo chmod 640 {settings_file(config)}"
         denied = isinstance(error.__cause__, PermissionError)
         yield Finding("settings", "problem", str(error), advice if denied else "docs/settings.md lists all settings")
-        yield from (Finding(name, "skipped", "needs settings that are right") for name in _NEED_SETTINGS)
+        yield from (Finding(name, "skipped", "needs valid settings") for name in _NEED_SETTINGS)
         return
     where = settings_file(config)
-    yield Finding("settings", "ok", f"{where} is right" if where.exists() else f"defaults; there is no {where}")
+    yield Finding("settings", "ok", f"{where} is valid" if where.exists() else f"defaults; there is no {where}")
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
         yield from _look(settings, now, password, attempt)
     else:
-        yield from (Finding(name, "skipped", "needs the packages") for name in ("models", "camera", "broker"))
+        yield from (
+            Finding(name, "skipped", "needs the packages named above") for name in ("models", "camera", "broker")
+        )
 
 
 def _look(

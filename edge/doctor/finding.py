@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +11,10 @@ class Finding:
     """The outcome of one check; no text in it holds a secret."""
 
     check: str
-    """what was looked at, a word or two"""
+    """name of the check, a word or two"""
     status: Status
-    """`problem`: it will not work like this; `warning`: it works, and not as well as it could"""
+    """`problem`: the device will not work; `warning`: it works, but not well"""
     found: str
-    """what is so"""
+    """what was found"""
     advice: str = ""
-    """what to do; empty where there is nothing to do"""
+    """what to do; empty if nothing"""

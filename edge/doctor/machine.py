@@ -25,7 +25,7 @@ _MODULES = {"cv2": "opencv-python-headless", "dlib": "dlib-bin", "numpy": "numpy
 
 
 def check_python() -> Finding:
-    """Whether the packages can be loaded."""
+    """Check that the packages can be loaded."""
     missing = []
     for module, package in _MODULES.items():
         try:
@@ -40,15 +40,15 @@ def check_python() -> Finding:
 
 
 def check_disk(settings: Settings, service: Service) -> Finding:
-    """Whether the outbox can be written, and has room."""
+    """Check that the outbox can be written and has room."""
     try:
         folder = require_state_dir(settings)
     except ConfigError as error:
         return Finding("disk", "problem", str(error), "give state_dir a folder that this user may write")
     there = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
-    if there == folder and service.installed and (stranger := _stranger(folder)):
+    if there == folder and service.installed and (foreign := _foreign_file(folder)):
         advice = f"sudo chown -R {NAME}: {folder}"
-        return Finding("disk", "problem", f"{stranger} does not belong to the user {NAME}", advice)
+        return Finding("disk", "problem", f"{foreign} does not belong to the user {NAME}", advice)
     try:
         if there == folder:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
@@ -68,10 +68,10 @@ def check_disk(settings: Settings, service: Service) -> Finding:
 
 
 def check_clock(service: Service) -> Finding:
-    """Whether the time is known, to the service too."""
+    """Check that the clock is synchronised, and that the service can know it."""
     if not time_synced():
         advice = "events say time_synced: false; sudo timedatectl set-ntp true, and check the network"
-        return Finding("clock", "warning", "not known to be synchronised", advice)
+        return Finding("clock", "warning", "not synchronised, as far as this machine knows", advice)
     if service.installed and not time_synced(as_service=True):
         advice = (
             "events say time_synced: false; use systemd-timesyncd, or let chronyd (UDP 323) or ntpd (UDP 123) answer "
@@ -82,10 +82,10 @@ def check_clock(service: Service) -> Finding:
 
 
 def check_heat() -> Finding:
-    """Whether the processor is cool and has power enough."""
+    """Check that the processor is cool and has enough power."""
     celsius, flags = temperature_c(), throttling()
     if celsius is None and flags is None:
-        return Finding("heat and power", "skipped", "this machine does not say")
+        return Finding("heat and power", "skipped", "this machine reports neither")
     now, ever = flags or Throttling(0), (flags or Throttling(0)).since_boot()
     found = "" if celsius is None else f"{celsius:g} degrees"
     if now.low_voltage:
@@ -100,8 +100,8 @@ def check_heat() -> Finding:
     return Finding("heat and power", "ok", found or "power is fine")
 
 
-def _stranger(folder: Path) -> Path | None:
-    """Return what the service could not write: files that root made by running the daemon by hand."""
+def _foreign_file(folder: Path) -> Path | None:
+    """Return a file that the service cannot write, because root made it by running the daemon by hand."""
     try:
         owner = pwd.getpwnam(NAME).pw_uid
         return next((path for path in (folder, *folder.glob("outbox*")) if path.lstat().st_uid != owner), None)

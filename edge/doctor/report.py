@@ -1,4 +1,4 @@
-"""Findings as a table for people and as JSON for programs."""
+"""Shows findings as a table for people or as JSON for programs."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _MARKS: dict[Status, str] = {
 
 
 def is_fine(findings: Iterable[Finding]) -> bool:
-    """Whether no check found a problem; warnings are no problems."""
+    """Return True if no check found a problem; warnings do not count."""
     return all(finding.status != "problem" for finding in findings)
 
 
@@ -28,7 +28,7 @@ def as_json(findings: list[Finding]) -> str:
 
 
 def as_table(findings: list[Finding]) -> Table:
-    """Return a table with a row a check, and what to do under what was found."""
+    """Return a table with one row per check, the advice under what was found."""
     table = Table(show_edge=False, pad_edge=False, box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -1,4 +1,4 @@
-"""Checks of what the daemon looks with: the models and the camera."""
+"""Checks the models and the camera."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ _LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 
 
 def check_models(settings: Settings) -> tuple[Finding, Pipeline | None]:
-    """Whether the models are whole, load, and give scores; the pipeline where they do."""
+    """Check that the models are intact, load, and give scores; return the pipeline if they do."""
     try:
         pipeline = load_pipeline(settings)  # verifies every hash, and runs the network once
     except EmotionEdgeError as error:
@@ -28,7 +28,7 @@ def check_models(settings: Settings) -> tuple[Finding, Pipeline | None]:
 
 
 def check_camera(settings: Settings, service: Service, pipeline: Pipeline | None) -> Finding:
-    """Whether the camera opens and gives a picture that shows something."""
+    """Check that the camera opens and gives a picture that is not black."""
     name = redacted(settings.camera)
     if service.active and settings.camera.startswith(_LOCAL_CAMERAS):
         advice = "to try it: sudo systemctl stop emotion-edge, then the doctor again"

@@ -1,4 +1,4 @@
-"""The service on this machine, as `systemd/install.sh` puts it there: is it installed, does it run, what it may use."""
+"""Checks the service that `systemd/install.sh` installs: is it there, does it run, may it use the camera."""
 
 import grp
 import os
@@ -13,19 +13,19 @@ from edge.doctor.finding import Finding, Status
 from edge.settings import Settings
 
 NAME = "emotion-edge"
-"""of the unit, and of the user that it runs as"""
+"""Name of the unit, and of the user it runs as."""
 UNIT = Path("/etc/systemd/system/emotion-edge.service")
 PASSWORD = Path("/etc/emotion-edge/mqtt-password")
-"""where the unit's credential comes from"""
+"""File from which the unit loads its credential."""
 STATE = Path("/var/lib/emotion-edge")
-"""the unit's StateDirectory, which systemd makes at the first start"""
+"""The unit's StateDirectory, which systemd makes at the first start."""
 _LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 _TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What systemd says of the unit."""
+    """What systemd reports about the unit."""
 
     installed: bool
     enabled: bool = False
@@ -33,13 +33,13 @@ class Service:
     state: str = ""
     """``active (running)``, ``failed (exit-code)`` and the like"""
     exit_code: int = 0
-    """of the last end"""
+    """exit code of the last run"""
     restarts: int = 0
-    """since it was last started by hand"""
+    """restarts since it was last started by hand"""
 
 
 def look_at_service() -> Service:
-    """Ask systemd; a machine without it, or without the unit, has no service."""
+    """Ask systemd about the unit; without systemd or the unit there is no service."""
     if not UNIT.exists():
         return Service(installed=False)
     wanted = ("ActiveState", "SubState", "Result", "UnitFileState", "ExecMainStatus", "NRestarts")
@@ -62,14 +62,14 @@ def look_at_service() -> Service:
 
 
 def with_service_password(settings: Settings, password: Path | None = None) -> Settings:
-    """Return settings that log in as the service does, where this user may read its password (root may).
+    """Return settings that log in with the service's password, if this user may read it (root may).
 
-    systemd hands the password to the service alone; without this the doctor would try to log in without one.
+    systemd gives the password to the service alone, so the doctor would otherwise log in without one.
 
     Parameters
     ----------
     password
-        Where it is, if not where the unit's credential comes from.
+        Its file, if not the one the unit loads.
     """
     path = password or PASSWORD
     if settings.mqtt.password_file or os.environ.get("CREDENTIALS_DIRECTORY"):
@@ -83,21 +83,21 @@ def with_service_password(settings: Settings, password: Path | None = None) -> S
 
 
 def check_service(service: Service) -> Finding:
-    """Whether it is installed, runs, and starts with the machine."""
+    """Check that the service is installed, runs, and starts at boot."""
     if not service.installed:
-        advice = "to run with the machine: sudo systemd/install.sh"
+        advice = "to start it at boot: sudo systemd/install.sh"
         return Finding("service", "skipped", "not installed as a service", advice)
     logs = f"why: journalctl -u {NAME} -n 50"
     status: Status = "warning"
     found, advice = service.state, ""
     if service.state.startswith("failed"):
-        status, advice = "problem", f"{logs}; mend it, then: sudo systemctl start {NAME}"
+        status, advice = "problem", f"{logs}; fix it, then: sudo systemctl start {NAME}"
         found += f", last exit code {service.exit_code}" if service.exit_code else ""
     elif service.restarts:
         status, advice = "warning" if service.active else "problem", logs
         found += f", restarted {service.restarts} times"
     elif not service.enabled:
-        found, advice = f"{found}, does not start with the machine", f"sudo systemctl enable {NAME}"
+        found, advice = f"{found}, does not start at boot", f"sudo systemctl enable {NAME}"
     elif not service.active:
         advice = f"sudo systemctl start {NAME}"
     else:
@@ -106,9 +106,9 @@ def check_service(service: Service) -> Finding:
 
 
 def check_group(settings: Settings, service: Service) -> Finding:
-    """Whether the user that runs it may open cameras: Pi OS gives them to the group ``video``."""
+    """Check that the daemon's user may open cameras: on Pi OS, members of the group ``video`` may."""
     if not settings.camera.startswith(_LOCAL_CAMERAS):
-        return Finding("camera rights", "skipped", "the camera is no device of this machine")
+        return Finding("camera rights", "skipped", "the camera is not a device of this machine")
     try:
         video = grp.getgrnam("video")
     except KeyError:
@@ -125,7 +125,7 @@ def check_group(settings: Settings, service: Service) -> Finding:
         return Finding("camera rights", "problem", f"there is no user {user}", "run systemd/install.sh again")
     if user in video.gr_mem or primary == video.gr_gid:
         return Finding("camera rights", "ok", f"{user} is in the group video")
-    advice = f"sudo usermod -aG video {user}" + ("" if service.installed else ", then log in anew")
+    advice = f"sudo usermod -aG video {user}" + ("" if service.installed else ", then log in again")
     return Finding("camera rights", "problem", f"{user} is not in the group video", advice)
 
 

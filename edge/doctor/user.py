@@ -1,6 +1,6 @@
-"""With sudo, the doctor becomes the user of the service: what that one cannot read, the daemon cannot read either.
+"""Under sudo the doctor becomes the service's user, so that it sees what the daemon can read.
 
-It also keeps root from loading models out of a folder that the service may write.
+That also keeps root from loading models from a folder that the service may write.
 """
 
 import os
@@ -14,7 +14,7 @@ NAME = "user"
 
 
 def become_service_user() -> Finding:
-    """Give up root's rights for those of the service, for good."""
+    """Become the service's user, permanently."""
     try:
         user = pwd.getpwnam(service.NAME)
     except KeyError:
@@ -22,17 +22,17 @@ def become_service_user() -> Finding:
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
-    os.environ.setdefault("STATE_DIRECTORY", user.pw_dir)  # as the unit has it; root's own home is closed now
+    os.environ.setdefault("STATE_DIRECTORY", user.pw_dir)  # as in the unit; root's home can no longer be read
     if not all(os.access(program, os.R_OK) for program in (__file__, os.__file__)):
         found = f"{user.pw_name} may not read this installation of the program"
         return Finding(NAME, "problem", found, "use the one of the service: sudo /usr/local/bin/emotion-edge doctor")
-    return Finding(NAME, "ok", f"what follows is looked at as {user.pw_name}, which the service runs as")
+    return Finding(NAME, "ok", f"the checks below run as {user.pw_name}, like the service")
 
 
-def handed_password() -> Path:
-    """Hand root's password file on to the user of the service as systemd does, in memory; returns where it is then.
+def password_in_memory() -> Path:
+    """Copy the service's password file to memory that the service's user may read, as systemd does; return its path.
 
-    Where it cannot be read, or there is no such user, that is the file itself.
+    Return the original path if the file cannot be read, or if there is no such user.
     """
     try:
         password, user = service.PASSWORD.read_bytes(), pwd.getpwnam(service.NAME).pw_uid

@@ -77,7 +77,7 @@ def test_where_there_is_no_service_nothing_is_known() -> None:
 
 def test_an_answer_holds_for_a_while() -> None:
     answers = [True, False]
-    memory = time_service._Memory(lambda: answers.pop(0))
+    memory = time_service._Cache(lambda: answers.pop(0))
     assert [memory.get(), memory.get()] == [True, True]
     memory._due_s = 0.0
     assert memory.get() is False

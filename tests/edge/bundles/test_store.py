@@ -277,7 +277,7 @@ def test_the_commands_say_what_they_did(
     assert not device.store.folder.exists()
 
     assert bundle_command("install", str(source), *site) == 0
-    assert f"{name} is chosen; a running service takes it up with: sudo systemctl reload" in capsys.readouterr().out
+    assert f"{name} is chosen; to load it into the running service: sudo systemctl reload" in capsys.readouterr().out
     assert bundle_command("use", "shipped", "--json", *site) == 0
     assert json.loads(capsys.readouterr().out) == {"current": "shipped", "previous": name}
     assert bundle_command("rollback", "--json", *site) == 0

@@ -265,7 +265,7 @@ def test_files_that_the_service_cannot_write_are_said(monkeypatch: pytest.Monkey
         ("50000", 48.0, "warning", "since the start it had too little voltage"),
         ("20000", 48.0, "warning", "since the start it had to slow down"),
         ("nonsense", 81.0, "warning", "slowed down"),
-        ("nonsense", None, "skipped", "does not say"),
+        ("nonsense", None, "skipped", "reports neither"),
     ],
 )
 def test_heat_and_power_are_read_as_the_firmware_means_them(

@@ -91,7 +91,7 @@ from edge.doctor import broker, service, user
 from edge.settings import MqttSettings, Settings, read_password
 "localhost".encode("idna"), "".encode("utf-8-sig")  # loaded by now: Python itself may be in a folder of root's
 service.NAME, service.PASSWORD = "nobody", Path(sys.argv[1])
-handed = user.handed_password()
+handed = user.password_in_memory()
 me = user.become_service_user()
 named = broker.check_broker(Settings(mqtt=MqttSettings(username="hall", password_file=sys.argv[1])))
 credential = service.with_service_password(Settings(), handed)
@@ -117,7 +117,7 @@ def test_the_password_stays_where_it_is_where_it_cannot_be_handed_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(service, "PASSWORD", tmp_path / "none")
-    assert user.handed_password() == tmp_path / "none"
+    assert user.password_in_memory() == tmp_path / "none"
 
 
 def test_settings_that_only_root_may_read_are_said_with_how_to_open_them(
