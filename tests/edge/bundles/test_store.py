@@ -250,7 +250,7 @@ def test_two_installs_at_once_are_one_and_a_refusal(device: Device, make_bundle:
     descriptor = os.open(device.store.folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        with pytest.raises(BundleError, match="another install is at work"):
+        with pytest.raises(BundleError, match="another install is running here"):
             device.install(make_bundle("two"))
     finally:
         os.close(descriptor)
