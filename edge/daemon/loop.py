@@ -26,7 +26,7 @@ STEP_S = 0.25
 STATE_REFRESH_S = 2.0
 """Seconds between two retained states while somebody is in view; an event publishes one at once."""
 SETTLE_S = 2.0
-"""Seconds after a camera was closed or failed until health is published again: its last events are delivered by then."""
+"""Seconds after a camera closed or failed until health is published again: its last events are delivered by then."""
 DRAIN_STEP_S = 0.5
 """Seconds a wait for the broker lasts before it checks for a stop signal or a refusal."""
 
