@@ -13,7 +13,7 @@ def run(
     config: Config = None,
     camera: Annotated[
         str | None,
-        typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, file:CLIP, photos:FOLDER, demo:"),
+        typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER, demo:"),
     ] = None,
     mqtt: Annotated[str | None, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = None,
     device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
