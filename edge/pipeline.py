@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.choice import load_chosen_or_previous
 from edge.faces.chip import correlation, face_chip
-from edge.faces.detector import FaceDetector
+from edge.faces.detector import NEW_FACE_SCORE, WEAK_FACE_SCORE, FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.search import BackgroundSearch
 from edge.faces.tracker import FaceTracker, Track
@@ -98,7 +99,7 @@ class Pipeline:
 
     def look(self, luma: NDArray[np.uint8]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], the largest first."""
-        return self.score(luma, _search_still(self._detector, luma))
+        return self.score(luma, self._search_still(luma))
 
     def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], whose boxes are known."""
@@ -113,6 +114,23 @@ class Pipeline:
             TrackedFace(number, *parts)
             for number, parts in enumerate(zip(boxes, landmarks, chips, scores, strict=True), start=1)
         ]
+
+    def _search_still(self, luma: NDArray[np.uint8]) -> list[Box]:
+        height, width = luma.shape
+        doublings = 0
+        while doublings < 2 and width * height * 4 ** (doublings + 1) <= STILL_PIXELS:
+            doublings += 1
+        shrink = min(1.0, (STILL_PIXELS / (width * height)) ** 0.5)
+        if shrink < 1:
+            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        luma = np.ascontiguousarray(luma)
+        found = [
+            seen.box
+            for seen in self._detector.find(luma, upsample=doublings, least_score=WEAK_FACE_SCORE)
+            if seen.score >= NEW_FACE_SCORE or self._landmarks.are_steady(luma, seen.box)
+        ]
+        return [Box(*(round(value / shrink) for value in box)) for box in found]
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:
@@ -131,8 +149,6 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
     BundleError, LandmarkModelError
         A model is missing, damaged or does not fit.
     """
-    import cv2
-
     # OpenCV's thread pool costs more than it saves on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
     detector = FaceDetector(Path(settings.state_dir) if settings.state_dir else None)
@@ -186,18 +202,3 @@ class RecentScores:
         if last is None or not 0 <= now_s - last.time_s < self._every_s:
             return True
         return correlation(track.chip, last.chip) < LOOKS_THE_SAME
-
-
-def _search_still(detector: FaceDetector, luma: NDArray[np.uint8]) -> list[Box]:
-    import cv2
-
-    height, width = luma.shape
-    doublings = 0
-    while doublings < 2 and width * height * 4 ** (doublings + 1) <= STILL_PIXELS:
-        doublings += 1
-    shrink = min(1.0, (STILL_PIXELS / (width * height)) ** 0.5)
-    if shrink < 1:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    seen = detector.find(luma, upsample=doublings)
-    return [Box(*(round(value / shrink) for value in one.box)) for one in seen]

@@ -24,6 +24,8 @@ LOST_MARGIN = 0.45
 """The same for a lost face, which may have moved."""
 NEW_FACE_SCORE = 0.3
 """Least detector score of a new face; above dlib's own 0, as a false alarm is an event. Measured: docs/faces.md."""
+WEAK_FACE_SCORE = 0.0
+"""Least score of a new face whose landmarks are steady, see `LandmarkPredictor.are_steady`. Measured: docs/faces.md."""
 KNOWN_FACE_SCORE = -0.2
 """Least score of a face that is known to be there: turned or half covered it scores less than a new face must."""
 
@@ -63,14 +65,16 @@ class FaceDetector:
         found = self._run(np.ascontiguousarray(luma), upsample, least_score)
         return sorted(found, key=lambda seen: seen.box.width, reverse=True)
 
-    def find_in(self, luma: NDArray[np.uint8], region: Region) -> list[Detection]:
+    def find_in(
+        self, luma: NDArray[np.uint8], region: Region, *, least_score: float = WEAK_FACE_SCORE
+    ) -> list[Detection]:
         """Find the faces in a region of a luma plane, uint8 [height, width]; the largest first."""
         left, top, width, height = region.box
         part = luma[top : top + height, left : left + width]
         if region.scale < 1:
             size = (max(1, round(width * region.scale)), max(1, round(height * region.scale)))
             part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        found = self.find(part, upsample=region.upsample)
+        found = self.find(part, upsample=region.upsample, least_score=least_score)
         return [Detection(_in_frame(seen.box, region.scale, left, top), seen.score) for seen in found]
 
     def find_near(self, luma: NDArray[np.uint8], box: Box, *, margin: float = LOST_MARGIN) -> Detection | None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.chip import correlation, face_chip
-from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, FaceDetector
+from edge.faces.detector import LOST_MARGIN, NEW_FACE_SCORE, STEADY_MARGIN, FaceDetector
 from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks
 from edge.faces.search import BackgroundSearch, SearchPlan
 from edge.faces.types import Box, Detection, Region
@@ -197,6 +197,8 @@ class FaceTracker:
         """Match what a search found with the tracks; what fits none begins one."""
         found: set[Track] = set()
         for detection in detections:
+            if not self._is_face(detection, frame):
+                continue
             track = _match(detection, self._tracks, seen | found)
             if track is None:
                 track = self._begin(detection, frame)
@@ -207,6 +209,13 @@ class FaceTracker:
         self._tracks.sort(key=lambda track: track.box.width, reverse=True)
         del self._tracks[self._settings.max_faces :]
         return found
+
+    def _is_face(self, detection: Detection, frame: Frame) -> bool:
+        """Believe a weak detection only where the landmarks agree and further frames must confirm it."""
+        if detection.score >= NEW_FACE_SCORE:
+            return True
+        with self._stages.measure("landmarks"):
+            return self._settings.confirm_frames > 1 and self._predictor.are_steady(frame.luma, detection.box)
 
     def _begin(self, detection: Detection, frame: Frame) -> Track:
         landmarks, chip = self._landmarks(frame, detection.box)

@@ -40,13 +40,14 @@ class FakeDetector:
 
     def __init__(self) -> None:
         self.there: list[Box] = []
+        self.score = 1.0
         self.searched: list[Region] = []
         self.checks = 0
 
     def find_in(self, luma: NDArray[Any], region: Region) -> list[Detection]:
         self.searched.append(region)
         least = 75 / region.scale / 2**region.upsample
-        return [Detection(b, 1.0) for b in self.there if b.width >= least and _share_inside(b, region.box) > 0.9]
+        return [Detection(b, self.score) for b in self.there if b.width >= least and _share_inside(b, region.box) > 0.9]
 
     def find_near(self, luma: NDArray[Any], box: Box, *, margin: float = 0.45) -> Detection | None:
         self.checks += 1
@@ -59,6 +60,10 @@ class FakePredictor:
 
     def __init__(self, detector: FakeDetector) -> None:
         self._detector = detector
+        self.steady = True
+
+    def are_steady(self, luma: NDArray[Any], box: Box) -> bool:
+        return self.steady
 
     def points(self, luma: NDArray[Any], box: Box) -> NDArray[np.float32]:
         near = max(self._detector.there, key=box.iou, default=box)
@@ -74,8 +79,8 @@ def _share_inside(box: Box, other: Box) -> float:
 class Scene:
     def __init__(self, settings: FaceSettings = SETTINGS) -> None:
         self.detector = FakeDetector()
-        predictor = FakePredictor(self.detector)
-        self.tracker = FaceTracker(settings, self.detector, predictor, Stages())  # type: ignore[arg-type]  # fakes
+        self.predictor = FakePredictor(self.detector)
+        self.tracker = FaceTracker(settings, self.detector, self.predictor, Stages())  # type: ignore[arg-type]  # fakes
         self.index = 0
         self.time_s = 0.0
 
@@ -262,3 +267,11 @@ def test_after_the_camera_was_away_whoever_is_there_is_found_anew() -> None:
     scene.play(10, FACE)
     scene.tracker.lose_sight()
     assert scene.play(4, FACE)[-1] == [2]
+
+
+@pytest.mark.parametrize(("steady", "confirm_frames", "expected"), [(True, 3, [1]), (False, 3, []), (True, 1, [])])
+def test_weak_detection_needs_steady_landmarks(steady: bool, confirm_frames: int, expected: list[int]) -> None:
+    scene = Scene(FaceSettings(confirm_frames=confirm_frames))
+    scene.detector.score = 0.1
+    scene.predictor.steady = steady
+    assert scene.play(10, FACE)[-1] == expected
