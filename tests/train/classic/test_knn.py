@@ -109,6 +109,7 @@ def test_the_articles_form_asks_three_neighbours(faces: tuple[Dataset, Features]
     assert pipeline.steps[-1][1].n_neighbors == 3
 
 
+@pytest.mark.slow("cross-validates every choice, evaluates and draws a report")
 def test_the_command_trains_on_pixels_and_evaluate_measures_it(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

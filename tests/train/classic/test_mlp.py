@@ -91,6 +91,7 @@ def test_an_interrupted_run_goes_on(
     assert (tmp_path / "mlp/model.keras").is_file()
 
 
+@pytest.mark.slow("trains, evaluates and draws a report")
 def test_the_command_trains_on_pixels_and_evaluate_measures_it(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

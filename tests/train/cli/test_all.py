@@ -62,6 +62,7 @@ def test_a_missing_model_is_trained_once_and_stands_in_the_table(
     assert "article: VGG transfer" in table
 
 
+@pytest.mark.slow("runs the whole command twice")
 @pytest.mark.training
 def test_people_are_measured_by_their_votes_on_the_same_pictures(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -35,6 +35,7 @@ def command(data: Path, folder: Path) -> list[str]:
     return ["cnn", "--data", str(data), "--run", str(folder), *wanted]
 
 
+@pytest.mark.slow("trains the same network twice, once interrupted")
 def test_sigkill_loses_at_most_one_epoch(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, killed, whole = tmp_path / "faces.npz", tmp_path / "killed", tmp_path / "whole"
     dataset.save(data)

@@ -22,7 +22,7 @@ pytest.importorskip("keras", reason="needs the train extra")
 pytest.importorskip("tensorflow", reason="strategies are TensorFlow's")
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]  # 20 s where nothing else runs, minutes where much does
+pytestmark = [pytest.mark.training, pytest.mark.timeout(600), pytest.mark.slow("starts two workers")]
 
 
 def start(data: Path, run: Path, kind: str, *more: str, **environment: str) -> subprocess.Popen[str]:

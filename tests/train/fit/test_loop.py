@@ -193,6 +193,7 @@ def test_vgg16_has_the_layout_and_the_size_of_vgg16() -> None:
     assert count_macs(full) == pytest.approx(702e6, rel=0.01)
 
 
+@pytest.mark.slow("compiles VGG16 for two sizes of pictures")
 def test_a_network_trained_on_growing_pictures_takes_whole_ones(dataset: Dataset, tmp_path: Path) -> None:
     settings = FitSettings(epochs=2, batch=40, growing_sides=((0.5, 32),), augmentation=GENTLE)
     fit(lambda: vgg16(width=1 / 16, side_px=None), dataset, tmp_path / "run", settings)

@@ -206,6 +206,7 @@ def test_weights_of_another_shape_are_refused(teacher: Path, tmp_path: Path) -> 
         copy_weights(tmp_path / "absent", tiny())
 
 
+@pytest.mark.slow("trains the three stages of VGG16")
 def test_vgg_goes_through_its_three_stages_and_resumes_at_the_one_that_is_missing(
     dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from train.run_folder import read_curves
 pytest.importorskip("keras", reason="needs the train extra")
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]  # half a minute where nothing else runs
+pytestmark = [pytest.mark.training, pytest.mark.timeout(600), pytest.mark.slow("trains on three backends")]
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
