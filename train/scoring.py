@@ -65,6 +65,8 @@ def score_with(scorer: Scorer, images: NDArray[np.uint8], *, flip: bool = False)
 
 def open_scorer(model: Path, cache: Path | None = None) -> Scorer:
     """Load a model that is to score several sets of pictures. Arguments and errors are those of `score`."""
+    if not model.exists():
+        raise DataError(f"{model}: no such run folder, .keras file or bundle folder")
     if (model / "manifest.json").is_file():
         return _bundle_scorer(model)
     for kind, pickled in PICKLES.items():
