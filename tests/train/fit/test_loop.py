@@ -214,7 +214,7 @@ def test_scoring_refuses_what_is_no_model_for_faces(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"turns \[64, 64, 1\] into \[5\]"):
         score(tmp_path / "wide.keras", faces)
     (tmp_path / "settings.json").write_text("{}")
-    with pytest.raises(DataError, match=r"not complete yet; go on with: .* --resume"):
+    with pytest.raises(DataError, match=r"not complete; give the command that started it again, with --resume"):
         score(tmp_path, faces)
 
 
