@@ -1,4 +1,4 @@
-"""Figures that tell how good scores are: accuracy, balanced accuracy, recall, calibration, intervals."""
+"""Measure scores against labels: accuracy, balanced accuracy, recall, calibration error, intervals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How scores fare against labels."""
+    """Figures of scores against labels."""
 
     n: int
     accuracy: float
@@ -58,7 +58,7 @@ def summarise(scores: NDArray[np.float32], labels: NDArray[np.int8]) -> Summary:
     Raises
     ------
     DataError
-        Nothing to compare, shapes that do not fit, scores that are no numbers, or labels out of range.
+        There are no rows, shapes do not fit, scores are not finite, or labels are out of range.
     """
     if scores.shape != (len(labels), len(EMOTIONS)) or not len(labels):
         raise DataError(f"scores must be [{len(labels)}, {len(EMOTIONS)}] with at least one row, found {scores.shape}")
@@ -92,14 +92,14 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def _bootstrap(recall: NDArray[np.float64], support: NDArray[np.int64]) -> tuple[float, float]:
-    """Resampling pictures within a class draws its hits from a binomial with the class's recall."""
+    """95 % interval; resampling within a class is a binomial draw with the class's recall."""
     drawn = np.random.default_rng(0).binomial(support, recall, size=(BOOTSTRAP_ROUNDS, len(support))) / support
     low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
 def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> list[tuple[float, float, int]]:
-    """Mean confidence, share of right answers, and number of pictures in each of 15 equal bins that is not empty."""
+    """Mean confidence, accuracy, and number of pictures in each non-empty one of 15 equal bins."""
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     held = [bins == index for index in range(CALIBRATION_BINS)]
     return [(float(confidence[b].mean()), float(right[b].mean()), int(b.sum())) for b in held if b.any()]

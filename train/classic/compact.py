@@ -1,4 +1,4 @@
-"""Makes a dlib shape predictor a third smaller: its leaves need no 24-bit floats.
+"""Make a dlib shape predictor a third smaller by rounding its leaf values, which need no 24-bit floats.
 
 dlib writes a float as a whole-number mantissa and an exponent, and leaves out zero bytes at the mantissa's end
 (``dlib/float_details.h``, ``dlib/serialize.h``). Rounded to 8 significant bits, which moves each small step by at most
@@ -40,7 +40,7 @@ def compact_predictor(source: Path, out: Path) -> None:
 
 
 class _Copier:
-    """Reads dlib's serialisation item by item and writes each on."""
+    """Copy dlib's serialisation item by item."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -103,7 +103,7 @@ class _Copier:
 
 
 def _round(mantissa: int, exponent: int) -> tuple[int, int]:
-    """The nearest number with few significant bits, without zero bytes at the mantissa's end."""
+    """Round to few significant bits, and drop zero bytes at the mantissa's end."""
     excess = max(0, abs(mantissa).bit_length() - SIGNIFICANT_BITS)
     kept = int(math.copysign(round(abs(mantissa) / 2**excess), mantissa)) << excess
     while kept and kept % 256 == 0:

@@ -1,7 +1,7 @@
 """K-nearest neighbours on landmark distances or on pixels: scikit-learn pipelines, chosen by cross-validation.
 
-The article's form is three neighbours of standardised features. Ours looks for many neighbours in the plane of a linear
-discriminant analysis, among as many samples of each emotion, so that votes are shares of a balanced world.
+The article uses three neighbours of standardised features. Ours uses many neighbours after a linear discriminant
+analysis, among equally many samples of each emotion, so that no emotion has more votes than another.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ differ, and cost a thirteenth."""
 
 @dataclass(frozen=True, slots=True)
 class KnnSettings:
-    """How a KNN is made. Everything random comes from ``seed``."""
+    """Settings of a KNN. Everything random comes from ``seed``."""
 
     features: Kind = "landmarks"
     projection: Projection = "lda"
@@ -115,7 +115,7 @@ def train_knn(
 def fit_pipeline(
     features: Features, rows: NDArray[np.intp], labels: NDArray[np.int8], settings: KnnSettings, best: dict[str, Any]
 ) -> Pipeline:
-    """Fit on these rows of the data set, at the ``components`` and ``neighbors`` of a choice.
+    """Fit on these rows of the data set, with the ``components`` and ``neighbors`` of ``best``.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _cross_validate(
 def _vote(
     train_x: NDArray[Any], train_y: NDArray[np.int64], held_x: NDArray[Any], ks: tuple[int, ...]
 ) -> list[tuple[int, NDArray[np.int64]]]:
-    """What each k says, from one search for the largest."""
+    """Return the guesses of each k, from one search for the largest k."""
     ks = tuple(k for k in ks if k <= len(train_x))
     nearest = (
         KNeighborsClassifier(max(ks), algorithm="brute").fit(train_x, train_y).kneighbors(held_x, return_distance=False)
@@ -191,7 +191,7 @@ def _vote(
 def _samples(
     plain: NDArray[np.float32], mirrored: NDArray[np.float32], labels: NDArray[np.int8], settings: KnnSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What neighbours are looked for among: each face as it is; with a projection, mirrored too, and balanced."""
+    """Return the samples and their classes: the faces; with a projection also mirrored, and balanced."""
     if settings.projection == "none":
         return plain, labels.astype(np.int64)
     both, doubled = np.concatenate([plain, mirrored]), np.concatenate([labels, labels])
@@ -203,7 +203,7 @@ def _samples(
 
 
 def _unrotated(lda: LinearDiscriminantAnalysis, axes: PCA) -> LinearDiscriminantAnalysis:
-    """Fold principal components into the analysis that was fitted in them: one projection, of the features as such.
+    """Fold principal components into the discriminant analysis that was fitted after them: one projection.
 
     With x' = (x - m) V, what `transform` gives, (x' - b) S, is (x - (m + V b)) (V S), as V is orthonormal.
     """

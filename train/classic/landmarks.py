@@ -1,4 +1,4 @@
-"""The project's own 68-point shape predictor, trained with dlib on boxes as the device's detector gives them.
+"""Train the project's 68-point shape predictor with dlib, on boxes of the device's detector.
 
 An ensemble of regression trees (Kazemi and Sullivan 2014, doi:10.1109/CVPR.2014.241), kept small enough to ship.
 """
@@ -32,7 +32,7 @@ DEVICE_FACE_PX = (85.0, 100.0, 118.0)
 
 @dataclass(frozen=True, slots=True)
 class LandmarkSettings:
-    """How the predictor is trained; size grows with cascades x trees x 2^depth."""
+    """Settings of the training; the file's size grows with cascades x trees x 2^depth."""
 
     cascades: int = 15
     trees: int = 73
@@ -59,7 +59,7 @@ class LandmarkSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LandmarkData:
-    """Faces with 68 true points."""
+    """Faces with their 68 annotated points."""
 
     images: NDArray[np.uint8]
     """gray [n, height, width]"""
@@ -74,12 +74,12 @@ class LandmarkData:
             raise DataError(f"points must be finite [{n}, 68, 2], found {self.points.shape}")
 
     def take(self, rows: NDArray[np.intp]) -> "LandmarkData":
-        """These rows alone."""
+        """Return these rows."""
         return LandmarkData(self.images[rows], self.points[rows])
 
 
 def load_landmark_data(path: Path) -> LandmarkData:
-    """Read ``images`` and ``points`` from an ``.npz``; raises ``DataError`` where it holds anything else."""
+    """Read ``images`` and ``points`` from an ``.npz``; raises ``DataError`` if it lacks them."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
@@ -208,7 +208,7 @@ def _write_box(entry: ET.Element, box: Box, points: NDArray[np.float32]) -> None
 def _variants(
     data: LandmarkData, rng: np.random.Generator, settings: LandmarkSettings
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Each face as it is, mirrored, and turned copies of both."""
+    """Yield each face, its mirror image, and turned copies of both."""
     height, width = data.images.shape[1:]
     mirrored = data.points[:, MIRROR] * [-1, 1] + [width - 1, 0]
     for index, image in enumerate(data.images):
@@ -223,7 +223,7 @@ def _variants(
 
 
 def _found_boxes(detector: FaceDetector, image: NDArray[np.uint8], points: NDArray[np.float32]) -> Iterator[Box]:
-    """Boxes that the detector gives for this face at the sizes at which the device looks."""
+    """Yield the detector's boxes of this face at the sizes that the device uses."""
     low, high = points.min(axis=0), points.max(axis=0)
     centre = (low + high) / 2
     for face_px in DEVICE_FACE_PX:
@@ -238,7 +238,7 @@ def _found_boxes(detector: FaceDetector, image: NDArray[np.uint8], points: NDArr
 
 
 def _box_placement(data: LandmarkData, detector: FaceDetector) -> Callable[[NDArray[np.float32]], Box]:
-    """Where the detector puts its box relative to the points, on average over (some of) the faces it finds."""
+    """Return a function from points to the detector's usual box, the median over some of the faces it finds."""
     offsets: list[Sequence[float]] = []
     for image, points in zip(data.images[:200], data.points[:200], strict=True):
         for box in _found_boxes(detector, image, points):

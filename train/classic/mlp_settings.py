@@ -1,4 +1,4 @@
-"""How a multilayer perceptron is fitted. Free of Keras, so that help texts can show the defaults."""
+"""Settings of a multilayer perceptron. This module does not load Keras."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -11,9 +11,9 @@ Recipe = Literal["best", "article"]
 
 @dataclass(frozen=True, slots=True)
 class MlpSettings:
-    """How a multilayer perceptron is fitted; the defaults are ours, `article` gives the article's.
+    """Settings of a multilayer perceptron; the defaults are ours, `article` returns the article's.
 
-    Raises ``UsageError`` where a number makes no sense.
+    Raises ``UsageError`` if a number is out of range.
     """
 
     features: Kind = "landmarks"
@@ -26,14 +26,14 @@ class MlpSettings:
     dropout: float = 0.5
     """after each hidden layer; a quarter of it on what goes in"""
     whitened: int = 400
-    """principal components that the features are turned into first; 0: standardised features as they are"""
+    """principal components that replace the features; 0: the standardised features themselves"""
     whitening_power: float = 0.75
     """0: components as spread as they are; 1: all equally"""
     vote_share: float = 0.3
-    """share of the target that FER+ votes give, where there are any"""
+    """share of FER+ votes in the target of a picture that has some"""
     label_smoothing: float = 0.05
     balanced: bool = True
-    """weigh a picture by the inverse of the size of its class"""
+    """weight each picture by the inverse size of its class"""
     mirrored: bool = True
     """train on mirrored faces too"""
     seed: int = 0

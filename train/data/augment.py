@@ -1,4 +1,4 @@
-"""What a training picture may look like on another day: moved, turned, darker, partly covered."""
+"""Augment training pictures: move, turn, scale, change the light, cover a part, mix."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIP_PICTURES = 256
-"""Pictures that OpenCV moves in one call, one below the other: it takes no more than 32,767 rows."""
+"""Pictures that OpenCV warps in one call, one below the other: it takes at most 32,767 rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Ranges that each picture draws from, evenly."""
+    """Ranges of the uniform draws for each picture."""
 
     shift: float = 0.08
     """share of the side, either way"""
@@ -32,10 +32,10 @@ class Augmentation:
 
 
 def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return a changed copy of each picture: `warp`, then `disturb`.
+    """Return an augmented copy of each picture: `warp`, then `disturb`.
 
-    All pictures are changed in a few calls that leave Python's lock to other threads for most of the time, so that
-    several batches can be made at once.
+    All pictures are changed in a few calls that release Python's lock most of the time, so that several batches can be
+    made at once.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augme
 def warp(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
     """Return a moved, turned, scaled, sheared and perhaps mirrored copy of each picture, uint8 [n, side, side].
 
-    What lies beyond a picture's edge is its nearest pixel.
+    The edge pixels are repeated outside the picture.
     """
     side = images.shape[1]
     linear, offset = _draw_affine(len(images), side, rng, settings)
@@ -74,7 +74,7 @@ def warp(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmenta
 
 
 def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return a copy of each picture in another light and partly covered, uint8 [n, side, side]."""
+    """Return a copy of each picture with other contrast and brightness, partly covered; uint8 [n, side, side]."""
     n = len(images)
     gain = (1 + rng.uniform(-settings.contrast, settings.contrast, n)).astype(np.float32)[:, None, None]
     lift = (255 * rng.uniform(-settings.brightness, settings.brightness, n)).astype(np.float32)[:, None, None]
@@ -90,21 +90,19 @@ def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augme
 def mix(
     images: NDArray[np.uint8], rng: np.random.Generator, share: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.float32]]:
-    """Lay another picture over some of the pictures, each as faint as chance has it (mixup, Zhang et al. 2018).
-
-    Source: arXiv:1710.09412, with its alpha at 1.
+    """Mix some of the pictures with another one, by a random share (mixup, Zhang et al. 2018, arXiv:1710.09412).
 
     Parameters
     ----------
     images
         uint8 [n, side, side].
     share
-        0..1, of the pictures that are mixed.
+        0..1, share of the pictures that are mixed.
 
     Returns
     -------
-    The pictures, uint8 [n, side, side]; the index [n] of the one that is laid over each; and how much of each is
-    itself, float32 [n], 1 where it is left alone.
+    The pictures, uint8 [n, side, side]; the index [n] of the picture that is mixed into each; and each picture's own
+    share, float32 [n], 1 if it is not mixed.
     """
     n = len(images)
     partners = rng.permutation(n)
@@ -121,7 +119,7 @@ def mix(
 def _draw_affine(
     n: int, side: int, rng: np.random.Generator, s: Augmentation
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices [n, 2, 2] and offsets [n, 2] that tell from where, as (x, y) in pixels, each pixel is taken."""
+    """Matrices [n, 2, 2] and offsets [n, 2] from a pixel's (x, y) to its place in the source picture."""
     angle = np.deg2rad(rng.uniform(-s.rotation_deg, s.rotation_deg, n))
     zoom = 1 + rng.uniform(-s.scale, s.scale, n)
     flip = np.where(rng.random(n) < 0.5, -1.0, 1.0)
@@ -135,7 +133,7 @@ def _draw_affine(
 
 
 def _erase(images: NDArray[np.uint8], rng: np.random.Generator, s: Augmentation) -> None:
-    """Cover a rectangle of some of the pictures with one gray each, in place."""
+    """Cover a random rectangle of some of the pictures with one gray value each, in place."""
     n, side = images.shape[:2]
     chosen = rng.random(n) < s.erase_probability
     area = rng.uniform(*s.erase_share, n) * side * side

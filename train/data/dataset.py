@@ -1,6 +1,6 @@
-"""One prepared data set: pictures, labels, which part each belongs to, and a fingerprint of it all.
+"""A prepared data set: pictures, labels, parts, and a fingerprint.
 
-``python -m train prepare`` writes it once from CSV; every command that trains or evaluates reads it.
+``python -m train prepare`` writes it; every command that trains or evaluates reads it.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ class Dataset:
     images: NDArray[np.uint8]
     """gray [n, 48, 48]"""
     labels: NDArray[np.int8]
-    """[n], index into ``EMOTIONS``; -1 for a face whose class is none of the five"""
+    """[n], index into ``EMOTIONS``; -1 for a face of another class"""
     parts: NDArray[np.uint8]
     """[n], index into ``PARTS``; excluded: a copy of a picture of another part"""
     votes: NDArray[np.float32] | None
     """float32 [n, 5] share of the crowd's votes (FER+) for each emotion, rows sum to 1 or are all 0"""
     notes: dict[str, Any]
-    """where it came from: files, split, counts of what was left out and why"""
+    """its source: files, split, and counts of what was left out"""
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -124,9 +124,9 @@ def load_dataset(path: Path) -> Dataset:
 
 
 def landmark_cache(data: Path) -> Path:
-    """Where the landmarks of a data set are kept: beside it."""
+    """Return the file beside a data set that keeps its landmarks."""
     return data.with_name(f"{data.stem}.landmarks.npz")
 
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What numpy and zipfile raise for a file that is none of theirs, cut short or altered; documented nowhere."""
+"""What numpy and zipfile raise for a file of another kind, or a damaged one; not documented."""

@@ -22,7 +22,7 @@ class Features:
     images: NDArray[np.uint8]
     """[n, 48, 48]"""
     landmarks: PictureLandmarks | None
-    """of some rows of ``images``; None for features that are pixels"""
+    """of some rows of ``images``; None if the features are pixels"""
     rows: NDArray[np.intp]
     """the row of ``images`` that each of ``landmarks`` belongs to"""
     described: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Features:
 def dataset_features(
     images: NDArray[np.uint8], rows: NDArray[np.intp], kind: Kind, *, cache: Path, smooth: bool = False
 ) -> Features:
-    """Features of some rows of a data set; landmarks are read where ``cache`` has none, which shows progress."""
+    """Return the features of some rows of a data set; landmarks that ``cache`` lacks are found, with a progress bar."""
     rows = np.sort(rows)
     if kind == "pixels":
         return Features(images, None, rows, {"kind": kind})

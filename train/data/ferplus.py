@@ -12,14 +12,14 @@ from edge.errors import DataError
 COLUMNS = ("anger", "happiness", "sadness", "surprise", "neutral")
 """Columns of the votes for the five emotions, in our order."""
 MOST_ROWS = 1_000_000
-"""A row number beyond this is a slip of the pen, and would take memory for every row below it."""
+"""A larger row number is an error, and would take memory for every row below it."""
 
 
 def read_votes(path: Path) -> NDArray[np.float32]:
     """Read votes as shares of the votes for the five emotions.
 
-    The row of ``fer2013.csv`` is taken from a column ``row`` where there is one, else from the order of the lines,
-    as in ``fer2013new.csv``. Never from the image names, which do not count every row.
+    A column ``row`` gives the row of ``fer2013.csv``; without one the order of the lines does, as in
+    ``fer2013new.csv``. The image names are not used, since they do not count every row.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def read_votes(path: Path) -> NDArray[np.float32]:
     Raises
     ------
     DataError
-        The file cannot be read or a line holds no votes; names the line.
+        The file cannot be read, or a line holds no votes; the message names the line.
     """
     table: dict[int, list[float]] = {}
     try:

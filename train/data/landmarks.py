@@ -1,17 +1,17 @@
-"""68 landmarks of pictures that are one face each, by the device's own detector and predictor.
+"""Find the 68 landmarks of pictures of one face each, with the device's own detector and predictor.
 
 FER2013's crops are too small and too tight for the detector, so each picture is enlarged four times and its edge is
-repeated around it. Every picture gets points, and how it came by them is kept:
+repeated around it. Every picture gets points; how they were found is kept with them:
 
 ======================  ==================================================================================
 found                   the detector's best box scores 0 or more, its own threshold
-found at low threshold  the best box that lies about where faces lie in these crops, down to a score of -1
-standard box            no such box: the mean place of the boxes that were found
+found at low threshold  the best box near the usual place of faces in these crops, down to a score of -1
+standard box            no such box: the mean of the boxes that were found
 ======================  ==================================================================================
 
-`smooth_landmarks` reads again, in boxes around those points, and averages: the predictor's answer depends on its box.
+`smooth_landmarks` predicts again in several boxes around those points and averages: the points depend on the box.
 
-Results are kept by content beside the data set, so that an interrupted reading goes on, and no picture is read twice.
+Results are kept beside the data set by the pictures' content, so that an interrupted run goes on.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ STANDARD_BOX = Box(60, 72, 167, 167)
 """In the enlarged, padded picture."""
 LEAST_IOU = 0.35
 READING_VERSION = 1
-"""Grows with any change of how points are found: what was kept from before is read anew."""
+"""Increase it with any change in how points are found: kept results of other versions are dropped."""
 BOX_SIDE, BOX_DOWN = 0.3415, -0.0171
 """The detector's box around given points: its side, and how far below their mean its centre lies, as shares of the root
 of their summed squared distances from that mean. Fitted on 500 training pictures in which a face was found."""
@@ -60,7 +60,7 @@ SAVE_EVERY = 2000
 THREADS = 2
 
 Progress = Callable[[int, int], None]
-"""Told after each picture how many are read, of how many."""
+"""Called after each picture with the number done and the total."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,14 +77,14 @@ class PictureLandmarks:
         return landmark_features(self.points)
 
     def counts(self) -> dict[str, int]:
-        """How many pictures got their points in which way."""
+        """Number of pictures by how their points were found."""
         return {name: int((self.how == index).sum()) for index, name in enumerate(HOW)}
 
 
 def read_landmarks(
     images: NDArray[np.uint8], *, cache: Path | None = None, progress: Progress = lambda _done, _of: None
 ) -> PictureLandmarks:
-    """Find the landmarks of pictures, each of which is one face.
+    """Find the landmarks of pictures of one face each.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _read_kept(
     fingerprint: dict[str, Any],
     progress: Progress,
 ) -> PictureLandmarks:
-    """Read by index what the cache lacks, and keep it there."""
+    """Find what the cache lacks with ``read``, which takes an index, and add it to the cache."""
     keys = [hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in images]
     known = _load(cache, fingerprint) if cache is not None else {}
     missing = {key: index for index, key in enumerate(keys) if key not in known}
@@ -158,7 +158,7 @@ _Found = tuple[NDArray[np.int16], int]
 
 
 class _Reader:
-    """Reads one picture at a time; each thread has a detector of its own."""
+    """Find the landmarks of one picture at a time; each thread has its own detector."""
 
     def __init__(self) -> None:
         self._predictor = LandmarkPredictor()
@@ -180,14 +180,14 @@ class _Reader:
 
 
 def enlarge(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A 48x48 picture as a frame in which the detector can see the face: four times larger, edges repeated."""
+    """Enlarge a 48x48 picture four times and repeat its edges, so that the detector can find the face."""
     side = SIDE_PX * ENLARGE
     large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.copyMakeBorder(large, PAD_PX, PAD_PX, PAD_PX, PAD_PX, cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def choose_box(seen: list[Detection]) -> tuple[Box, int]:
-    """The box to put landmarks into, and which of `HOW` it is."""
+    """Choose the box for the predictor; return it with its index into `HOW`."""
     best = max(seen, key=lambda detection: detection.score, default=None)
     if best is not None and best.score >= 0:
         return best.box, FOUND
@@ -198,7 +198,7 @@ def choose_box(seen: list[Detection]) -> tuple[Box, int]:
 
 
 def _read_all(read: Callable[[int], _Found], missing: dict[bytes, int]) -> Iterator[tuple[bytes, _Found]]:
-    # dlib and OpenCV let go of the interpreter's lock while they work, so threads do.
+    # dlib and OpenCV release the interpreter's lock, so threads suffice.
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             yield from zip(missing, pool.map(read, missing.values()), strict=True)
@@ -207,7 +207,7 @@ def _read_all(read: Callable[[int], _Found], missing: dict[bytes, int]) -> Itera
 
 
 def _load(cache: Path, fingerprint: dict[str, Any]) -> dict[bytes, _Found]:
-    """What was kept, by sha256 of the picture; nothing where it is damaged or of another making."""
+    """Return the kept results by the picture's sha256; none if the file is damaged or made by another version."""
     try:
         with cache.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if json.loads(str(stored["meta"])) != fingerprint:

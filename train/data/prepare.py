@@ -1,4 +1,4 @@
-"""CSV rows or picture files to a `Dataset`: labels mapped, black ones removed, copies kept apart, parts assigned."""
+"""Make a `Dataset` of CSV rows or picture files: map labels, remove black pictures, separate copies, assign parts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -114,7 +114,7 @@ def prepare_folder(
 def _collect(
     source: Path, read: Iterable[Row | _Bad], *, bad_rows: Literal["skip", "fail"], report: Callable[[_Bad], None]
 ) -> tuple[list[Row], int]:
-    """Return the rows that hold a picture, and how many did not."""
+    """Return the rows that hold a picture, and the number of bad ones."""
     rows: list[Row] = []
     bad = 0
     for row in read:
@@ -156,7 +156,7 @@ def _assemble(
 
 
 def _content_ids(images: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Give exact copies the same number."""
+    """Return a number for each picture; exact copies have the same number."""
     flat = np.ascontiguousarray(images.reshape(len(images), -1))
     _, ids = np.unique(flat.view(f"V{flat.shape[1]}").ravel(), return_inverse=True)
     return np.asarray(ids, dtype=np.intp).reshape(-1)  # numpy 2.0 alone gives it the input's shape

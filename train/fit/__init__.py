@@ -1,1 +1,1 @@
-"""Fitting a network: batches, targets, the loop, what a run leaves."""
+"""Train a network: batches, targets, the loop, the result."""

@@ -1,7 +1,7 @@
-"""Scores that are as sure as they are right: a temperature and a bias for each emotion, found on held-out pictures.
+"""Calibrate scores on held-out pictures with a temperature, and a bias for each emotion.
 
-Bias-corrected temperature scaling (Alexandari et al. 2020, arXiv:1901.06852), which adds to the temperature of Guo et
-al. 2017 (arXiv:1706.04599) what mends a leaning to one class.
+Bias-corrected temperature scaling (Alexandari et al. 2020, arXiv:1901.06852): the temperature of Guo et al. 2017
+(arXiv:1706.04599), and biases that correct a preference for a class.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,15 +15,15 @@ from train.fit.targets import class_weights
 from train.metrics import softmax
 
 BOUNDS = (0.25, 4.0)
-"""Temperatures that are tried. A network that needs more is not merely too sure."""
+"""Lowest and highest temperature that is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What calibrated logits are: ``logits / temperature + bias``."""
+    """Calibrated logits are ``logits / temperature + bias``."""
 
     temperature: float
-    """more than 1 where the network was too sure"""
+    """above 1 if the network was overconfident"""
     bias: tuple[float, ...]
     """in the order of ``EMOTIONS``; sums to 0"""
 
@@ -32,13 +32,13 @@ class Calibration:
         return {"temperature": round(self.temperature, 4), "bias": [round(b, 4) for b in asdict(self)["bias"]]}
 
     def apply(self, dense: Any) -> None:
-        """Put it into the weights of a network's last layer (``keras.layers.Dense``)."""
+        """Apply it to the weights of a network's last layer (``keras.layers.Dense``)."""
         kernel, bias = dense.get_weights()
         dense.set_weights([kernel / self.temperature, bias / self.temperature + np.array(self.bias, dtype=np.float32)])
 
 
 def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int8], balance: float) -> Calibration:
-    """Find the calibration that makes the labels likeliest.
+    """Find the calibration with the highest likelihood of the labels.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int8], balance: fl
     labels
         [n], index into ``EMOTIONS``.
     balance
-        As in training: how much more a picture of a rare emotion counts; see `train.fit.targets.class_weights`.
+        Exponent of the class weights, as in training; see `train.fit.targets.class_weights`.
     """
     from scipy.optimize import minimize
 
@@ -55,12 +55,12 @@ def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int8], balance: fl
     rows = np.arange(len(labels))
     wide = logits.astype(np.float64)
 
-    def surprise(x: NDArray[np.float64]) -> float:
+    def loss(x: NDArray[np.float64]) -> float:
         scores = softmax(wide / np.exp(x[0]) + x[1:])
         likely = np.log(np.maximum(scores[rows, labels].astype(np.float64), 1e-12))
-        # The last term holds the biases' sum, of which the scores know nothing.
+        # The last term fixes the sum of the biases, which does not change the scores.
         return float(-(weights * likely).mean() + 1e-3 * x[1:].sum() ** 2)
 
     bounds = [tuple(np.log(BOUNDS)), *[(-2.0, 2.0)] * len(EMOTIONS)]
-    found = minimize(surprise, np.zeros(1 + len(EMOTIONS)), bounds=bounds, method="L-BFGS-B", options={"eps": 1e-4}).x
+    found = minimize(loss, np.zeros(1 + len(EMOTIONS)), bounds=bounds, method="L-BFGS-B", options={"eps": 1e-4}).x
     return Calibration(float(np.exp(found[0])), tuple(float(b) for b in found[1:] - found[1:].mean()))

@@ -1,7 +1,8 @@
-"""Training on more than one device or machine, on TensorFlow's own strategies.
+"""Train on more than one device or machine, with TensorFlow's strategies.
 
-A step's batch is shared out evenly, gradients are averaged, and BatchNorm counts the whole batch: but for the dropout
-masks a step is the step of one device, so the loss follows the same curve. Importing this module loads nothing heavy.
+A step's batch is split evenly, gradients are averaged, and BatchNorm uses the statistics of the whole batch: apart from
+the dropout masks each step equals that of one device, so the loss follows the same curve. Importing this module loads
+nothing heavy.
 """
 
 import contextlib
@@ -24,17 +25,17 @@ EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:5555", "10.0.0.2:5555"]}, "task": {
 
 
 class Distribution:
-    """One process on one device, where nothing is to be shared out; the others override what differs."""
+    """Train in one process on one device; subclasses override what differs."""
 
     chief: bool = True
-    """writes the run folder; there is one in each training"""
+    """True in the one process that writes the run folder"""
     workers: int = 1
     """processes"""
     parts: int = 1
-    """even parts of a step's batch"""
+    """number of even parts of a step's batch"""
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Networks and optimizers are made in it."""
+        """Return the context in which networks and optimizers are built."""
         return contextlib.nullcontext()
 
     def fit(
@@ -45,16 +46,16 @@ class Distribution:
         model.fit(batches, initial_epoch=done, epochs=epochs, shuffle=False, verbose=verbose, callbacks=callbacks)
 
     def from_chief(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Return the chief's arrays in every process; each gives arrays of the same shapes."""
+        """Return the chief's arrays in every process; each process passes arrays of the same shapes."""
         return list(arrays)
 
     def local(self, model: Any) -> Any:
-        """Return a model of this process alone with the same weights as they are now."""
+        """Return a copy of a model, with its present weights, that this process can use alone."""
         return model
 
 
 def open_distribution(kind: Kind) -> Distribution:
-    """Return how a training is shared out. Call it before anything else uses TensorFlow.
+    """Return the distribution of this kind. Call it before anything else uses TensorFlow.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def open_distribution(kind: Kind) -> Distribution:
     Raises
     ------
     UsageError
-        The Keras backend is not TensorFlow, or ``TF_CONFIG`` is missing or makes no sense.
+        The Keras backend is not TensorFlow, or ``TF_CONFIG`` is missing or invalid.
     """
     if kind not in get_args(Kind):
         raise UsageError(f"--distribute takes {', '.join(get_args(Kind))}, found {kind!r}")
@@ -83,7 +84,7 @@ def open_distribution(kind: Kind) -> Distribution:
 
 
 class _Mirrored(Distribution):
-    """A copy of the network on each GPU of this machine, or on each logical CPU where there is none."""
+    """A copy of the network on each GPU of this machine, or on each logical CPU if there is none."""
 
     def __init__(self) -> None:
         import tensorflow as tf
@@ -100,7 +101,7 @@ class _Mirrored(Distribution):
     def fit(
         self, model: Any, batches: "Batches", callbacks: list[Any], *, done: int, epochs: int, verbose: int
     ) -> None:
-        _count_whole_batches(model)
+        _synchronise_batch_norm(model)
         super().fit(model, batches, callbacks, done=done, epochs=epochs, verbose=verbose)
 
     def local(self, model: Any) -> Any:
@@ -137,7 +138,7 @@ class _MultiWorker(_Mirrored):
         import keras
         import tensorflow as tf
 
-        _count_whole_batches(model)
+        _synchronise_batch_norm(model)
         strategy = self._strategy
         with strategy.scope():
             _build_metrics(model, batches[0])
@@ -174,7 +175,7 @@ class _MultiWorker(_Mirrored):
         mine = slice(self._index * each, (self._index + 1) * each)
 
         def drawn_here() -> Iterator[tuple[NDArray[Any], ...]]:
-            # Each worker draws and changes whole batches, so that together they see what one would have seen.
+            # Each worker makes the whole batch and takes its part, so that together they see what one process would.
             for index in range(len(batches)):
                 yield tuple(array[mine] for array in batches[index])
 
@@ -205,7 +206,7 @@ class _MultiWorker(_Mirrored):
         return [np.asarray(value).astype(np.asarray(a).dtype) for value, a in zip(results, arrays, strict=True)]
 
 
-def _count_whole_batches(model: Any) -> None:
+def _synchronise_batch_norm(model: Any) -> None:
     import keras
 
     for layer in model.layers:
@@ -214,7 +215,7 @@ def _count_whole_batches(model: Any) -> None:
 
 
 def _build_metrics(model: Any, batch: tuple[NDArray[Any], ...]) -> None:
-    """Make the variables of loss and metrics, which cannot be made inside a distributed step."""
+    """Create the variables of loss and metrics, which cannot be created inside a distributed step."""
     pictures, targets, weights = batch
     logits = model(pictures, training=False)
     model.compute_loss(pictures, targets, logits, weights)
@@ -223,7 +224,7 @@ def _build_metrics(model: Any, batch: tuple[NDArray[Any], ...]) -> None:
 
 
 def _plain_config(model: Any) -> Any:
-    """Drop what `_count_whole_batches` set: the file must open on every backend."""
+    """Undo `_synchronise_batch_norm`: the file must load on every backend."""
     config = model.get_config()
     for layer in config.get("layers", []):
         if "synchronized" in layer.get("config", {}):

@@ -1,4 +1,4 @@
-"""The curves of a run for TensorBoard: ``tensorboard --logdir runs`` shows them beside each other."""
+"""Write a run's curves for TensorBoard: ``tensorboard --logdir runs`` compares them."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ FOLDER = "tensorboard"
 def log_epoch(run: Path, epoch: int, figures: dict[str, float]) -> None:
     """Add the figures of an epoch (1 is the first) to the run's log.
 
-    Each epoch is a file of its own, closed at once, so that a killed process leaves whole ones. One that is written
-    again, after an interruption, takes the place of the one before it: TensorBoard drops what ``purge_step`` names.
+    Each epoch has its own file, which is closed at once, so that a killed process leaves complete files. An epoch that
+    is trained again after an interruption replaces its file; ``purge_step`` makes TensorBoard drop the old values.
     """
     suffix = f".epoch{epoch:04d}"
     for stale in (run / FOLDER).glob(f"*{suffix}"):

@@ -1,1 +1,1 @@
-"""The networks, in Keras 3, and weights from elsewhere."""
+"""The networks, in Keras 3, and loading weights from other networks and files."""

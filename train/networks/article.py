@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 ARTICLE_FILTERS = 5000
 HIDDEN = 2000
 ARTICLE_PEAK_LEARNING_RATE = 0.005
-"""its wide dense layer has no BatchNorm after it: at the device CNN's 0.1 it diverges within an epoch"""
+"""at the device CNN's 0.1 its wide dense layer, which has no BatchNorm, diverges within an epoch"""
 POOLED_PX = SIDE_PX // 4
 BYTES_A_PARAMETER = 32
-"""weight, gradient, momentum and average, float32 each, and as much again where a run is resumed"""
+"""weight, gradient, momentum and average, float32 each, and as much again when a run is resumed"""
 BYTES_A_FILTER_AND_PICTURE = 5 * 4 * SIDE_PX * SIDE_PX
 """convolution, BatchNorm and ReLU on the way in, and two of them on the way back, float32"""
 
@@ -58,12 +58,12 @@ def count_parameters(filters: int) -> int:
 
 
 def training_bytes(filters: int, *, batch: int) -> int:
-    """Memory that its training takes at least, in bytes."""
+    """Least memory that its training takes, in bytes."""
     return count_parameters(filters) * BYTES_A_PARAMETER + filters * batch * BYTES_A_FILTER_AND_PICTURE
 
 
 def require_memory(filters: int, *, batch: int, free_bytes: int | None = None) -> None:
-    """Refuse a network whose training does not fit into this machine's free memory.
+    """Raise an error if training the network does not fit into this machine's free memory.
 
     Raises ``UsageError``, with its number of parameters, what it takes, and the largest that fits.
     """
@@ -80,7 +80,7 @@ def require_memory(filters: int, *, batch: int, free_bytes: int | None = None) -
 
 
 def available_bytes() -> int | None:
-    """Memory that a new process can have, in bytes; None where the system does not tell."""
+    """Memory that a new process can use, in bytes; None if the system does not say."""
     found = []
     with suppress(OSError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

@@ -1,4 +1,4 @@
-"""The networks, in Keras 3: pixels in, logits out. Importing this module loads Keras."""
+"""The residual CNN that runs on the device, in Keras 3. Importing this module loads Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from edge.emotions import EMOTIONS
 
 @dataclass(frozen=True, slots=True)
 class DeviceCnnShape:
-    """What a device CNN is made of; the default is the one that ships."""
+    """Shape of a device CNN; by default 41 million multiply-adds."""
 
     stem: int = 32
     """channels of the 5x5 stride-2 stem"""
@@ -23,7 +23,7 @@ class DeviceCnnShape:
     dropout: float = 0.3
 
     def scaled(self, width: float) -> "DeviceCnnShape":
-        """Return the shape with so many times the channels."""
+        """Return the shape with ``width`` times the channels."""
         return replace(self, stem=round(self.stem * width), stages=tuple(round(n * width) for n in self.stages))
 
 

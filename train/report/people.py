@@ -1,4 +1,4 @@
-"""How far people get: how well the votes of ten people (FER+) tell the labels of FER2013."""
+"""Measure people: how well the votes of ten people (FER+) predict the labels of FER2013."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The pictures of a report, each a matplotlib figure of its own; no display is needed."""
+"""Draw the pictures of a report as matplotlib figures; no display is needed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +38,7 @@ def draw_curves(curves: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_confusion(summary: Summary) -> Figure:
-    """Share of each emotion's pictures that were taken for each emotion; rows sum to 1."""
+    """Confusion matrix: for each label, the share of each predicted emotion; rows sum to 1."""
     counts = np.array(summary.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axes,) = _figure(5.2, 4.6)
@@ -77,7 +77,7 @@ def draw_recall(summary: Summary) -> Figure:
 
 
 def draw_reliability(bins: Sequence[tuple[float, float, int]], error: float) -> Figure:
-    """How often the network is right when it says that it is this sure (`train.metrics.reliability`)."""
+    """Accuracy against confidence, and the number of pictures in each bin (`train.metrics.reliability`)."""
     figure, (top, bottom) = _figure(5.0, 5.0, rows=2, heights=(3, 1))
     confidence, share, n = (list(column) for column in zip(*bins, strict=True))
     top.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1)
@@ -98,7 +98,7 @@ def draw_reliability(bins: Sequence[tuple[float, float, int]], error: float) -> 
 
 
 def draw_comparison(name: str, summary: Summary) -> Figure:
-    """Balanced accuracy of this model beside what others reported."""
+    """Balanced accuracy of this model, with published figures for comparison."""
     figure, (axes,) = _figure(7.0, 2.6)
     assert HUMANS.low is not None
     assert HUMANS.high is not None
@@ -123,7 +123,7 @@ def draw_comparison(name: str, summary: Summary) -> Figure:
 def draw_mistakes(
     images: NDArray[np.uint8], labels: NDArray[np.int8], scores: NDArray[np.float32], *, columns: int = 8, rows: int = 4
 ) -> Figure:
-    """The pictures that were taken for another emotion with the greatest confidence, the surest first."""
+    """The mistakes with the highest confidence, the highest first."""
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     shown = wrong[np.argsort(-scores[wrong].max(axis=1), kind="stable")][: columns * rows]
