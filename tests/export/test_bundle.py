@@ -46,7 +46,7 @@ def test_a_failed_install_leaves_the_bundle_before_in_place(tmp_path: Path) -> N
 def test_a_link_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "default").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         install(tmp_path / "default", manifest({"cnn.tflite": b"x"}), {"cnn.tflite": b"x"})
 
 

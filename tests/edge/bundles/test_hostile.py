@@ -197,6 +197,7 @@ def _packed(trap: Trap, extra: str | None = None) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow("counts what the tests above refuse")
 def test_at_least_three_hundred_were_refused(trap: Trap, capsys: pytest.CaptureFixture[str]) -> None:
     """Counts what the tests above refused; alone it makes the known tricks itself."""
     if not REFUSED:

@@ -11,7 +11,7 @@ from edge.cli.support import run
 from edge.daemon.privacy import FILE_NAME
 
 EDGE = Path(cli.__file__).parents[1]
-MAY_WRITE_PICTURES = {"classify.py", "demo.py"}
+MAY_WRITE_PICTURES = {"look.py", "demo.py"}
 """commands that a person runs on pictures of their own, and the demo, whose clip is built in"""
 
 

@@ -325,13 +325,13 @@ def test_rights_to_the_camera_are_those_of_the_user_that_runs_it(monkeypatch: py
 
 
 def test_a_camera_that_the_service_uses_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: pytest.fail("opened"))
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: pytest.fail("opened"))
     found = seeing.check_camera(Settings(camera="picamera2:0"), RUNNING, None)
     assert (found.status, "in use by the running service" in found.found) == ("skipped", True)
 
 
 def test_a_privacy_pause_keeps_the_doctor_from_the_camera(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: pytest.fail("opened"))
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: pytest.fail("opened"))
     (tmp_path / "privacy-pause").touch()
     found = seeing.check_camera(Settings(camera="v4l2:/dev/video0", state_dir=str(tmp_path)), NO_SERVICE, None)
     assert (found.status, "privacy pause" in found.found) == ("skipped", True)
@@ -340,19 +340,19 @@ def test_a_privacy_pause_keeps_the_doctor_from_the_camera(monkeypatch: pytest.Mo
 
 def test_a_black_picture_is_a_warning_and_the_camera_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     black, gray = FakeCamera(make_frame(0)), FakeCamera(make_frame(100))
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: black)
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: black)
     found = seeing.check_camera(Settings(camera="v4l2:/dev/video0"), NO_SERVICE, None)
     assert (found.status, "it is black" in found.found, black.closed.is_set()) == ("warning", True, True)
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: gray)
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: gray)
     assert seeing.check_camera(Settings(camera="v4l2:/dev/video0"), NO_SERVICE, None).status == "ok"
     assert np.mean(make_frame(100).luma) == 100
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: FakeCamera())
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: FakeCamera())
     assert seeing.check_camera(Settings(camera="photos:/x"), NO_SERVICE, None).status == "problem"
 
 
 @pytest.mark.parametrize(("luma", "black"), [(BLACK_LUMA, True), (BLACK_LUMA + 1, False)])
 def test_doctor_and_daemon_mean_the_same_by_black(monkeypatch: pytest.MonkeyPatch, luma: int, *, black: bool) -> None:
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: FakeCamera(make_frame(luma)))
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: FakeCamera(make_frame(luma)))
     found = seeing.check_camera(Settings(camera="v4l2:/dev/video0"), NO_SERVICE, None)
     assert ("it is black" in found.found) == black == is_black(make_frame(luma).luma)
 
@@ -366,7 +366,7 @@ def test_doctor_counts_the_faces_of_its_one_picture(monkeypatch: pytest.MonkeyPa
         frame = demo.read(1.0)
         assert frame is not None
     demo.close()
-    monkeypatch.setattr(seeing, "open_camera", lambda _uri: FakeCamera(frame))
+    monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: FakeCamera(frame))
     found = seeing.check_camera(Settings(camera="v4l2:/dev/video0"), NO_SERVICE, load_pipeline(Settings()))
     assert (found.status, found.found.endswith(", 1 face in it")) == ("ok", True), found
 

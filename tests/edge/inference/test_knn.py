@@ -95,7 +95,7 @@ def test_another_version_of_scikit_learn_is_refused_and_the_network_goes_on(
     with caplog.at_level(logging.WARNING):
         pipeline = load_pipeline(Settings(bundle=str(folder), classifier=kind))
     assert pipeline.classifier.name == open_bundle(folder).identity
-    assert [record.message for record in caplog.records if "going on with the network" in record.message]
+    assert [record.message for record in caplog.records if "using the network" in record.message]
     assert len(caplog.records) == 1
 
 
