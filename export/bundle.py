@@ -159,7 +159,7 @@ def load_signer(path: Path) -> Callable[[bytes], bytes]:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        raise UsageError("--sign needs the library cryptography: pip install 'emotion-edge[signed]'") from None
+        raise UsageError("--sign needs the library cryptography: pip install '.[signed]'") from None
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) or path.stat().st_size > MAX_KEY_BYTES:

@@ -132,7 +132,7 @@ def _photo() -> NDArray[np.uint8]:
         data = files("skimage.data").joinpath("astronaut.png").read_bytes()
     except (ImportError, OSError) as error:
         raise CameraError(
-            "demo: the photo of the built-in clip comes with scikit-image: pip install 'emotion-edge[demo]'"
+            "demo: the photo of the built-in clip comes with scikit-image: pip install '.[demo]'"
         ) from error
     return read_picture(data, name="scikit-image's astronaut.png").bgr
 

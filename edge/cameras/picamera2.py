@@ -39,6 +39,12 @@ def open_picamera2(address: Address, *, upside_down: bool = False, flip: str = "
             f"picamera2:{address.target}: the module picamera2 cannot be loaded ({error}): "
             "sudo apt install python3-picamera2, and make the venv with --system-site-packages"
         ) from error
+    except Exception as error:  # a numpy newer than Pi OS's own makes simplejpeg, which it loads, raise ValueError
+        raise CameraError(
+            f"picamera2:{address.target}: the module picamera2 does not load with the installed packages "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): install emotion-edge again with "
+            "-c constraints/python3.11.txt (Pi OS Bookworm) or -c constraints/python3.13.txt (Trixie)"
+        ) from error
     number = int(address.target)
     found = [str(camera.get("Model", "unknown")) for camera in picamera2.Picamera2.global_camera_info()]
     if number >= len(found):

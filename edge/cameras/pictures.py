@@ -127,7 +127,7 @@ def _decode(data: bytes) -> NDArray[Any] | None:
 
 def _decode_with_pillow(data: bytes, kind: str, shown: str) -> NDArray[Any]:
     """Return uint8 [height, width, 4], blue first, upright."""
-    needed = ImageError(f"{shown}: {kind} needs the photos extra: pip install 'emotion-edge[photos]'")
+    needed = ImageError(f"{shown}: {kind} needs the photos extra: pip install '.[photos]'")
     try:
         pillow = importlib.import_module("PIL.Image")
         operations = importlib.import_module("PIL.ImageOps")

@@ -24,18 +24,19 @@ def check_broker(settings: Settings) -> Finding:
         address = broker_address(settings.mqtt)
     except ConfigError as error:
         return Finding(_NAME, "problem", str(error))
-    if (
-        settings.mqtt.refuse_anonymous
-        and address.password is not None
-        and _log_in_any_version(address.without_login())[1] is None
-    ):
-        advice = "set allow_anonymous false in the broker, or mqtt.refuse_anonymous = false here"
-        return Finding(
-            _NAME,
-            "problem",
-            f"{address.shown}: the daemon refuses it, because it lets anybody in without a password",
-            advice,
-        )
+    try:
+        return _check(address, refuse_anonymous=settings.mqtt.refuse_anonymous)
+    except OSError as error:  # for one, a machine without a network
+        return Finding(_NAME, "problem", f"{address.shown}: {error.strerror or error}", "is the network up?")
+
+
+def _check(address: BrokerAddress, *, refuse_anonymous: bool) -> Finding:
+    if refuse_anonymous and address.password is not None:
+        _, ending = _log_in_any_version(address.without_login())
+        if ending is None:
+            found = f"{address.shown}: the daemon refuses it, because it lets anybody in without a password"
+            advice = "set allow_anonymous false in the broker, or mqtt.refuse_anonymous = false here"
+            return Finding(_NAME, "problem", found, advice)
     version, ending = _log_in_any_version(address)
     if ending is None:
         return _accepted(address, version)

@@ -139,7 +139,7 @@ def check_library(written_by: str) -> None:
         found = version("scikit-learn")
     except PackageNotFoundError:
         raise ModelLibraryError(
-            "needs scikit-learn; install it with: pip install 'emotion-edge[knn]' "
+            "needs scikit-learn; install it with: pip install '.[knn]' "
             "(for the service: sudo systemd/install.sh --with knn)"
         ) from None
     if found.split(".")[:2] != written_by.split(".")[:2]:

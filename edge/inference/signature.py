@@ -71,7 +71,7 @@ def load_trusted_keys(path: str) -> TrustedKeys | None:
     except ImportError:
         raise ConfigError(
             "bundle_key: is set, and signatures cannot be checked without the library cryptography: "
-            "pip install 'emotion-edge[signed]' (for the service: sudo systemd/install.sh --with signed)"
+            "pip install '.[signed]' (for the service: sudo systemd/install.sh --with signed)"
         ) from None
     if b"PRIVATE KEY" in text:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """The doctor: what it says of a sound device, and of each thing that may be wrong with one."""
 
+import errno
 import json
 import os
 import socket
@@ -160,6 +161,25 @@ def test_somebody_who_is_no_broker_is_said(monkeypatch: pytest.MonkeyPatch) -> N
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
         found = broker.check_broker(Settings(mqtt=MqttSettings(url=url)))
     assert (found.status, "does not answer the login" in found.found) == ("problem", True)
+
+
+def test_broker_check_says_that_the_network_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(broker, "_log_in", unreachable)
+    found = broker.check_broker(Settings(mqtt=MqttSettings(url="mqtt://192.0.2.1")))
+    assert (found.status, found.found) == ("problem", "mqtt://192.0.2.1:1883: Network is unreachable")
+
+
+def test_camera_check_says_why_picamera2_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+
+    monkeypatch.setattr("edge.cameras.picamera2.importlib.import_module", broken)
+    found = seeing.check_camera(Settings(camera="picamera2:0"), NO_SERVICE, None)
+    assert (found.status, "-c constraints/python3.11.txt" in found.found) == ("problem", True), found
+    assert "numpy.dtype size changed" in found.found
 
 
 def test_the_password_of_the_service_is_used_where_it_can_be_read(
