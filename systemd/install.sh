@@ -31,6 +31,7 @@ state=/var/lib/emotion-edge
 unit=/etc/systemd/system/emotion-edge.service
 sysusers=/etc/sysusers.d/emotion-edge.conf
 command=/usr/local/bin/emotion-edge
+booted=/run/systemd/system  # there while systemd runs, see sd_booted(3); not in an image that is being built
 python=/usr/bin/python3
 remembered=$prefix/extras
 restart_due=/run/emotion-edge-restart-due  # gone after a reboot, as the old version is
@@ -67,13 +68,14 @@ run() {
     [ -n "$dry" ] || "$@"
 }
 
-is_service_active() { systemctl is-active --quiet emotion-edge 2>/dev/null; }
+is_booted() { [ -d "$booted" ]; }
+is_service_active() { is_booted && systemctl is-active --quiet emotion-edge 2>/dev/null; }
 
 uninstall() {
     if [ -e "$unit" ]; then
-        run systemctl disable --now emotion-edge
+        if is_booted; then run systemctl disable --now emotion-edge; else run systemctl disable emotion-edge; fi
         run rm -f "$unit"
-        run systemctl daemon-reload
+        if is_booted; then run systemctl daemon-reload; fi
     fi
     run rm -rf "$prefix" "$command" "$sysusers"
     if [ -n "$purge" ]; then
@@ -204,7 +206,7 @@ install_service() {
         run install -m 0600 -o root -g root /dev/null "$settings/mqtt-password"
     fi
     install_file 0644 root "$here/emotion-edge.service" "$unit"
-    run systemctl daemon-reload
+    if is_booted; then run systemctl daemon-reload; fi
     run systemctl enable --quiet emotion-edge
 }
 
@@ -229,7 +231,12 @@ install_all() {
     remember_extras
     link_command
     install_service
-    if is_service_active; then
+    if ! is_booted; then
+        run "$command" doctor || say "the doctor found something to mend, now or on the device: see above"
+        forget_old
+        say "installed; it starts when this system boots (settings: $settings/config.toml)"
+        return
+    elif is_service_active; then
         [ -z "$changed" ] && [ ! -e "$restart_due" ] || restart_service
         run "$command" doctor || say "the doctor found something to mend: see above"
     elif run "$command" doctor; then

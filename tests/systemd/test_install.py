@@ -47,7 +47,7 @@ class Device:
         for place in PLACES:
             text = text.replace(f"={place}", f"={folder}/root{place}")
         script.write_text(text)
-        for place in ("etc/systemd/system", "etc/sysusers.d", "usr/local/bin", "run"):
+        for place in ("etc/systemd/system", "etc/sysusers.d", "usr/local/bin", "run/systemd/system"):
             (folder / "root" / place).mkdir(parents=True)
         (folder / "bin").mkdir()
         for name, text in STAND_INS.items():
@@ -96,6 +96,16 @@ def test_an_upgrade_keeps_the_extras_that_were_asked_for_once(device: Device) ->
     device.change("edge/__init__.py")
     assert "/source\n" in device.install()
     assert len(device.releases()) == 1
+
+
+def test_install_in_an_image_enables_the_service_without_systemd_running(device: Device) -> None:
+    (device.folder / "root/run/systemd/system").rmdir()
+    device.start()  # in a chroot `systemctl is-active` exits with 0
+    asked = device.install()
+    assert "systemctl enable --quiet emotion-edge" in asked
+    assert not any(word in asked for word in ("daemon-reload", "start emotion-edge", "restart"))
+    assert device.install("--uninstall") == "systemctl disable emotion-edge\n"
+    assert device.releases() == set()
 
 
 def test_the_same_a_second_time_changes_nothing(device: Device) -> None:
