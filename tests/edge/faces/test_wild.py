@@ -71,6 +71,27 @@ def test_clean_photos_have_their_faces_and_no_others(pipeline: Pipeline, media: 
     assert all(len(found) <= len(faces) for found, faces in looks)
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turned_photos_have_their_faces(pipeline: Pipeline, media: Path, quarters: int) -> None:
+    found = 0
+    for luma, faces in photos(media):
+        upright = [seen for seen in pipeline.look(luma) if hits([seen], faces)]
+        turned = pipeline.look(np.ascontiguousarray(np.rot90(luma, -quarters)))
+        turns = np.exp(0.5j * np.pi * quarters)
+        for seen in upright:
+            # the same face, where it lies now: its centre turned about the picture's
+            height, width = luma.shape
+            offset = complex(seen.box.centre[0] - width / 2, seen.box.centre[1] - height / 2) * turns
+            across, down = (width, height) if quarters == 2 else (height, width)
+            x, y = offset.real + across / 2, offset.imag + down / 2
+            near = [f for f in turned if abs(complex(*f.box.centre) - complex(x, y)) < 0.3 * seen.box.width]
+            found += any(
+                f.landmarks[:, 0].min() > f.box.x - f.box.width and np.abs(f.scores - seen.scores).max() < 0.3
+                for f in near
+            )
+    assert found >= 37, f"{found} of 43"
+
+
 def test_dogs_are_no_faces(pipeline: Pipeline, media: Path) -> None:
     dogs = media / "dlib-faces/dogs.jpg"
     if not dogs.is_file():
