@@ -32,7 +32,7 @@ def test_a_bundle_holds_cnn_vgg_knn_and_their_ensemble(
     monkeypatch.setattr("export.verify.MIN_AGREEMENT", 0.9)  # a VGG trained for seconds has level pictures
     monkeypatch.setattr("export.verify.MIN_SAME", 0.9)
     monkeypatch.setattr("export.verify.MAX_LOSS", 0.1)
-    monkeypatch.setattr("export.verify.MAX_MS", 1000)  # no speed is asserted here
+    monkeypatch.setattr("export.verify.MAX_KNN_MS", 1000)  # no speed is asserted here
     out = tmp_path / "default"
     arguments = ["--model", str(trained.model), "--model", str(trained_vgg.model), "--knn", str(knn_file)]
     assert run(app, [*arguments, "--data", str(trained.data), "--out", str(out), "--json"], name="export") == 0
