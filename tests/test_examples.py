@@ -11,6 +11,9 @@ import cv2
 import pytest
 
 pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+pytestmark = pytest.mark.slow("runs whole programs")
+
+
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = str(files("skimage.data").joinpath("astronaut.png"))
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), flags=re.DOTALL)

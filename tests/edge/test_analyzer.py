@@ -242,6 +242,7 @@ def demo(analyzer: EmotionAnalyzer, frames: int = 60, *, smoothed: bool = True) 
         return [faces for _, faces in islice(clip, frames)]
 
 
+@pytest.mark.slow("follows whole clips")
 def test_follow_keeps_a_track_and_smooths(analyzer: EmotionAnalyzer) -> None:
     smooth = [faces[0] for faces in demo(analyzer) if faces]
     own = [faces[0] for faces in demo(analyzer, smoothed=False) if faces]
@@ -296,6 +297,7 @@ def test_follow_closes_the_camera(
     assert threading.active_count() == before
 
 
+@pytest.mark.slow("follows whole clips")
 def test_follow_of_two_sources_at_once_mixes_nothing(analyzer: EmotionAnalyzer) -> None:
     alone = [as_dicts(faces) for faces in demo(analyzer, 40)]
     with closing(analyzer.follow("demo:?pace=fast")) as first, closing(analyzer.follow("demo:?pace=fast")) as second:

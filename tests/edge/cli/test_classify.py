@@ -224,6 +224,7 @@ def test_a_name_that_is_too_long_and_a_pipe_stop_nobody_else(
     assert left_out == "left out: 1 file of other kinds (.png 1)"
 
 
+@pytest.mark.slow("classifies many files in several jobs")
 @pytest.mark.parametrize("jobs", [2, 3])
 def test_jobs_change_nothing_but_the_time(
     jobs: int, face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -239,6 +240,7 @@ def test_jobs_change_nothing_but_the_time(
     assert len(one[1]) == 8 + 70 + 1
 
 
+@pytest.mark.slow("classifies many files in several jobs")
 def test_jobs_that_are_left_end_their_threads(face: NDArray[np.uint8], tmp_path: Path) -> None:
     write_clip(tmp_path / "a.avi", [face] * 80)
     analyzers = [EmotionAnalyzer(), EmotionAnalyzer()]
@@ -252,6 +254,7 @@ def test_jobs_that_are_left_end_their_threads(face: NDArray[np.uint8], tmp_path:
     assert errors == []
 
 
+@pytest.mark.slow("classifies many files in several jobs")
 def test_ctrl_c_ends_jobs_with_130_and_no_traceback(face: NDArray[np.uint8], tmp_path: Path) -> None:
     write_clip(tmp_path / "a.avi", [face] * 300)
     command = [sys.executable, "-m", "edge", "classify", "--jobs", "2", *[str(tmp_path / "a.avi")] * 5]
@@ -265,6 +268,7 @@ def test_ctrl_c_ends_jobs_with_130_and_no_traceback(face: NDArray[np.uint8], tmp
     assert (process.returncode, errors) == (130, "")
 
 
+@pytest.mark.slow("classifies many files in several jobs")
 @pytest.mark.parametrize("to_file", [True, False])
 def test_progress_is_shown_on_a_terminal_beside_lines_in_a_file(to_file: bool, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):

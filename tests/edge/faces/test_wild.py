@@ -17,7 +17,7 @@ from edge.settings import Settings
 
 Change = Callable[[NDArray[np.uint8], list[Box]], NDArray[np.uint8]]
 
-pytestmark = pytest.mark.media
+pytestmark = [pytest.mark.media, pytest.mark.slow("searches photos in many changed forms")]
 
 
 @pytest.fixture(scope="module")
