@@ -94,5 +94,5 @@ def test_without_scikit_image_it_names_the_extra(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "skimage", None)
 
-    with pytest.raises(CameraError, match=r"pip install 'emotion-edge\[demo\]'"):
+    with pytest.raises(CameraError, match=r"pip install '\.\[demo\]'"):
         open_camera("demo:")

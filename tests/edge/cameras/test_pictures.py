@@ -172,7 +172,7 @@ def test_picture_that_needs_the_extra_says_so(monkeypatch: pytest.MonkeyPatch, k
     for name in ("PIL", "PIL.Image", "pillow_heif"):
         monkeypatch.setitem(sys.modules, name, None)
 
-    with pytest.raises(ImageError, match=rf"^it: {kind} needs the photos extra: pip install 'emotion-edge\[photos\]'$"):
+    with pytest.raises(ImageError, match=rf"^it: {kind} needs the photos extra: pip install '\.\[photos\]'$"):
         read_picture(data, name="it")
 
 

@@ -106,7 +106,7 @@ def test_a_missing_scikit_learn_is_named(
         raise PackageNotFoundError
 
     monkeypatch.setattr("edge.inference.knn.version", absent)
-    with pytest.raises(ModelLibraryError, match=r"needs scikit-learn; install .*: pip install 'emotion-edge\[knn\]'"):
+    with pytest.raises(ModelLibraryError, match=r"needs scikit-learn; install .*: pip install '\.\[knn\]'"):
         load_classifier(write_knn_bundle(knn_pickle), "knn")
 
 
