@@ -3,7 +3,7 @@
 
 Runs as a script, ``python examples/article.py [PICTURE] [FOLDER]``, and cell by cell in an editor that knows ``# %%``
 (VS Code, Spyder, PyCharm, Jupytext). Without a picture it takes scikit-image's photo of Eileen Collins (NASA, public
-domain): ``pip install 'emotion-edge[demo]'``. The pictures that it makes go into the folder, ``out/article`` if none is
+domain): ``pip install '.[demo]'``. The pictures that it makes go into the folder, ``out/article`` if none is
 given.
 """
 

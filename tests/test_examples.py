@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+pytest.importorskip("skimage", reason="scikit-image is not installed: pip install '.[demo]'")
 pytestmark = pytest.mark.slow("runs whole programs")
 
 

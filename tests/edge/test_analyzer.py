@@ -44,7 +44,7 @@ def analyzer() -> EmotionAnalyzer:
 
 @pytest.fixture(scope="module")
 def photo() -> NDArray[np.uint8]:
-    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install '.[demo]'")
     picture: NDArray[np.uint8] = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
     return picture
 
@@ -237,7 +237,7 @@ def test_bad_model_is_one_line(arguments: dict[str, Any], kind: type[EmotionEdge
 
 def demo(analyzer: EmotionAnalyzer, frames: int = 60, *, smoothed: bool = True) -> list[list[Face]]:
     """The faces of the built-in clip's first frames; somebody comes into view at 1 s, after 15 frames."""
-    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install '.[demo]'")
     with closing(analyzer.follow("demo:?pace=fast", smoothed=smoothed)) as clip:
         return [faces for _, faces in islice(clip, frames)]
 

@@ -15,7 +15,7 @@ from edge.stages import Stages, percentile
 
 
 def test_it_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install '.[demo]'")
     assert run(app, ["bench", "--camera", "demo:?pace=fast", "--frames", "70", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["frames"], result["width"], result["height"], result["visits"]) == (70, 640, 480, 1)
@@ -29,7 +29,7 @@ def test_it_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install '.[demo]'")
     assert run(app, ["bench", "--camera", "demo:?pace=fast", "--frames", "3"]) == 0
     shown = capsys.readouterr().out
     for word in ("3 frames of 640x480", "landmarks", "classify", "CPU a frame", "peak memory"):
@@ -42,7 +42,7 @@ def test_a_clip_that_is_not_there_is_an_error() -> None:
 
 
 def test_bench_needs_no_broker_whatever_its_settings_say(tmp_path: Path) -> None:
-    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install '.[demo]'")
     mqtt = MqttSettings(url="mqtts://broker", username="pi", password_file="/nowhere", ca_file="/nowhere.pem")
     settings = Settings(camera="demo:?pace=fast", state_dir=str(tmp_path), mqtt=mqtt)
     assert run_bench(settings, frames=1).frames == 1

@@ -29,7 +29,7 @@ Result = tuple[int, list[dict[str, Any]], str]
 
 @pytest.fixture
 def face() -> NDArray[np.uint8]:
-    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install '.[demo]'")
     picture: NDArray[np.uint8] = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
     return picture
 

@@ -29,7 +29,7 @@ def an_event(seq: int) -> EmotionEvent:
 
 @pytest.mark.slow("plays the whole demo")
 def test_the_demo_shows_events_and_writes_its_picture(tmp_path: Path) -> None:
-    pytest.importorskip("amqtt", reason="the demo extra is not installed: pip install 'emotion-edge[demo]'")
+    pytest.importorskip("amqtt", reason="the demo extra is not installed: pip install '.[demo]'")
     picture = tmp_path / "new/demo.png"
     command = [sys.executable, "-m", "edge", "demo", "--pace", "fast", "--picture", str(picture)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)

@@ -21,7 +21,7 @@ EYES_AND_MOUTH = np.array([(204, 101), (246, 102), (223, 145)])
 
 @pytest.fixture(scope="module")
 def photo() -> NDArray[Any]:
-    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install '.[demo]'")
     luma: NDArray[np.uint8] = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)
     return luma
 

@@ -32,7 +32,7 @@ TINY = LandmarkSettings(cascades=3, trees=10, depth=3, splits_tried=5, oversampl
 @pytest.fixture(scope="module")
 def faces() -> LandmarkData:
     """Twenty turns of the astronaut's face; the truth is what the predictor that ships says of the upright one."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install '.[demo]'")
     photo = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)
     points = LandmarkPredictor().points(photo, FaceDetector().find(photo)[0].box)
     images, truths = [], []

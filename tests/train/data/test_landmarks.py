@@ -29,7 +29,7 @@ from train.data.landmarks import (
 @pytest.fixture(scope="module")
 def faces() -> NDArray[np.uint8]:
     """The astronaut's face as FER2013 would have it, its mirror image, and a picture without a face."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install 'emotion-edge[demo]'")
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install '.[demo]'")
     photo = np.asarray(cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     chip = face_chip(photo, LandmarkPredictor().points(photo, FaceDetector().find(photo)[0].box))
     return np.stack([chip, chip[:, ::-1], np.full((48, 48), 90, np.uint8)])
