@@ -145,6 +145,7 @@ def test_labels_that_look_like_neither_form_are_asked_about(
         (bz2.compress(b"emotion"), "unpack it first: bunzip2"),
         (lzma.compress(b"emotion"), "unpack it first: unxz"),
     ],
+    ids=["gzip", "zip", "tar", "bzip2", "xz"],
 )
 def test_a_packed_file_is_one_line_that_says_to_unpack(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "fer2013.csv"
