@@ -99,7 +99,7 @@ class Daemon:
         notify_systemd("READY=1")
         try:
             while not self._stop.is_set() and not self._camera.ended:
-                self._step()
+                self.step()
         except CameraError:
             self._end("failed")
             raise
@@ -108,7 +108,8 @@ class Daemon:
         self._end("stopped")
         self._wait_for_broker()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Take one frame, if one is due and there, and publish what happened; `run` repeats this."""
         self._obey_privacy()
         rest_s = self._governor.rest_s()
         if rest_s:

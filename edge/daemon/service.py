@@ -63,7 +63,7 @@ def run_service(settings: Settings) -> None:
             settings=settings.camera_watch, endless=is_camera(settings.camera), clock=clock,
         )  # fmt: skip
         parts.callback(lambda: camera.close(stopping.left_s()))
-        outbox = parts.enter_context(_open_outbox(settings))
+        outbox = parts.enter_context(open_outbox(settings))
         identity = Identity(settings.device, new_boot_id())
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
@@ -172,7 +172,8 @@ def _make_state_folder(settings: Settings) -> None:
 
 
 @contextmanager
-def _open_outbox(settings: Settings) -> Iterator[Outbox]:
+def open_outbox(settings: Settings) -> Iterator[Outbox]:
+    """Open the outbox in the state folder and close it at the end."""
     outbox = Outbox(
         require_state_dir(settings) / "outbox.sqlite3",
         max_events=settings.mqtt.outbox_max_events, max_age_s=settings.mqtt.outbox_max_age_s,

@@ -1,8 +1,8 @@
-"""Sends systemd's keep-alive while every thread makes progress; logs which thread does not.
+"""Sends systemd's keep-alive while the loop and the MQTT sender make progress; logs which of them does not.
 
-systemd restarts a service that sends no ``WATCHDOG=1`` within ``WatchdogSec`` (sd_watchdog_enabled(3)). Each thread has
-a `Pulse` and beats it when it has done something: a frame, a step without a frame, a turn of the sender's loop. It is
-never beaten by a timer.
+systemd restarts a service that sends no ``WATCHDOG=1`` within ``WatchdogSec`` (sd_watchdog_enabled(3)). Both threads
+have a `Pulse` and beat it when they have done something: a frame, a step without a frame, a turn of the sender's loop.
+It is never beaten by a timer.
 """
 
 import logging

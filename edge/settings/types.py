@@ -166,7 +166,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     camera_flip: Literal["none", "horizontal", "vertical"] = "none"
     """how the turned picture is mirrored: `horizontal` exchanges left and right, `vertical` top and bottom"""
     bundle: str = ""
-    """folder of a model bundle; empty: the one chosen with `emotion-edge bundle use`, else the one that ships"""
+    """folder of a model bundle; empty: the one installed or chosen last with `emotion-edge bundle`, else what ships"""
     bundle_key: str = ""
     """PEM file of Ed25519 public keys, one of which must have signed the bundle; empty: signatures are not checked"""
     classifier: Literal["cnn", "vgg", "knn", "ensemble"] = "cnn"

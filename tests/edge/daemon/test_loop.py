@@ -113,7 +113,7 @@ def test_an_empty_scene_is_no_event_and_says_that_it_is_seen() -> None:
 def test_health_is_told_at_once_and_then_by_the_clock() -> None:
     run = Run(clip(100), {}, FakePublisher())
     for _ in range(100):
-        run.daemon._step()
+        run.daemon.step()
         run.clock.pass_time(1.0)
     healths = run.publisher.healths
     assert [health.frames for health in healths] == [1, 31, 61, 91]
@@ -232,14 +232,14 @@ def test_a_camera_that_fails_and_comes_back_ends_visits_and_is_told() -> None:
     run = Run(cameras[0], {0: [a_face(HAPPY)], 1: [a_face(HAPPY)]}, FakePublisher(), endless=True)
     run.camera._open_source = lambda: cameras[1]
     for _ in range(3):
-        run.daemon._step()
+        run.daemon.step()
     assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
     assert run.publisher.states[-1].camera == "failed"
     told = run.publisher.healths[-1]
     assert (told.camera_fault, told.camera_failures) == ("the cable is out", 1)
     while run.camera.state != "ok":
         run.clock.pass_time(0.1)
-        run.daemon._step()
+        run.daemon.step()
     assert [state.camera for state in run.publisher.states] == ["ok", "failed", "ok"]
     assert run.publisher.healths[-1].camera_fault is None
     run.camera.close()
@@ -247,14 +247,14 @@ def test_a_camera_that_fails_and_comes_back_ends_visits_and_is_told() -> None:
 
 def test_health_after_a_pause_soon_shows_that_nothing_waits() -> None:
     run = Run(clip(50), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
-    run.daemon._step()
+    run.daemon.step()
     run.publisher.acknowledges = False
     run.publisher.commands.append(PrivacyCommand(paused=True))
-    run.daemon._step()
+    run.daemon.step()
     assert [health.outbox_depth for health in run.publisher.healths][-1] > 0, "what has left is on its way"
     run.publisher.acknowledges = True
     run.clock.pass_time(2)
-    run.daemon._step()
+    run.daemon.step()
     assert [health.outbox_depth for health in run.publisher.healths][-1] == 0
     run.camera.close()
 
@@ -264,9 +264,9 @@ def test_a_command_closes_the_camera_ends_visits_and_another_opens_it_again() ->
     run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
     first = run.camera._capture
     run.camera._open_source = lambda: next(clips)
-    run.daemon._step()
+    run.daemon.step()
     run.publisher.commands.append(PrivacyCommand(paused=True, for_s=3600))
-    run.daemon._step()
+    run.daemon.step()
     assert first is not None
     assert first.get(0) is None, "it is closed"
     assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
@@ -276,10 +276,10 @@ def test_a_command_closes_the_camera_ends_visits_and_another_opens_it_again() ->
     assert (told.paused, told.for_s, told.until) == (True, 3600, "2025-06-15T16:06:40.000Z")
     frames = run.publisher.healths[-1].frames
     for _ in range(3):
-        run.daemon._step()
+        run.daemon.step()
     run.clock.pass_time(3600)
     while run.camera.state != "ok":
-        run.daemon._step()
+        run.daemon.step()
     assert not run.publisher.privacies[-1].paused
     assert run.publisher.states[-1].camera == "ok"
     assert not run.publisher.healths[-1].paused
@@ -292,7 +292,7 @@ def test_a_pause_from_before_the_start_keeps_the_camera_closed() -> None:
     run.camera.close()
     pause(run.state_dir, None, run.clock)
     run.daemon._obey_privacy(at_start=True)
-    run.daemon._step()
+    run.daemon.step()
     assert run.publisher.states[-1].camera == "paused"
     assert run.publisher.privacies[-1].paused
     assert run.daemon._frames == 0
@@ -305,7 +305,7 @@ def test_a_date_that_jumps_by_a_year_loses_nothing_and_stops_no_timer(jump_s: fl
         if index == 30:
             run.clock.jump(jump_s)
             run.clock.knows_date = False
-        run.daemon._step()
+        run.daemon.step()
         run.clock.pass_time(1.0)
     assert [told for told, _ in run.told()] == ["face_appeared", "emotion_changed"]
     assert [event.time_synced for event in run.publisher.events] == [True, False]
@@ -320,7 +320,7 @@ def test_the_loop_beats_while_frames_come_and_while_it_is_paused() -> None:
     for _ in range(2):
         for _ in range(10):
             run.clock.pass_time(10)
-            run.daemon._step()
+            run.daemon.step()
             assert run.daemon._pulse.silent_s() == 0
         pause(run.state_dir, None, run.clock)
     assert run.camera.state == "paused"

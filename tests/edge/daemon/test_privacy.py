@@ -189,18 +189,18 @@ def test_where_nothing_can_be_written_the_loop_obeys_commands_and_tells(read_onl
     run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
     capture = run.camera._capture
     run.camera._open_source = lambda: next(clips)
-    run.daemon._step()
+    run.daemon.step()
     run.publisher.commands.append(PrivacyCommand(paused=True))
-    run.daemon._step()
+    run.daemon.step()
     assert capture is not None
     assert capture.get(0) is None, "the camera is closed"
     assert [told.paused for told in run.publisher.privacies] == [True]
     assert run.publisher.states[-1].camera == "paused"
     run.publisher.commands.append(PrivacyCommand(paused=False))
-    run.daemon._step()
+    run.daemon.step()
     assert [told.paused for told in run.publisher.privacies] == [True, False]
     while run.camera.state != "ok":
-        run.daemon._step()
+        run.daemon.step()
     run.camera.close()
 
 

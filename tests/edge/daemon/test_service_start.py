@@ -21,12 +21,12 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put_into_outbox(settings: Settings, count: int) -> None:
-    with service._open_outbox(settings) as outbox:
+    with service.open_outbox(settings) as outbox:
         outbox.append([EVENT] * count)
 
 
 def left_in_outbox(settings: Settings) -> int:
-    with service._open_outbox(settings) as outbox:
+    with service.open_outbox(settings) as outbox:
         return outbox.depth()
 
 

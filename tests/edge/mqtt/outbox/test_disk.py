@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edge.daemon.service import _open_outbox
+from edge.daemon.service import open_outbox
 from edge.mqtt.outbox import Outbox
 from edge.settings import Settings
 from tests.fakes.clock import FakeClock
@@ -239,7 +239,7 @@ def test_nobody_else_reads_what_waits(path: Path) -> None:
     before = os.umask(0o022)
     try:
         settings = Settings(state_dir=str(path.parent))
-        with _open_outbox(settings) as box:
+        with open_outbox(settings) as box:
             box.append([EVENT])
             (path.parent / "outbox.sqlite3-wal").stat()
             modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
