@@ -120,7 +120,7 @@ def test_a_folder_with_other_things_is_left_alone(
 ) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     assert export(trained, tmp_path) == 2
-    assert "holds something else than a bundle" in capsys.readouterr().err
+    assert "holds something other than a bundle" in capsys.readouterr().err
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
