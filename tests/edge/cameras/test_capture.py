@@ -1,7 +1,7 @@
 """Capture: the newest frame wins, and a source that hangs does not block its reader."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,16 +10,9 @@ from edge.errors import CameraError
 from edge.frames import Frame
 from tests.fakes.camera import FakeCamera, Hang, make_frame
 
+pytestmark = pytest.mark.usefixtures("no_thread_stays")
+
 TIMEOUT_S = 20.0
-
-
-@pytest.fixture(autouse=True)
-def no_thread_stays() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    for thread in set(threading.enumerate()) - before:
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive(), f"{thread.name} was left running"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

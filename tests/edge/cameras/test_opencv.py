@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,8 @@ from edge.cameras import open_camera, opencv
 from edge.cameras.opencv import OpenCvCamera
 from edge.errors import CameraError
 from edge.frames import Frame
+
+pytestmark = pytest.mark.usefixtures("no_thread_stays")
 
 TIMEOUT_S = 20.0
 IMAGE = np.full((48, 64, 3), (10, 20, 30), np.uint8)
@@ -46,15 +47,6 @@ class FakeDevice:
     def release(self) -> None:
         self.threads.add(threading.get_ident())
         self.released.set()
-
-
-@pytest.fixture(autouse=True)
-def no_thread_stays() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    for thread in set(threading.enumerate()) - before:
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive(), f"{thread.name} was left running"
 
 
 def camera(device: FakeDevice) -> OpenCvCamera:
