@@ -46,15 +46,68 @@ def open_picamera2(address: Address, *, upside_down: bool = False, flip: str = "
             "-c constraints/python3.11.txt (Pi OS Bookworm) or -c constraints/python3.13.txt (Trixie)"
         ) from error
     number = int(address.target)
-    found = [str(camera.get("Model", "unknown")) for camera in picamera2.Picamera2.global_camera_info()]
+    found = picamera2.Picamera2.global_camera_info()
     if number >= len(found):
-        there = ", ".join(f"picamera2:{n} ({model})" for n, model in enumerate(found))
+        there = ", ".join(
+            f"picamera2:{n} ({camera.get('Model', 'unknown')})" for n, camera in enumerate(found) if not _is_usb(camera)
+        )
         raise CameraError(
             f"picamera2:{number}: no such camera; "
             f"{f'there are {there}' if there else 'none is connected: check the ribbon cable, then rpicam-hello'}"
         )
+    if _is_usb(found[number]):
+        raise CameraError(
+            f"picamera2:{number}: this is a USB camera ({found[number].get('Model') or 'unknown'}): "
+            "open it as v4l2:/dev/video0, or whatever /dev/v4l/by-id names"
+        )
     mirrored = upside_down != (flip == "horizontal"), upside_down != (flip == "vertical")
     return PiCamera(picamera2.Picamera2, number, size=address.size, fps=int(address.options["fps"]), mirrored=mirrored)
+
+
+def _is_usb(camera: dict[str, Any]) -> bool:
+    """True for a USB camera: libcamera numbers it among the Pi's own, but it gives no YUV420."""
+    return "/usb" in str(camera.get("Id", ""))
+
+
+def choose_mode(modes: list[dict[str, Any]], size: tuple[int, int], fps: int) -> dict[str, Any] | None:
+    """Choose the mode in which a sensor sees as much as it can, fast enough, with as few pixels as ``size`` allows.
+
+    libcamera by itself takes the mode closest in size to the largest stream: many small modes see the middle of the
+    picture only, many large ones are slow.
+
+    Parameters
+    ----------
+    modes
+        ``Picamera2.sensor_modes``; a USB camera's have no ``crop_limits``.
+    size
+        Width and height of the frames, pixels. A mode of another shape is cropped to theirs.
+    fps
+        Frames a second. If no mode with the whole view is fast enough, the fastest of them is returned.
+
+    Returns
+    -------
+    None if no mode says what it sees.
+    """
+
+    def view(mode: dict[str, Any]) -> float:
+        _, _, across, down = mode["crop_limits"]
+        return float(min(across, down * size[0] / size[1]))
+
+    known = [mode for mode in modes if "crop_limits" in mode]
+    if not known:
+        return None
+    widest = max(map(view, known))
+    whole = [mode for mode in known if view(mode) > 0.99 * widest]
+    enough = [mode for mode in whole if round(mode["fps"]) >= fps]
+    if not enough:
+        return max(whole, key=lambda mode: float(mode["fps"]))
+
+    def cost(mode: dict[str, Any]) -> tuple[bool, int, int]:
+        across, down = mode["size"]
+        small = across < size[0] or down < size[1]
+        return small, -across * down if small else across * down, -mode["bit_depth"]
+
+    return min(enough, key=cost)
 
 
 class PiCamera:
@@ -97,7 +150,7 @@ class PiCamera:
             raise CameraError(f"{self._name}: cannot be opened; does another program use it? ({error})") from error
         try:
             self._width, self._height = self._start(size, fps, mirrored)
-        except (RuntimeError, ValueError, OSError, KeyError, ImportError) as error:
+        except (RuntimeError, ValueError, OSError, KeyError, TypeError, ImportError) as error:
             self.close()
             raise CameraError(f"{self._name}: cannot be started with {size[0]}x{size[1]} at {fps}: {error}") from error
 
@@ -140,27 +193,30 @@ class PiCamera:
                 return
             self._closed = True
             self._wake.set()
-        # stop() waits for picamera2's event loop, which a broken camera may have ended.
+        # Not stop(), which waits in picamera2's queue behind the capture that a silent camera never finishes.
         if not Worker(f"close {self._name}").finish(self._release, CLOSE_TIMEOUT_S):
             self.left_behind = True
             log.warning("%s: hangs while it is closed; it is abandoned", self._name)
 
     def _start(self, size: tuple[int, int], fps: int, mirrored: tuple[bool, bool]) -> tuple[int, int]:
-        width, height = size
         frame_us = round(1_000_000 / fps)
-        turned: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if any(mirrored):
             libcamera = importlib.import_module("libcamera")
-            turned["transform"] = libcamera.Transform(hflip=mirrored[0], vflip=mirrored[1])
+            options["transform"] = libcamera.Transform(hflip=mirrored[0], vflip=mirrored[1])
+        mode = choose_mode(self._camera.sensor_modes, size, fps)
+        if mode is not None:
+            options["sensor"] = {"output_size": mode["size"], "bit_depth": mode["bit_depth"]}
+            if round(mode["fps"]) < fps:
+                log.warning("%s: gives at most %d frames/s of its whole view, not %d", self._name, mode["fps"], fps)
         config = self._camera.create_video_configuration(
-            # Twice the size: a main stream of 640x480 makes the imx219 choose a mode that sees the middle alone.
-            main={"size": (2 * width, 2 * height), "format": "YUV420"},
+            main={"size": size, "format": "YUV420"},
             lores={"size": size, "format": "YUV420"},
             controls={"FrameDurationLimits": (frame_us, frame_us)},
             buffer_count=_BUFFERS,
             display=None,
             encode=None,
-            **turned,
+            **options,
         )
         self._camera.configure(config)
         given = self._camera.stream_configuration("lores")
@@ -181,8 +237,7 @@ class PiCamera:
         return np.ascontiguousarray(array[: self._height, : self._width])
 
     def _release(self) -> None:
-        for step in (self._camera.stop, self._camera.close):
-            try:
-                step()
-            except Exception as error:  # noqa: BLE001  # it is being closed
-                log.warning("%s: while it was closed: %s", self._name, error)
+        try:
+            self._camera.close()
+        except Exception as error:  # noqa: BLE001  # it is being closed
+            log.warning("%s: while it was closed: %s", self._name, error)
