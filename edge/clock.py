@@ -100,10 +100,7 @@ def time_synced(*, as_service: bool = False) -> bool:
     systemd-timesyncd, which Pi OS uses, leaves a marker file. Any other time service informs the kernel, which
     ``timedatectl`` asks too. Where the unit's system call filter forbids that, chronyd and ntpd are asked.
 
-    Parameters
-    ----------
-    as_service
-        Answer as the service would, which may not ask the kernel.
+    ``as_service``: answer as the service would, which may not ask the kernel.
     """
     if _is_marked():
         return True
@@ -147,10 +144,7 @@ def uuid7(unix_ms: int | None = None) -> str:
 
     RFC 9562, section 5.7. The standard library has it from Python 3.14 only.
 
-    Parameters
-    ----------
-    unix_ms
-        Milliseconds since 1970 UTC; None reads the clock.
+    ``unix_ms``: milliseconds since 1970 UTC; None reads the clock.
     """
     milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
     version, variant = 0x7, 0b10
@@ -167,10 +161,7 @@ def new_boot_id() -> str:
 def utc_time(unix_s: float | None = None) -> str:
     """Return a time as RFC 3339 in UTC with milliseconds, ``2025-01-31T12:00:00.000Z``.
 
-    Parameters
-    ----------
-    unix_s
-        Seconds since 1970 UTC; None reads the clock.
+    ``unix_s``: seconds since 1970 UTC; None reads the clock.
     """
     moment = datetime.fromtimestamp(time.time() if unix_s is None else unix_s, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -73,10 +73,7 @@ def picture_header(data: bytes) -> PictureHeader | None:
 def suffix_of(path: Path) -> str:
     """Return a suffix that fits the content of a picture or clip, ``.mp4`` for every clip; empty if it is neither.
 
-    Raises
-    ------
-    OSError
-        The file cannot be read.
+    Raises `OSError`: the file cannot be read.
     """
     with path.open("rb") as file:
         header = picture_header(file.read(_HEAD_BYTES))
@@ -95,10 +92,7 @@ def kind_of(path: Path) -> Literal["picture", "clip"] | None:
     A GIF is a picture. JPEGs one after another are a clip, Motion JPEG, unless the first names the others as its own
     (MPO).
 
-    Raises
-    ------
-    OSError
-        The file cannot be read.
+    Raises `OSError`: the file cannot be read.
     """
     with path.open("rb") as file:
         data = file.read(_HEAD_BYTES)

@@ -46,11 +46,8 @@ def download(url: str, folder: Path) -> Path:
     What it is, its bytes decide; only if they are unknown, the server's content type, then the address. The suffix of
     the path says what was found. ``user:password@`` in the address is sent as Basic authentication.
 
-    Raises
-    ------
-    ImageError
-        The address cannot be reached, answers with an error, or holds no picture or clip, or too large a one. Its
-        message holds no password.
+    Raises `ImageError`: the address cannot be reached, answers with an error, or holds no picture or clip, or too large
+    a one. Its message holds no password.
     """
     path = folder / "download"
     content_type = _fetch(url, path, MAX_BYTES, ImageError)
@@ -79,11 +76,8 @@ def downloaded(url: str) -> Iterator[Path]:
 def download_secure(url: str, path: Path, max_bytes: int) -> Path:
     """Fetch a file over https, redirects included, and return ``path``.
 
-    Raises
-    ------
-    BundleError
-        The address is not https or holds a password, cannot be reached, has no certificate that this machine trusts,
-        answers with an error, or holds too much.
+    Raises `BundleError`: the address is not https or holds a password, cannot be reached, has no certificate that this
+    machine trusts, answers with an error, or holds too much.
     """
     try:
         parts = urlsplit(url)
@@ -143,10 +137,7 @@ def web_request(url: str) -> urllib.request.Request:
     Blanks, letters beyond ASCII and a lone ``%`` are percent-encoded, a host name beyond ASCII becomes its IDNA form,
     and ``user:password@`` becomes Basic authentication.
 
-    Raises
-    ------
-    ValueError
-        It is no address.
+    Raises `ValueError`: it is no address.
     """
     parts = urlsplit(url)
     host = (

@@ -94,10 +94,7 @@ def write_folder(files: Files, folder: Path, contents: Iterable[tuple[str, bytes
 def locked(folder: Path) -> Iterator[None]:
     """Lock a folder against other processes that change it; the lock ends with the process, however that ends.
 
-    Raises
-    ------
-    BundleError
-        Another process has the lock.
+    Raises `BundleError`: another process has the lock.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

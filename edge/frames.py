@@ -45,10 +45,7 @@ class FrameSource(Protocol):
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None at the end of the source.
 
-        Raises
-        ------
-        CameraError
-            No frame within ``timeout_s``, or the source broke.
+        Raises `CameraError`: no frame within ``timeout_s``, or the source broke.
         """
         ...
 

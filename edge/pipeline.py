@@ -37,10 +37,7 @@ docs/performance.md."""
 class Pipeline:
     """Finds, follows and classifies the faces of one source; for use by one thread.
 
-    Raises
-    ------
-    BundleError, LandmarkModelError
-        A model is missing, damaged or does not fit.
+    Raises `BundleError` or `LandmarkModelError`: a model is missing, damaged or does not fit.
     """
 
     def __init__(
@@ -151,18 +148,10 @@ class Pipeline:
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:
     """Load the models that the settings name.
 
-    Parameters
-    ----------
-    live
-        For a camera, which does not wait: large searches run in a thread beside the frames. For any other source, the
-        same frames give the same faces every time.
-
-    Raises
-    ------
-    ConfigError
-        ``bundle_key`` names no file of public keys, or they cannot be used.
-    BundleError, LandmarkModelError
-        A model is missing, damaged or does not fit.
+    ``live``: for a camera, which does not wait: large searches run in a thread beside the frames. For any other source,
+    the same frames give the same faces every time.
+    Raises `ConfigError`: ``bundle_key`` names no file of public keys, or they cannot be used.
+    Raises `BundleError` or `LandmarkModelError`: a model is missing, damaged or does not fit.
     """
     # OpenCV's thread pool costs more than it saves on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
@@ -203,10 +192,7 @@ class _Scored:
 class RecentScores:
     """The last scores of the faces of one source: a face is classified when it looks different, or its scores are old.
 
-    Parameters
-    ----------
-    every_s
-        Seconds after which a face is classified again in any case; 0 classifies in every frame.
+    ``every_s``: seconds after which a face is classified again in any case; 0 classifies in every frame.
     """
 
     def __init__(self, every_s: float) -> None:

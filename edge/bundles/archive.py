@@ -48,11 +48,8 @@ _DAMAGE = (
 def unpack(archive: Path, folder: Path, files: Files | None = None) -> Path:
     """Unpack an archive's files into a new folder and return it; the caller removes it, also after an error.
 
-    Raises
-    ------
-    BundleError
-        It is not a .tar.gz archive, is damaged or too large, or holds something that a bundle does not; names archive
-        and file.
+    Raises `BundleError`: it is not a .tar.gz archive, is damaged or too large, or holds something that a bundle does
+    not; names archive and file.
     """
     files = files or Files()
     files.make_folder(folder)

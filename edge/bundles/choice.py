@@ -18,10 +18,7 @@ log = logging.getLogger(__name__)
 def chosen_bundle(settings: Settings) -> Path | None:
     """Return the folder of the chosen bundle, unopened; None for the one that ships.
 
-    Raises
-    ------
-    BundleError
-        The store's choice is damaged.
+    Raises `BundleError`: the store's choice is damaged.
     """
     if settings.bundle:
         return Path(settings.bundle)
@@ -35,12 +32,8 @@ def chosen_bundle(settings: Settings) -> Path | None:
 def load_chosen(settings: Settings) -> Classifier:
     """Load and self-test the chosen bundle, and no other.
 
-    Raises
-    ------
-    ConfigError
-        ``bundle_key`` names no file of public keys, or they cannot be used.
-    BundleError
-        The bundle is refused, cannot run here, or fails its self-test.
+    Raises `ConfigError`: ``bundle_key`` names no file of public keys, or they cannot be used.
+    Raises `BundleError`: the bundle is refused, cannot run here, or fails its self-test.
     """
     return load_tested(chosen_bundle(settings), settings.classifier, load_trusted_keys(settings.bundle_key))
 
@@ -51,12 +44,8 @@ def load_chosen_or_previous(settings: Settings) -> Classifier:
     So a device with a damaged card keeps working; its log, ``health`` and every event name the bundle that runs. The
     setting ``bundle`` has no fallback.
 
-    Raises
-    ------
-    ConfigError
-        ``bundle_key`` names no file of public keys, or they cannot be used.
-    BundleError
-        No bundle works; the message says why the first one does not.
+    Raises `ConfigError`: ``bundle_key`` names no file of public keys, or they cannot be used.
+    Raises `BundleError`: no bundle works; the message says why the first one does not.
     """
     try:
         return load_chosen(settings)

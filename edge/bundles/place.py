@@ -11,10 +11,7 @@ from edge.inference.manifest import MANIFEST_NAME
 def check_place(out: Path) -> None:
     """Refuse a place that holds something other than a bundle, before any work is done.
 
-    Raises
-    ------
-    UsageError
-        It is a file, a link, or a folder with other things in it.
+    Raises `UsageError`: it is a file, a link, or a folder with other things in it.
     """
     for place in (out, previous_of(out)):
         if place.is_symlink() or (place.exists() and not place.is_dir()):
@@ -33,19 +30,15 @@ def install_in_place(
 ) -> None:
     """Write a bundle beside its place, check it there, then switch it in; a power cut leaves the old one or the new.
 
+    Raises `UsageError`: the place holds something other than a bundle.
+    Raises `BundleError`: another install is at work there.
+
     Parameters
     ----------
     contents
         Every file of the bundle.
     check
         Opens the folder as the device would; what it raises ends the install, and nothing has changed.
-
-    Raises
-    ------
-    UsageError
-        The place holds something other than a bundle.
-    BundleError
-        Another install is at work there.
     """
     files = files or Files()
     check_place(out)

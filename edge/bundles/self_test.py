@@ -22,17 +22,14 @@ def load_tested(folder: Path | None, kind: ClassifierKind, keys: TrustedKeys | N
 
     If only a library for the classifier is missing, a network of the same bundle is used instead, with a warning.
 
+    Raises `BundleError`: the bundle is refused, cannot run here, or gives numbers that are no scores.
+
     Parameters
     ----------
     folder
         None is the bundle that ships.
     kind, keys
         As for `edge.inference.load_classifier`.
-
-    Raises
-    ------
-    BundleError
-        The bundle is refused, cannot run here, or gives numbers that are no scores.
     """
     classifier: Classifier
     try:
@@ -47,10 +44,7 @@ def load_tested(folder: Path | None, kind: ClassifierKind, keys: TrustedKeys | N
 def self_test(classifier: Classifier, folder: Path | None) -> NDArray[np.float32]:
     """Score the built-in picture and return the scores, float32 [5]; ``folder`` is for the message.
 
-    Raises
-    ------
-    BundleError
-        The result is not scores: wrong shape, not finite, outside 0..1, or not summing to 1.
+    Raises `BundleError`: the result is not scores: wrong shape, not finite, outside 0..1, or not summing to 1.
     """
     where = folder or classifier.name
     try:

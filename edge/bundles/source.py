@@ -13,16 +13,9 @@ from edge.inference.signature import TrustedKeys
 def bring(source: str, scratch: Path, keys: TrustedKeys | None, files: Files | None = None) -> Bundle:
     """Open the bundle at ``source``; an archive is downloaded and unpacked into ``scratch`` first.
 
-    Parameters
-    ----------
-    keys
-        As for `edge.inference.open_bundle`.
-
-    Raises
-    ------
-    BundleError
-        Nothing is there, the address cannot be downloaded, or the archive or bundle is refused. The message names the
-        source, not the folder it was unpacked to.
+    ``keys``: as for `edge.inference.open_bundle`.
+    Raises `BundleError`: nothing is there, the address cannot be downloaded, or the archive or bundle is refused. The
+    message names the source, not the folder it was unpacked to.
     """
     folder = _folder(source, scratch, files)
     try:

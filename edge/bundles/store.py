@@ -64,10 +64,7 @@ class BundleStore:
     def selection(self) -> Selection | None:
         """Return the chosen bundles; None if nothing was ever installed.
 
-        Raises
-        ------
-        BundleError
-            ``selected.json`` is damaged.
+        Raises `BundleError`: ``selected.json`` is damaged.
         """
         path = self.folder / SELECTED_NAME
         try:
@@ -96,17 +93,14 @@ class BundleStore:
     def install(self, bring: Callable[[Path], Bundle], check: Check) -> str:
         """Install a bundle, check it in its final folder, and make it the current one; return its name.
 
+        Raises `BundleError`: the bundle is refused, or another install is running; nothing has changed.
+
         Parameters
         ----------
         bring
             Opens the bundle, given a folder to work in; see `edge.bundles.source.bring`.
         check
             Called on the stored copy before the switch.
-
-        Raises
-        ------
-        BundleError
-            The bundle is refused, or another install is running; nothing has changed.
         """
         with self._changing() as scratch:
             bundle = bring(scratch)
@@ -127,15 +121,9 @@ class BundleStore:
     def use(self, wanted: str, check: Check) -> str:
         """Make a kept bundle, or the one that ships, the current one; return its full name.
 
-        Parameters
-        ----------
-        wanted
-            ``name@hash``, a name that only one bundle has, or ``shipped``.
-
-        Raises
-        ------
-        BundleError
-            There is no such bundle, more than one of that name, or it does not work; nothing has changed.
+        ``wanted``: ``name@hash``, a name that only one bundle has, or ``shipped``.
+        Raises `BundleError`: there is no such bundle, more than one of that name, or it does not work; nothing has
+        changed.
         """
         with self._changing():
             name = self._find(wanted)
@@ -146,10 +134,7 @@ class BundleStore:
     def rollback(self, check: Check) -> str:
         """Swap the previous and the current bundle; return the new current one's name.
 
-        Raises
-        ------
-        BundleError
-            There is none, or it does not work; nothing has changed.
+        Raises `BundleError`: there is none, or it does not work; nothing has changed.
         """
         with self._changing():
             chosen = self.selection()

@@ -86,13 +86,9 @@ class Daemon:
     def run(self) -> None:
         """Run until the source ends or `stop` is called; after the end of a clip, wait until the broker has everything.
 
-        Raises
-        ------
-        CameraError
-            The camera gives no frames, even after reopening. Events so far are stored, and sent now or at the next
-            start.
-        ConfigError
-            The source has ended and the broker refuses the login, so that waiting would never end.
+        Raises `CameraError`: the camera gives no frames, even after reopening. Events so far are stored, and sent now
+        or at the next start.
+        Raises `ConfigError`: the source has ended and the broker refuses the login, so that waiting would never end.
         """
         self._publish_state("starting")
         self._obey_privacy(at_start=True)

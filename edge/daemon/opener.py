@@ -27,10 +27,7 @@ class _Closing:
 class Opener:
     """Opens and closes one camera; used by one thread, which waits for `all_closed` before it opens again.
 
-    Parameters
-    ----------
-    open_camera
-        May block.
+    ``open_camera``: may block.
     """
 
     def __init__(self, open_camera: Callable[[], Capture], clock: Clock) -> None:
@@ -55,10 +52,7 @@ class Opener:
     def opened(self) -> Capture | None:
         """Return the camera once it is open, None until then.
 
-        Raises
-        ------
-        CameraError
-            It takes too long and is abandoned. Also raises whatever the opening raised.
+        Raises `CameraError`: it takes too long and is abandoned. Also raises whatever the opening raised.
         """
         opening = self._opening
         if opening is None:

@@ -38,10 +38,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PrivacyPause:
     """Whether a pause is on, as the daemon asks at each step. Used by one thread.
 
-    Parameters
-    ----------
-    folder
-        The state folder.
+    ``folder``: the state folder.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -76,10 +73,7 @@ class PrivacyPause:
     def look(self, *, change: bool = True) -> bool:
         """Read the file if it has changed, and end an expired pause; return True if `pause` is different now.
 
-        Parameters
-        ----------
-        change
-            False leaves the file of an expired pause for the daemon to remove.
+        ``change``: False leaves the file of an expired pause for the daemon to remove.
         """
         self._read_if_changed()
         if self._ends_s is not None and self._clock.monotonic() >= self._ends_s:
@@ -141,17 +135,14 @@ def pause(folder: Path, for_s: float | None, clock: Clock, files: Files | None =
 
     It is on the disk when this returns, so that a power cut does not open the camera again.
 
+    Raises `PrivacyError`: the folder cannot be written.
+
     Parameters
     ----------
     folder
         The state folder of the daemon.
     for_s
         Limit, seconds; None: until `resume`.
-
-    Raises
-    ------
-    PrivacyError
-        The folder cannot be written.
     """
     asked = Pause(for_s=for_s, since=clock.stamp() if for_s is not None else None)
     try:
@@ -163,10 +154,7 @@ def pause(folder: Path, for_s: float | None, clock: Clock, files: Files | None =
 def resume(folder: Path, files: Files | None = None) -> None:
     """End a pause.
 
-    Raises
-    ------
-    PrivacyError
-        The folder cannot be written.
+    Raises `PrivacyError`: the folder cannot be written.
     """
     files = files or Files()
     try:

@@ -46,12 +46,8 @@ log = logging.getLogger(__name__)
 def run_service(settings: Settings) -> None:
     """Run the daemon until its source ends or SIGTERM or SIGINT comes. SIGHUP loads the bundle chosen since the start.
 
-    Raises
-    ------
-    ConfigError, BundleError, LandmarkModelError
-        Something is wrong that a restart would not mend.
-    CameraError
-        The camera cannot be opened, or stopped giving frames.
+    Raises `ConfigError`, `BundleError` or `LandmarkModelError`: something is wrong that a restart would not mend.
+    Raises `CameraError`: the camera cannot be opened, or stopped giving frames.
     """
     clock = SystemClock()
     stopping = StopTime(clock)

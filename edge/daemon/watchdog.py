@@ -55,10 +55,7 @@ class Pulse:
 class Watchdog:
     """Checks all pulses every few seconds, in a thread of its own, until `stop`.
 
-    Parameters
-    ----------
-    notify
-        Called with ``WATCHDOG=1``.
+    ``notify``: called with ``WATCHDOG=1``.
     """
 
     def __init__(self, clock: Clock, *, notify: Callable[[str], object] = notify_systemd) -> None:

@@ -66,10 +66,7 @@ def with_service_password(settings: Settings, password: Path | None = None) -> S
 
     systemd gives the password to the service alone, so the doctor would otherwise log in without one.
 
-    Parameters
-    ----------
-    password
-        Its file, if not the one the unit loads.
+    ``password``: its file, if not the one the unit loads.
     """
     path = password or PASSWORD
     if settings.mqtt.password_file or os.environ.get("CREDENTIALS_DIRECTORY"):

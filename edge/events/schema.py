@@ -138,10 +138,7 @@ def _summary(payload: type) -> str:
 def main(arguments: list[str]) -> None:
     """Write the documents into a folder.
 
-    Raises
-    ------
-    UsageError
-        There is not exactly one argument.
+    Raises `UsageError`: there is not exactly one argument.
     """
     if len(arguments) != 1:
         raise UsageError("usage: python -m edge.events.schema FOLDER")

@@ -30,10 +30,7 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """Return one file's content, verified again, as it may have changed since.
 
-        Raises
-        ------
-        BundleError
-            The bundle has no such file, or its content does not match the manifest.
+        Raises `BundleError`: the bundle has no such file, or its content does not match the manifest.
         """
         entry = self.manifest.files.get(name)
         if entry is None:
@@ -48,16 +45,10 @@ def open_bundle(folder: Path, keys: TrustedKeys | None = None) -> Bundle:
     Only regular files are read, never through a link. Nothing is parsed before its hash is verified, and the manifest
     not before its signature is.
 
-    Parameters
-    ----------
-    keys
-        One of them must have signed the bundle; None accepts any bundle and ignores its signature.
-
-    Raises
-    ------
-    BundleError
-        The folder or a file is missing, too large, a link, damaged or not in the manifest; the bundle is not signed by
-        one of the keys; or its schema, labels or versions are unknown here. The message names the file and says why.
+    ``keys``: one of them must have signed the bundle; None accepts any bundle and ignores its signature.
+    Raises `BundleError`: the folder or a file is missing, too large, a link, damaged or not in the manifest; the bundle
+    is not signed by one of the keys; or its schema, labels or versions are unknown here. The message names the file and
+    says why.
     """
     with _opened(folder) as descriptor:
         raw = _read_regular(descriptor, MANIFEST_NAME, MAX_MANIFEST_BYTES)
@@ -77,10 +68,7 @@ def open_bundle(folder: Path, keys: TrustedKeys | None = None) -> Bundle:
 def shipped_bundle(name: str = "default") -> Path:
     """Return the folder of a bundle that ships: packaged in an installed wheel, ``models/NAME`` in a checkout.
 
-    Raises
-    ------
-    BundleError
-        There is neither.
+    Raises `BundleError`: there is neither.
     """
     package = Path(edge.__file__).resolve().parent
     for folder in (package / "models" / name, package.parent / "models" / name):

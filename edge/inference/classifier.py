@@ -22,6 +22,8 @@ class Classifier(Protocol):
     def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score faces.
 
+        Raises `ValueError`: an array has another shape or dtype.
+
         Parameters
         ----------
         chips
@@ -32,11 +34,6 @@ class Classifier(Protocol):
         Returns
         -------
         float32 [n, 5], rows sum to 1, in the order of ``EMOTIONS``.
-
-        Raises
-        ------
-        ValueError
-            An array has another shape or dtype.
         """
         ...
 
@@ -68,6 +65,9 @@ def load_classifier(
 ) -> Classifier:
     """Open and verify a bundle, and load one of its models.
 
+    Raises `ModelLibraryError`: a library that the model needs is missing, or its version cannot read the model.
+    Raises `BundleError`: the bundle is refused, holds no such model, or no runtime can run it.
+
     Parameters
     ----------
     folder
@@ -80,13 +80,6 @@ def load_classifier(
         A key of `edge.inference.networks.RUNTIMES`; None takes the best that is installed.
     keys
         One of them must have signed the bundle; None takes any bundle.
-
-    Raises
-    ------
-    ModelLibraryError
-        A library that the model needs is missing, or its version cannot read the model.
-    BundleError
-        The bundle is refused, holds no such model, or no runtime can run it.
     """
     bundle = open_bundle(folder or shipped_bundle("vgg" if kind in IN_LARGE_BUNDLE else "default"), keys)
     if kind not in bundle.manifest.classifiers():
@@ -100,10 +93,7 @@ def load_network(
 ) -> TfliteClassifier:
     """Load a network of an open bundle; the first one where ``kind`` is None.
 
-    Raises
-    ------
-    BundleError
-        No runtime can run it, or it is not what the manifest says.
+    Raises `BundleError`: no runtime can run it, or it is not what the manifest says.
     """
     models = bundle.manifest.models
     entry = next(iter(models.values())) if kind is None else models[kind]

@@ -63,10 +63,7 @@ class LandmarkKnn:
     def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return float32 [n, 5], rows sum to 1, for landmarks float32 [n, 68, 2]; the chips are not used.
 
-        Raises
-        ------
-        ValueError
-            The landmarks have another shape or dtype, or are not finite.
+        Raises `ValueError`: the landmarks have another shape or dtype, or are not finite.
         """
         from edge.faces.distances import landmark_features
 
@@ -99,12 +96,8 @@ class LandmarkKnn:
 def load_landmark_knn(bundle: Bundle) -> LandmarkKnn:
     """Rebuild the KNN of an open bundle, and test it on a face.
 
-    Raises
-    ------
-    ModelLibraryError
-        scikit-learn is missing, or of a version other than the one that wrote the file.
-    BundleError
-        The bundle holds no KNN, or one that is refused; the message names the file and says why.
+    Raises `ModelLibraryError`: scikit-learn is missing, or of a version other than the one that wrote the file.
+    Raises `BundleError`: the bundle holds no KNN, or one that is refused; the message names the file and says why.
     """
     entry = bundle.manifest.knn
     if entry is None:
@@ -130,10 +123,7 @@ def check_library(written_by: str) -> None:
 
     scikit-learn promises to read pickles of the same major and minor version only.
 
-    Raises
-    ------
-    ModelLibraryError
-        The message says what to install.
+    Raises `ModelLibraryError`: the message says what to install.
     """
     try:
         found = version("scikit-learn")
@@ -152,10 +142,7 @@ def check_library(written_by: str) -> None:
 def rebuild(content: bytes, *, features: int, name: str) -> LandmarkKnn:
     """Turn a pickle into a classifier.
 
-    Raises
-    ------
-    BundleError
-        The pickle is refused, its parts do not fit together, or its output is not a row of scores.
+    Raises `BundleError`: the pickle is refused, its parts do not fit together, or its output is not a row of scores.
     """
     from edge.faces.distances import FEATURES
 

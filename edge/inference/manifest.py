@@ -163,11 +163,9 @@ class _SchemaOnly(msgspec.Struct):
 def decode_manifest(raw: bytes) -> Manifest:
     """Read and check the text of a ``manifest.json``.
 
-    Raises
-    ------
-    BundleError
-        It is not JSON, has another schema, lacks a key or has an unknown one, holds an impossible value, names a file
-        outside the bundle's folder, or was made for other labels, chips or landmark features than this version's.
+    Raises `BundleError`: it is not JSON, has another schema, lacks a key or has an unknown one, holds an impossible
+    value, names a file outside the bundle's folder, or was made for other labels, chips or landmark features than this
+    version's.
     """
     if len(raw) > MAX_MANIFEST_BYTES:
         raise BundleError(f"{MANIFEST_NAME}: larger than {MAX_MANIFEST_BYTES} bytes")

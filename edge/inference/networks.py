@@ -93,10 +93,7 @@ class Interpreter(Protocol):
 class TfliteClassifier:
     """A network in a TFLite file, given one chip at a time; TFLite releases the GIL while it runs.
 
-    Raises
-    ------
-    BundleError
-        No runtime can run the model, or its input or output does not fit the quantization.
+    Raises `BundleError`: no runtime can run the model, or its input or output does not fit the quantization.
     """
 
     def __init__(
@@ -122,12 +119,8 @@ class TfliteClassifier:
     ) -> NDArray[np.float32]:
         """Return float32 [n, 5], rows sum to 1, for face chips uint8 [n, 48, 48]; the landmarks are not used.
 
-        Raises
-        ------
-        ValueError
-            The chips have another shape or dtype.
-        BundleError
-            The model's output is not a row of scores.
+        Raises `ValueError`: the chips have another shape or dtype.
+        Raises `BundleError`: the model's output is not a row of scores.
         """
         if chips.shape[1:] != (SIDE_PX, SIDE_PX) or chips.dtype != np.uint8:
             raise ValueError(f"chips must be uint8 [n, {SIDE_PX}, {SIDE_PX}], found {chips.dtype} {chips.shape}")
@@ -169,17 +162,14 @@ def available_runtimes() -> tuple[str, ...]:
 def open_interpreter(model: bytes, threads: int = 1, runtime: str | None = None) -> Interpreter:
     """Open a model, ready to run.
 
+    Raises `BundleError`: no runtime is installed, or not this one, or it cannot run the model.
+
     Parameters
     ----------
     model
         A TFLite flatbuffer. Its hash must have been verified, as the runtimes trust its content.
     runtime
         One of ``RUNTIMES``; None takes the best that is installed.
-
-    Raises
-    ------
-    BundleError
-        No runtime is installed, or not this one, or it cannot run the model.
     """
     names = available_runtimes() if runtime is None else (runtime,)
     failure = ""

@@ -171,16 +171,14 @@ _NUMPY: dict[tuple[str, str], object] = {
 def read_pickle(content: bytes) -> object:
     """Read a pickle that was written with protocol 4.
 
+    Raises `BundleError`: it names anything else, holds an opcode that such a pickle does not need, or is no pickle;
+    nothing was run.
+
     Returns
     -------
     Plain data (None, bool, int, float, str, bytes, list, tuple, dict), with a `Record` for each object of
     scikit-learn and an `Array` for each of numpy. The structure may be cyclic, and an `Array` or `Record` may lack its
     content.
-
-    Raises
-    ------
-    BundleError
-        It names anything else, holds an opcode that such a pickle does not need, or is no pickle; nothing was run.
     """
     try:
         with warnings.catch_warnings():

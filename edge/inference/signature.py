@@ -34,10 +34,7 @@ class TrustedKeys:
     def check(self, manifest: bytes, signature: bytes | None) -> None:
         """Require that one of the keys made this signature of this manifest.
 
-        Raises
-        ------
-        BundleError
-            There is no signature, or none of the keys made it.
+        Raises `BundleError`: there is no signature, or none of the keys made it.
         """
         from cryptography.exceptions import InvalidSignature
 
@@ -55,11 +52,8 @@ class TrustedKeys:
 def load_trusted_keys(path: str) -> TrustedKeys | None:
     """Read the file that the setting ``bundle_key`` names; None where it is empty, which allows unsigned bundles.
 
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, is writable by everybody, or holds anything but Ed25519 public keys in PEM; or the
-        library that checks signatures is not installed.
+    Raises `ConfigError`: the file cannot be read, is writable by everybody, or holds anything but Ed25519 public keys
+    in PEM; or the library that checks signatures is not installed.
     """
     if not path:
         return None

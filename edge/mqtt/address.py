@@ -34,12 +34,9 @@ class BrokerAddress:
 def broker_address(settings: MqttSettings) -> BrokerAddress:
     """Return the broker that the settings name.
 
-    Raises
-    ------
-    ConfigError
-        The host name is not valid; a certificate file cannot be read or holds no certificate; a key does not match or
-        is readable by others; the password file is missing, empty or readable by others; or there is a password
-        without a user name.
+    Raises `ConfigError`: the host name is not valid; a certificate file cannot be read or holds no certificate; a key
+    does not match or is readable by others; the password file is missing, empty or readable by others; or there is a
+    password without a user name.
     """
     parts = urlsplit(settings.url)
     host, scheme = parts.hostname or "", parts.scheme

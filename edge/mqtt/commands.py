@@ -56,17 +56,14 @@ class Inbox:
 def read_command(payload: bytes, *, retained: bool) -> PrivacyCommand:
     """Return the command that a payload holds.
 
+    Raises `CommandError`: the payload is too long, retained, not JSON, of another shape, or contradicts itself.
+
     Parameters
     ----------
     payload
         As it came; of a longer one the first `MAX_COMMAND_BYTES` + 1 bytes are enough.
     retained
         True if the broker kept it from before this connection.
-
-    Raises
-    ------
-    CommandError
-        The payload is too long, retained, not JSON, of another shape, or contradicts itself.
     """
     if retained:
         raise CommandError("it is retained: it would be obeyed again at every reconnect")

@@ -42,6 +42,9 @@ class Outbox:
     in milliseconds, which is larger than any number counted up by one. While the disk is full or unusable, events wait
     in memory, in order with those from the disk, and return to the disk as soon as it can be written.
 
+    Raises `DeliveryError`: another process has this outbox open.
+    Raises `ConfigError`: a newer version made it.
+
     Parameters
     ----------
     path
@@ -55,13 +58,6 @@ class Outbox:
         Ages the events.
     files
         Renames and syncs files where a database is replaced.
-
-    Raises
-    ------
-    DeliveryError
-        Another process has this outbox open.
-    ConfigError
-        A newer version made it.
     """
 
     def __init__(
@@ -114,15 +110,9 @@ class Outbox:
     def append(self, events: Sequence[msgspec.Struct]) -> list[int]:
         """Number events, store them as JSON in one write, all or none, and return each one's ``seq``.
 
-        Parameters
-        ----------
-        events
-            Each has a field ``seq``, which is replaced by the next number: one more than the last one, for ever.
-
-        Raises
-        ------
-        TypeError
-            One of them cannot be encoded: nothing is stored and no number is used up.
+        ``events``: each has a field ``seq``, which is replaced by the next number: one more than the last one, for
+        ever.
+        Raises `TypeError`: one of them cannot be encoded: nothing is stored and no number is used up.
         """
         return self._run(lambda store: store.append(events))
 

@@ -45,10 +45,8 @@ class LockFile:
     Its content says whether events waited in memory when the last process ended: the database then does not know the
     last number. It is overwritten in place, which works on a full disk too.
 
-    Raises
-    ------
-    DeliveryError
-        Another process holds the lock. A folder that cannot be written is no error; there is no lock then.
+    Raises `DeliveryError`: another process holds the lock. A folder that cannot be written is no error; there is no
+    lock then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,6 +101,9 @@ class Found:
 def examine(path: Path, files: Files, salvaged: Snapshot | None = None) -> Found:
     """Examine the file, after completing a `replace_database` that was interrupted.
 
+    Raises `ConfigError`: a newer version created it.
+    Raises `sqlite3.Error` or `OSError`: the disk is full, read-only, …
+
     Parameters
     ----------
     path
@@ -111,13 +112,6 @@ def examine(path: Path, files: Files, salvaged: Snapshot | None = None) -> Found
         Renames and syncs files.
     salvaged
         What could be read of a database that is known to be damaged; None if nothing is known.
-
-    Raises
-    ------
-    ConfigError
-        A newer version created it.
-    sqlite3.Error, OSError
-        The disk is full, read-only, …
     """
     if _beside(path, _NEW).exists():
         _put_in_place(path, files, keep_old=True)
@@ -142,6 +136,9 @@ def replace_database(
 ) -> str | None:
     """Replace the database by a new one; at any interruption either the old or the new one is complete.
 
+    Raises `sqlite3.Error` or `OSError`: the disk is full, read-only, …: nothing has changed, or `examine` will complete
+    it.
+
     Parameters
     ----------
     path
@@ -157,11 +154,6 @@ def replace_database(
     -------
     str
         The old one's new name, None if it was deleted.
-
-    Raises
-    ------
-    sqlite3.Error, OSError
-        The disk is full, read-only, …: nothing has changed, or `examine` will complete it.
     """
     building = _beside(path, _BUILDING)
     try:

@@ -86,10 +86,7 @@ class Bounds:
 def malformed_is_damage() -> Iterator[None]:
     """Treat a value of the wrong type as damage.
 
-    Raises
-    ------
-    DamagedError
-        Instead of a TypeError or ValueError.
+    Raises `DamagedError`: instead of a TypeError or ValueError.
     """
     try:
         yield
@@ -103,16 +100,14 @@ class Store:
     Events are aged by a clock that starts at the Unix time at which the database was created and never jumps, see
     `edge.clock.elapsed_s`. Time off of unknown length does not count: events are rather kept too long.
 
+    Raises `DamagedError` or `sqlite3.Error`: from every method but `close` and `abandon`: the database is damaged or
+    cannot be used.
+
     Parameters
     ----------
     writer, reader
         Connections to the same database, which may be the same: the writer's commits are flushed to the disk, the
         reader's need not be.
-
-    Raises
-    ------
-    DamagedError, sqlite3.Error
-        From every method but `close` and `abandon`: the database is damaged or cannot be used.
     """
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, bounds: Bounds, clock: Clock) -> None:
@@ -259,10 +254,7 @@ def in_memory() -> sqlite3.Connection:
 def format_of(database: sqlite3.Connection) -> int:
     """Return the format of a database, which may be newer than `FORMAT`.
 
-    Raises
-    ------
-    DamagedError
-        No version has written such a file.
+    Raises `DamagedError`: no version has written such a file.
     """
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
     (mark,) = database.execute("PRAGMA application_id").fetchone()
@@ -274,10 +266,7 @@ def format_of(database: sqlite3.Connection) -> int:
 def check(database: sqlite3.Connection) -> None:
     """Read and check every row, of format 1 or 2.
 
-    Raises
-    ------
-    DamagedError, sqlite3.Error
-        Something does not match its checksum or the counters.
+    Raises `DamagedError` or `sqlite3.Error`: something does not match its checksum or the counters.
     """
     counted = read_counters(database)
     depth = payload_bytes = last = 0
@@ -315,10 +304,7 @@ def read_snapshot(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
 def read_counters(database: sqlite3.Connection) -> dict[str, int]:
     """Return ``seq``, ``depth``, ``bytes`` and ``dropped``.
 
-    Raises
-    ------
-    DamagedError
-        One of them is missing or does not match its twin.
+    Raises `DamagedError`: one of them is missing or does not match its twin.
     """
     found = {row[0]: _count_of(row) for row in database.execute("SELECT * FROM counter")}
     if found.keys() != _COUNTERS:
@@ -340,10 +326,7 @@ def row_of(event: StoredEvent) -> tuple[int, float, bytes, int]:
 def event_of(row: tuple[object, ...]) -> StoredEvent:
     """Return the event of a row (seq, stored_s, payload, crc).
 
-    Raises
-    ------
-    DamagedError
-        It does not match its checksum.
+    Raises `DamagedError`: it does not match its checksum.
     """
     seq, stored_s, payload, crc = row
     if not (isinstance(seq, int) and 0 < seq < _MOST and isinstance(stored_s, float) and isinstance(payload, bytes)):
@@ -364,10 +347,7 @@ def write_time(database: sqlite3.Connection, outbox_s: float, stamp: Stamp) -> N
 def read_time(database: sqlite3.Connection) -> tuple[float, Stamp | None] | None:
     """Return what `write_time` stored, None if nothing.
 
-    Raises
-    ------
-    DamagedError
-        It does not match its checksum.
+    Raises `DamagedError`: it does not match its checksum.
     """
     row = database.execute("SELECT * FROM time").fetchone()
     if row is None:
