@@ -96,6 +96,8 @@ check_python() {
     command -v "$python" >/dev/null || fail "there is no $python: sudo apt install python3 python3-venv" 69
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "$("$python" --version) is too old: 3.11 or newer is needed (Pi OS Bookworm or newer)" 69
+    "$python" -c 'import sys; sys.exit(sys.maxsize < 2**32)' ||
+        fail "this is a 32-bit system: emotion-edge needs a 64-bit one, such as the 64-bit Raspberry Pi OS" 69
     "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv is missing: sudo apt install python3-venv" 69
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     constraints=$source/constraints/python$version.txt

@@ -5,6 +5,7 @@ import os
 import platform
 import pwd
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,8 +25,16 @@ HOT_C = 80.0
 _MODULES = {"cv2": "opencv-python-headless", "dlib": "dlib-bin", "numpy": "numpy", "paho.mqtt.client": "paho-mqtt"}
 
 
+def is_64_bit() -> bool:
+    """True if this Python is a 64-bit one; the kernel of 32-bit Pi OS may be either."""
+    return sys.maxsize > 2**32
+
+
 def check_python() -> Finding:
     """Check that the packages can be loaded."""
+    if not is_64_bit():
+        found = "this is a 32-bit system; emotion-edge needs a 64-bit one"
+        return Finding("python", "problem", found, "install the 64-bit Raspberry Pi OS")
     missing = []
     for module, package in _MODULES.items():
         try:

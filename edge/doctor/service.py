@@ -14,11 +14,15 @@ from edge.settings import Settings
 
 NAME = "emotion-edge"
 """Name of the unit, and of the user it runs as."""
-UNIT = Path("/etc/systemd/system/emotion-edge.service")
+UNITS = (Path("/etc/systemd/system/emotion-edge.service"), Path("/usr/lib/systemd/system/emotion-edge.service"))
+"""Where the installer and the Debian package put the unit."""
+BOOTED = Path("/run/systemd/system")
+"""There while systemd runs, see sd_booted(3); not in an image that is being built."""
 PASSWORD = Path("/etc/emotion-edge/mqtt-password")
 """File from which the unit loads its credential."""
 STATE = Path("/var/lib/emotion-edge")
 """The unit's StateDirectory, which systemd makes at the first start."""
+_ENABLE = f"sudo systemctl enable {NAME}"
 _LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 _TIMEOUT_S = 10
 
@@ -36,16 +40,19 @@ class Service:
     """exit code of the last run"""
     restarts: int = 0
     """restarts since it was last started by hand"""
+    booted: bool = True
+    """False if systemd does not run here: all else but ``enabled`` is unknown"""
 
 
 def look_at_service() -> Service:
     """Ask systemd about the unit; without systemd or the unit there is no service."""
-    if not UNIT.exists():
+    if not any(unit.exists() for unit in UNITS):
         return Service(installed=False)
     wanted = ("ActiveState", "SubState", "Result", "UnitFileState", "ExecMainStatus", "NRestarts")
-    command = ["systemctl", "show", NAME, *(f"--property={name}" for name in wanted)]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False).stdout
+        if not BOOTED.is_dir():
+            return Service(installed=True, enabled=_systemctl("is-enabled", NAME).strip() == "enabled", booted=False)
+        answer = _systemctl("show", NAME, *(f"--property={name}" for name in wanted))
     except (OSError, subprocess.TimeoutExpired):
         return Service(installed=True, state="systemd does not answer")
     said = dict(line.partition("=")[::2] for line in answer.splitlines())
@@ -84,6 +91,9 @@ def check_service(service: Service) -> Finding:
     if not service.installed:
         advice = "to start it at boot: sudo systemd/install.sh"
         return Finding("service", "skipped", "not installed as a service", advice)
+    if not service.booted:
+        found = f"{'starts' if service.enabled else 'does not start'} at boot; systemd is not running here"
+        return Finding("service", *(("ok", found) if service.enabled else ("warning", found, _ENABLE)))
     logs = f"why: journalctl -u {NAME} -n 50"
     status: Status = "warning"
     found, advice = service.state, ""
@@ -94,7 +104,7 @@ def check_service(service: Service) -> Finding:
         status, advice = "warning" if service.active else "problem", logs
         found += f", restarted {service.restarts} times"
     elif not service.enabled:
-        found, advice = f"{found}, does not start at boot", f"sudo systemctl enable {NAME}"
+        found, advice = f"{found}, does not start at boot", _ENABLE
     elif not service.active:
         advice = f"sudo systemctl start {NAME}"
     else:
@@ -124,6 +134,11 @@ def check_group(settings: Settings, service: Service) -> Finding:
         return Finding("camera rights", "ok", f"{user} is in the group video")
     advice = f"sudo usermod -aG video {user}" + ("" if service.installed else ", then log in again")
     return Finding("camera rights", "problem", f"{user} is not in the group video", advice)
+
+
+def _systemctl(*arguments: str) -> str:
+    command = ["systemctl", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False).stdout
 
 
 def _number(text: str) -> int:

@@ -1,7 +1,7 @@
 """Networks in TFLite files, run by whichever TFLite runtime is installed.
 
-``ai_edge_litert`` is TFLite under its present name; ``tflite_runtime`` 2.14 serves 32-bit Pi OS; ``tensorflow`` is what
-a workstation has. A process can use only one of them: the C++ types of two collide, and the second one crashes.
+``ai_edge_litert`` is TFLite under its present name; ``tflite_runtime`` 2.14 its former build; ``tensorflow`` is what a
+workstation has. A process can use only one of them: the C++ types of two collide, and the second one crashes.
 """
 
 import fcntl

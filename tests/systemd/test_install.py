@@ -169,3 +169,16 @@ def test_only_what_the_service_reads_restarts_it(device: Device, changed: str, r
 def test_who_misses_a_library_is_told_of_the_installer(device: Device, module: str, extra: str) -> None:
     assert f"sudo systemd/install.sh --with {extra})" in (ROOT / f"edge/inference/{module}.py").read_text()
     assert f"/source[{extra}]" in device.install("--with", extra)
+
+
+def test_a_32_bit_system_is_refused_in_one_line(device: Device) -> None:
+    python = device.folder / "bin/python"
+    python.write_text('#!/bin/bash\ncase $2 in *maxsize*) exit 1 ;; esac\nexec /usr/bin/python3 "$@"\n')
+    command = [str(device.checkout / "systemd/install.sh"), "--python", str(python)]
+    environment = {**os.environ, "DEVICE": str(device.folder), "PATH": f"{device.folder}/bin:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 69
+    assert done.stderr == (
+        "error: this is a 32-bit system: emotion-edge needs a 64-bit one, such as the 64-bit Raspberry Pi OS\n"
+    )
+    assert not device.releases()

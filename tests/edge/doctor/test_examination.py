@@ -28,7 +28,8 @@ RUNNING = Service(installed=True, enabled=True, active=True, state="active (runn
 
 @pytest.fixture(autouse=True)
 def _no_service_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(service, "UNIT", tmp_path / "no.service")
+    monkeypatch.setattr(service, "UNITS", ())
+    monkeypatch.setattr(service, "BOOTED", tmp_path)
     monkeypatch.setattr(service, "PASSWORD", tmp_path / "no-password")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
 
@@ -224,7 +225,7 @@ def test_the_state_of_the_service_is_said(now: Service, status: str, words: str)
 def test_systemd_is_asked_and_may_be_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     unit = tmp_path / "emotion-edge.service"
     unit.write_text("")
-    monkeypatch.setattr(service, "UNIT", unit)
+    monkeypatch.setattr(service, "UNITS", (tmp_path / "none", unit))
     answers = tmp_path / "systemctl"
     answers.write_text(
         "#!/bin/sh\nprintf 'NRestarts=4\\nActiveState=failed\\nResult=watchdog\\nUnitFileState=enabled\\n'\n"
@@ -235,6 +236,41 @@ def test_systemd_is_asked_and_may_be_absent(monkeypatch: pytest.MonkeyPatch, tmp
     assert (now.state, now.restarts, now.enabled, now.active) == ("failed (watchdog)", 4, True, False)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert service.look_at_service().state == "systemd does not answer"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        ("enabled", "ok", "starts at boot; systemd is not running here"),
+        ("disabled", "warning", "does not start at boot; systemd is not running here sudo systemctl enable"),
+        ("", "warning", "does not start at boot"),
+    ],
+    ids=["enabled", "disabled", "silent"],
+)
+def test_the_service_in_an_image_is_judged_by_its_links(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, status: str, words: str
+) -> None:
+    unit = tmp_path / "emotion-edge.service"
+    unit.write_text("")
+    systemctl = tmp_path / "systemctl"  # as in a chroot: `show` prints nothing and exits with 0
+    systemctl.write_text(f'#!/bin/sh\nif [ "$1" = is-enabled ]; then echo {answer}; fi\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(service, "UNITS", (unit,))
+    monkeypatch.setattr(service, "BOOTED", tmp_path / "not-there")
+
+    found = service.check_service(service.look_at_service())
+
+    assert found.status == status
+    assert words in f"{found.found} {found.advice}"
+
+
+def test_a_32_bit_system_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "is_64_bit", lambda: False)
+    found = machine.check_python()
+    assert found.status == "problem"
+    assert found.found == "this is a 32-bit system; emotion-edge needs a 64-bit one"
+    assert "64-bit" in found.advice
 
 
 def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

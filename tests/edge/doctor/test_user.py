@@ -126,7 +126,7 @@ def test_settings_that_only_root_may_read_are_said_with_how_to_open_them(
     def refuse(_path: Path, **_: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(service, "UNIT", tmp_path / "none")
+    monkeypatch.setattr(service, "UNITS", ())
     config = tmp_path / "config.toml"
     config.touch()
     monkeypatch.setattr(Path, "read_text", refuse)

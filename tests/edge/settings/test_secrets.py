@@ -22,7 +22,7 @@ RTSP = f"rtsp://admin:{SECRET}@127.0.0.1:9/live?token={SECRET}"
 
 @pytest.fixture(autouse=True)
 def _no_service_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(service, "UNIT", tmp_path / "no.service")
+    monkeypatch.setattr(service, "UNITS", ())
     monkeypatch.setattr(service, "PASSWORD", tmp_path / "no-password")
 
 
