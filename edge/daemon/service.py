@@ -25,6 +25,7 @@ from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.events.payloads import State
 from edge.homeassistant.discovery import discovery_message, read_board
 from edge.mqtt.connection import Message
+from edge.mqtt.name_guard import client_id
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
@@ -63,7 +64,10 @@ def run_service(settings: Settings) -> None:
         identity = Identity(settings.device, new_boot_id())
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
-            model=lambda: pipeline.classifier.name, announcements=_announcements(settings),
+            model=lambda: pipeline.classifier.name,
+            client_id=client_id(settings.device, require_state_dir(settings)),
+            birth_topic=settings.homeassistant.birth_topic if settings.homeassistant.enabled else None,
+            announcements=_announcements(settings),
         )  # fmt: skip
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)

@@ -55,9 +55,7 @@ def _log_in(address: BrokerAddress, protocol: MQTTProtocolVersion) -> tuple[str,
     notices: SimpleQueue[Notice] = SimpleQueue()
     # Not the device's own id: the broker would disconnect the running daemon.
     client_id = f"emotion-edge-doctor-{secrets.token_hex(4)}"
-    link = Connection(
-        address, client_id=client_id, will=None, command_topic=None, protocol=protocol, report=notices.put
-    )
+    link = Connection(address, client_id=client_id, will=None, protocol=protocol, report=notices.put)
     link.open()
     deadline = time.monotonic() + CONNECT_TIMEOUT_S + 1
     ending: Ending | None = None

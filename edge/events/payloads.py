@@ -72,6 +72,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     model: str | None = None
     time: str | None = None
+    client: Annotated[str | None, msgspec.Meta(description="MQTT client id; two of one name have different ones")] = (
+        None
+    )
 
 
 class Privacy(msgspec.Struct, frozen=True, kw_only=True):

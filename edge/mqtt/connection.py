@@ -10,7 +10,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ OPEN_S = 30.0
 """Seconds to resolve the name and to connect, TLS included; a resolver may have no limit of its own."""
 ACKNOWLEDGE_S = 60.0
 """Seconds to wait for an acknowledgement. A broker that only answers pings would otherwise stop delivery for good."""
+GOODBYE_S = 1.0
+"""Seconds for the broker to close its side after a DISCONNECT."""
 STUCK_S = 30.0
 """paho's thread loops once a second; after this many seconds without a loop it counts as stuck."""
 MAX_PACKET_BYTES = 4096
@@ -47,9 +49,12 @@ SAME_NAME = "does another device have the same `device` setting?"
 
 _TAKEN_OVER = "session taken over"
 _QOS = 1
+_DO_NOT_SEND = SubscribeOptions.RETAIN_DO_NOT_SEND
+_NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, table 3-4 "PUBACK Reason Codes"
 _MAX_EXPIRY_S = 0xFFFF_FFFF
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
 _UNREACHED = Ending(Kind.UNREACHABLE, "no answer")
+_CLOSED = Ending(Kind.CLOSED, "closed")
 _SILENT = Ending(Kind.OTHER_VERSION, "it does not answer the login")
 _UNACKNOWLEDGED = Ending(Kind.LOST, f"no acknowledgement for {ACKNOWLEDGE_S:.0f} s")
 _STUCK = Ending(Kind.LOST, "the thread that talks to it is stuck")
@@ -64,6 +69,15 @@ class Message:
     retain: bool
     expires_s: float | None = None
     """seconds for which the broker keeps it for subscribers that are away (MQTT 5 only)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What to listen to on a connection."""
+
+    topic: str
+    retained: bool = False
+    """False: a message that the broker kept is not wanted (with 3.1.1 it comes all the same)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,13 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The broker has answered every subscription. What it kept of the earlier ones has arrived before this."""
+
+    connection: "Connection"
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """The broker acknowledged a message, or refused it."""
 
@@ -91,23 +112,28 @@ class Acknowledged:
     """paho's message id"""
     refusal: str | None
     """the broker's reason, None if it accepted the message"""
+    unheard: bool = False
+    """True if the broker says that nobody subscribes to the topic (MQTT 5 only)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message to this device has come."""
+    """A message of a subscribed topic has come."""
 
     connection: "Connection"
+    topic: str
+    """empty if the message was too long to be read"""
     payload: bytes
-    """cut off after the first byte that makes it too long"""
+    """of one that was not read, as many zeros as make it too long for a command"""
     retained: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRefused:
-    """The broker refused the subscription to commands."""
+    """The broker refused a subscription."""
 
     connection: "Connection"
+    topic: str
     refusal: str
 
 
@@ -119,7 +145,7 @@ class Ended:
     ending: Ending
 
 
-Notice = Opened | Connected | Acknowledged | Arrived | SubscribeRefused | Ended
+Notice = Opened | Connected | Subscribed | Acknowledged | Arrived | SubscribeRefused | Ended
 
 
 class Connection:
@@ -133,12 +159,14 @@ class Connection:
         Unique per device: a broker closes the older of two connections with the same id.
     will
         Published by the broker if this connection ends without a DISCONNECT; None for no will.
-    command_topic
-        Topic of the commands to this device; None subscribes to nothing.
+    subscriptions
+        What to listen to. They are made one after another, and before `Connected` is reported.
     protocol
         MQTT 5 or 3.1.1.
     report
         Receives the notices; called on paho's thread, must not block or take a lock.
+    max_packet_bytes
+        The longest packet that is accepted.
     """
 
     def __init__(
@@ -147,17 +175,23 @@ class Connection:
         *,
         client_id: str,
         will: Message | None,
-        command_topic: str | None,
+        subscriptions: Sequence[Subscription] = (),
         protocol: MQTTProtocolVersion,
         report: Callable[[Notice], None],
+        max_packet_bytes: int = MAX_PACKET_BYTES,
     ) -> None:
         self.protocol = protocol
         self.version = _VERSIONS[protocol]
-        self._command_topic = command_topic
+        self._subscriptions = subscriptions
+        self._unanswered: dict[int, str] = {}  # topics by message id
         self._report = report
+        self._max_packet_bytes = max_packet_bytes
         self._ending: Ending | None = None
         self._connected = False
-        self._client = _SingleUseClient(client_id, protocol, on_too_long=self._on_too_long, on_end=self._on_thread_end)
+        self._client = _SingleUseClient(
+            client_id, protocol, max_packet_bytes=max_packet_bytes, on_too_long=self._on_too_long,
+            on_end=self._on_thread_end,
+        )  # fmt: skip
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.max_queued_messages_set(IN_FLIGHT)
@@ -187,12 +221,12 @@ class Connection:
 
     def close(self) -> None:
         """Send a DISCONNECT, so that the broker discards the will; an `Ended` follows if the broker still answers."""
-        self._ending = self._ending or Ending(Kind.CLOSED, "closed")
+        self._ending = self._ending or _CLOSED
         self._client.disconnect()
 
     def abandon(self, timeout_s: float) -> bool:
         """Cut the connection and wait for paho's thread; return True if the thread has ended."""
-        self._ending = self._ending or Ending(Kind.CLOSED, "closed")
+        self._ending = self._ending or _CLOSED
         self._client.sever()
         return self._client.join(timeout_s)
 
@@ -221,17 +255,19 @@ class Connection:
             return
         self._connected = True
         allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
-        if self._command_topic is not None:
-            self._subscribe(self._command_topic)
         # Subscribe first: whoever reads "online" may send a command at once.
+        for subscription in self._subscriptions:
+            self._subscribe(subscription)
         self._report(Connected(self, min(IN_FLIGHT, allowed)))
 
-    def _subscribe(self, topic: str) -> None:
+    def _subscribe(self, subscription: Subscription) -> None:
         if self.protocol is MQTTProtocolVersion.MQTTv5:
-            without_retained = SubscribeOptions(qos=_QOS, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-            self._client.subscribe(topic, options=without_retained)
+            kept = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if subscription.retained else _DO_NOT_SEND
+            _, mid = self._client.subscribe(subscription.topic, options=SubscribeOptions(qos=_QOS, retainHandling=kept))
         else:
-            self._client.subscribe(topic, qos=_QOS)
+            _, mid = self._client.subscribe(subscription.topic, qos=_QOS)
+        if mid is not None:
+            self._unanswered[mid] = subscription.topic
 
     def _on_disconnect(
         self, _client: object, _data: object, _flags: object, code: ReasonCode, _properties: Properties | None
@@ -250,23 +286,27 @@ class Connection:
     def _on_publish(
         self, _client: object, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        self._report(Acknowledged(self, mid, code.getName().lower() if code.is_failure else None))
+        refusal = code.getName().lower() if code.is_failure else None
+        self._report(Acknowledged(self, mid, refusal, unheard=code.value == _NO_MATCHING_SUBSCRIBERS))
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._report(Arrived(self, bytes(message.payload[: MAX_COMMAND_BYTES + 1]), message.retain))
+        self._report(Arrived(self, message.topic, bytes(message.payload), message.retain))
 
     def _on_too_long(self) -> None:
         kind = Kind.LOST if self._connected else Kind.UNREACHABLE
-        self._ending = self._ending or Ending(kind, f"it sent a message of more than {MAX_PACKET_BYTES} bytes")
+        self._ending = self._ending or Ending(kind, f"it sent a message of more than {self._max_packet_bytes} bytes")
         if self._connected:
-            self._report(Arrived(self, bytes(MAX_COMMAND_BYTES + 1), retained=False))
+            self._report(Arrived(self, "", bytes(MAX_COMMAND_BYTES + 1), retained=False))
 
     def _on_subscribe(
-        self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+        self, _client: object, _data: object, mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
+        topic = self._unanswered.pop(mid, "")
         for code in codes:
             if code.is_failure:
-                self._report(SubscribeRefused(self, code.getName().lower()))
+                self._report(SubscribeRefused(self, topic, code.getName().lower()))
+        if not self._unanswered:
+            self._report(Subscribed(self))
 
     def _on_thread_end(self, failure: Ending | None) -> None:
         ending = self._ending or failure or Ending(Kind.UNREACHABLE, "connection lost")
@@ -281,7 +321,7 @@ class Connection:
         if self.protocol is not MQTTProtocolVersion.MQTTv5:
             return {}
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = MAX_PACKET_BYTES
+        properties.MaximumPacketSize = self._max_packet_bytes
         return {"properties": properties}
 
     def _properties(self, kind: int, message: Message) -> Properties | None:
@@ -315,9 +355,17 @@ class ConnectionTimeouts:
         self.deadline, self._when_missed = self._clock.monotonic() + answer_s, _SILENT
 
     def connected(self, protocol: MQTTProtocolVersion) -> None:
-        """Clear the deadline: the login is answered."""
+        """Allow `ACKNOWLEDGE_S` for the answers to the subscriptions: the login is answered."""
         self._spoke_5 = self._spoke_5 or protocol is MQTTProtocolVersion.MQTTv5
+        self.deadline, self._when_missed = self._clock.monotonic() + ACKNOWLEDGE_S, _UNACKNOWLEDGED
+
+    def subscribed(self) -> None:
+        """Clear the deadline: the subscriptions are answered."""
         self.deadline = None
+
+    def closing(self) -> None:
+        """Allow `GOODBYE_S` for the broker to close its side after a DISCONNECT."""
+        self.deadline, self._when_missed = self._clock.monotonic() + GOODBYE_S, _CLOSED
 
     def ended(self) -> None:
         """Clear the deadline: the connection, or the attempt, has ended."""
@@ -348,8 +396,8 @@ class _SingleUseClient(paho.Client):
 
     Parameters
     ----------
-    on_too_long
-        Called when a packet longer than `MAX_PACKET_BYTES` is announced: the connection ends, none of it is read.
+    max_packet_bytes, on_too_long
+        Called when a longer packet is announced: the connection ends, none of it is read.
     on_end
         Called last, when the connection or the attempt has ended, with the error if there was one.
     """
@@ -359,6 +407,7 @@ class _SingleUseClient(paho.Client):
         client_id: str,
         protocol: MQTTProtocolVersion,
         *,
+        max_packet_bytes: int,
         on_too_long: Callable[[], None],
         on_end: Callable[[Ending | None], None],
     ) -> None:
@@ -369,6 +418,7 @@ class _SingleUseClient(paho.Client):
             protocol=protocol,
             reconnect_on_failure=False,
         )
+        self._max_packet_bytes = max_packet_bytes
         self._on_too_long: Callable[[], None] | None = on_too_long
         self._on_end: Callable[[Ending | None], None] | None = on_end
         self._last_loop_s: float | None = None
@@ -394,7 +444,7 @@ class _SingleUseClient(paho.Client):
         return super()._loop(timeout)
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > MAX_PACKET_BYTES:  # paho asks for as much as the packet's header announces
+        if bufsize > self._max_packet_bytes:  # paho asks for as much as the packet's header announces
             if self._on_too_long is not None:
                 self._on_too_long()
             raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")

@@ -11,6 +11,7 @@ from edge.mqtt.address import broker_address
 from edge.mqtt.commands import Inbox
 from edge.mqtt.connection import Message
 from edge.mqtt.interface import PublisherStats
+from edge.mqtt.name_guard import NameGuard
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.sender import Greet, Retain, Sender, Stop, Stored
 from edge.mqtt.topics import Topics
@@ -38,6 +39,10 @@ class Publisher:
         Version of the program.
     model
         Returns the name of the model that runs now: bundle name and short hash.
+    client_id
+        Another device with the same name must have another one; None: made of the name alone.
+    birth_topic
+        Where Home Assistant says ``online`` when it starts: every retained message is then sent again.
     announcements
         More retained messages to publish on each connection, such as Home Assistant's discovery.
     backoff
@@ -60,6 +65,8 @@ class Publisher:
         boot: str,
         version: str,
         model: Callable[[], str],
+        client_id: str | None = None,
+        birth_topic: str | None = None,
         announcements: Sequence[Message] = (),
         backoff: Backoff | None = None,
         clock: Clock | None = None,
@@ -67,12 +74,15 @@ class Publisher:
         self._outbox = outbox
         self._topics = Topics(device)
         self._boot, self._version, self._model = boot, version, model
+        self._client_id = client_id or f"emotion-edge-{device}"
         self._inbox = Inbox()
         self._clock = clock or SystemClock()
         self._sender = Sender(
             broker_address(settings),
-            client_id=f"emotion-edge-{device}",
+            name=NameGuard(self._client_id, boot),
             will=lambda: self._status("offline", at=None),
+            status_topic=self._topics.status,
+            birth_topic=birth_topic,
             command_topic=self._topics.privacy_set,
             on_command=self._inbox.put,
             greeting=lambda: self._status("online", at=utc_time()),
@@ -167,7 +177,9 @@ class Publisher:
         self._sender.post(Retain(Message(topic, msgspec.json.encode(payload), retain=True)))
 
     def _status(self, state: StatusName, *, at: str | None) -> Message:
-        status = Status(state=state, boot=self._boot, version=self._version, model=self._model(), time=at)
+        status = Status(
+            state=state, boot=self._boot, version=self._version, model=self._model(), time=at, client=self._client_id
+        )  # fmt: skip
         return Message(self._topics.status, msgspec.json.encode(status), retain=True)
 
 

@@ -21,6 +21,8 @@ class Kind(Enum):
     """the broker refuses the login: retry slowly, and report it"""
     ANONYMOUS = auto()
     """the broker accepts clients without a password although one is set: treat it as `REFUSED`"""
+    NAME_TAKEN = auto()
+    """another device is online with the same name: treat it as `REFUSED`"""
     OTHER_VERSION = auto()
     """the broker does not speak this version of MQTT, or hung up without an answer: try the other version at once"""
     LOST = auto()

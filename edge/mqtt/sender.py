@@ -13,6 +13,7 @@ from edge.backoff import Attempts, Backoff
 from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
 from edge.mqtt.connection import (
+    GOODBYE_S,
     SAME_NAME,
     Acknowledged,
     Arrived,
@@ -23,8 +24,11 @@ from edge.mqtt.connection import (
     Message,
     Notice,
     Opened,
+    Subscribed,
     SubscribeRefused,
+    Subscription,
 )
+from edge.mqtt.name_guard import HOLD_S, NameGuard, Verdict
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.reasons import Ending, Kind
 from edge.mqtt.send_queue import SendQueue
@@ -59,10 +63,11 @@ class Stop:
 Mail = Notice | Retain | Greet | Stored | Stop
 
 _LOG = logging.getLogger(__name__)
-_GOODBYE_S = 1.0  # for the broker to close its side after a DISCONNECT
 _TURN_S = 5.0  # the loop turns at least this often, to show that the thread is alive
 _EARLY_LOSSES = 3
 """Connections lost early, in a row, before a hint is logged: a broker may close one of two equal clients silently."""
+BIRTH_DELAY_S = 5.0
+"""Longest wait after Home Assistant's birth message, so that a fleet does not answer all at once."""
 _MAX_STUCK = 3
 """Threads of abandoned connections that may be stuck; with more, the sender no longer counts as alive."""
 _ANONYMOUS = Ending(
@@ -77,10 +82,16 @@ class Sender:
 
     Parameters
     ----------
-    address, client_id
+    address
         For each connection.
+    name
+        This device's client id and boot, and what is known of other devices with its name.
     will
         Returns the message that the broker publishes if a connection is lost.
+    status_topic
+        Where this device, and any other with its name, says that it is online.
+    birth_topic
+        Where Home Assistant says ``online`` when it starts; None: not listened to.
     command_topic, on_command
         Topic of the commands, and their receiver: payload, and whether it was retained. It must not block.
     greeting
@@ -104,8 +115,10 @@ class Sender:
         self,
         address: BrokerAddress,
         *,
-        client_id: str,
+        name: NameGuard,
         will: Callable[[], Message],
+        status_topic: str,
+        birth_topic: str | None,
         command_topic: str,
         on_command: Callable[[bytes, bool], None],
         greeting: Callable[[], Message],
@@ -117,9 +130,9 @@ class Sender:
         refuse_anonymous: bool = False,
     ) -> None:
         self._address = address
-        self._client_id = client_id
+        self._name = name
         self._will = will
-        self._command_topic = command_topic
+        self._status_topic, self._birth_topic, self._command_topic = status_topic, birth_topic, command_topic
         self._on_command = on_command
         self._greeting = greeting
         self._queue = SendQueue(
@@ -127,6 +140,7 @@ class Sender:
             log_once=self._log_once,
         )  # fmt: skip
         self._clock = clock
+        self._backoff = backoff
         self._attempts = Attempts(backoff, clock)
         self._timeouts = ConnectionTimeouts(clock)
         self._probing = refuse_anonymous and address.password is not None
@@ -137,6 +151,10 @@ class Sender:
         self._abandoned: list[Connection] = []
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._window = 0
+        self._allowed = 0  # what the window becomes once nobody else is online
+        self._hold_until: float | None = None
+        self._repeat_at: float | None = None
+        self._refusal: Ending | None = None  # why this side is closing a connection
         self._retry_at: float | None = None
         self._logged: set[str] = set()
         self._stop: Stop | None = None
@@ -196,9 +214,9 @@ class Sender:
             if self._queue.commit_acknowledged(at_once=self._stop is not None):
                 with self.progress:
                     self.progress.notify_all()
+            self._check_deadlines()
             if self._connection is not None:
                 self._queue.send(self._connection, self._window, events=self._stop is None)
-            self._check_deadlines()
             if len(self._abandoned) <= _MAX_STUCK:
                 self.on_turn()
         self._disconnect()
@@ -207,7 +225,10 @@ class Sender:
 
     def _wait_for_mail(self) -> Mail:
         """Return the next mail; a timeout is reported as `Stored`, which does no harm."""
-        due = [at for at in (self._retry_at, self._timeouts.deadline, self._queue.commit_at) if at is not None]
+        moments = (
+            self._retry_at, self._timeouts.deadline, self._queue.commit_at, self._hold_until, self._repeat_at
+        )  # fmt: skip
+        due = [at for at in moments if at is not None]
         if self._stop is not None:
             due.append(self._stop.deadline)
         timeout_s = min(_TURN_S, max(0.0, min(due) - self._clock.monotonic())) if due else _TURN_S
@@ -217,7 +238,7 @@ class Sender:
             return Stored()
 
     def _handle(self, mail: Mail) -> None:
-        """Act on one mail. Notices of an abandoned connection match no case: they are ignored."""
+        """Act on one mail. Notices of an abandoned connection are ignored."""
         match mail:
             case Retain(message) if self._stop is None:
                 self._queue.retain(message)
@@ -226,18 +247,28 @@ class Sender:
             case Stop():
                 self._stop = mail
                 self._queue.finish_with(mail.final_messages)
-            case Opened(connection) if connection is self._connection:
+            case Opened() | Connected() | Subscribed() | Acknowledged() | Arrived() | SubscribeRefused() | Ended():
+                if mail.connection is self._connection:
+                    self._on_notice(mail)
+
+    def _on_notice(self, notice: Notice) -> None:
+        match notice:
+            case Opened(connection):
                 self._timeouts.opened(connection.protocol)
-            case Connected(connection, in_flight) if connection is self._connection:
+            case Connected(connection, in_flight):
                 self._on_connected(connection, in_flight)
-            case Acknowledged(connection, mid, refusal) if connection is self._connection:
+            case Subscribed():
+                self._timeouts.subscribed()
+                if self._name.other is None:
+                    self._begin()
+            case Acknowledged(_, mid, refusal):
                 self._on_acknowledged(mid, refusal)
-            case Arrived(connection, payload, retained) if connection is self._connection:
-                self._on_command(payload, retained)
-            case SubscribeRefused(connection, refusal) if connection is self._connection:
-                line = f"broker {self._address.shown} lets no commands through ({refusal}): check its access list"
-                self._log_once(logging.WARNING, line)
-            case Ended(connection, ending) if connection is self._connection:
+            case Arrived(_, topic, payload, retained):
+                self._on_arrived(topic, payload, retained=retained)
+            case SubscribeRefused(_, topic, refusal):
+                line = f"does not let this device read {topic} ({refusal}): check its access list"
+                self._log_once(logging.WARNING, f"broker {self._address.shown} {line}")
+            case Ended(_, ending):
                 self._on_ended(ending)
 
     def _check_deadlines(self) -> None:
@@ -248,11 +279,18 @@ class Sender:
             if ending is not None:
                 self._abandon(connection)
                 self._on_ended(ending)
-        if self._retry_at is not None and self._retry_at <= self._clock.monotonic():
+        now_s = self._clock.monotonic()
+        if self._hold_until is not None and self._hold_until <= now_s:
+            self._refuse_name()
+        if self._repeat_at is not None and self._repeat_at <= now_s:
+            self._repeat_at = None
+            if self.connected and self._stop is None:
+                self._queue.start_connection(self._greeting())
+        if self._retry_at is not None and self._retry_at <= now_s:
             self._connect()
 
     def _abandon(self, connection: Connection) -> None:
-        if connection.abandon(_GOODBYE_S):
+        if connection.abandon(GOODBYE_S):
             return
         self._abandoned.append(connection)
         if len(self._abandoned) > _MAX_STUCK:
@@ -263,14 +301,21 @@ class Sender:
         probing = self._probing
         self._connection = Connection(
             self._address.without_login() if probing else self._address,
-            client_id=f"{self._client_id}-nobody" if probing else self._client_id,
+            client_id=f"{self._name.client_id}-nobody" if probing else self._name.client_id,
             will=None if probing else self._will(),
-            command_topic=None if probing else self._command_topic,
+            subscriptions=[] if probing else self._subscriptions(),
             protocol=self._protocol,
             report=self._mailbox.put,
         )
+        self._name.start_connection()
         self._timeouts.attempt_started()
         self._connection.open()
+
+    def _subscriptions(self) -> list[Subscription]:
+        """Return what to listen to. The commands come last: their answer shows that the kept status has arrived."""
+        topics = [Subscription(self._status_topic, retained=True)]
+        topics += [] if self._birth_topic is None else [Subscription(self._birth_topic)]
+        return [*topics, Subscription(self._command_topic)]
 
     def _on_connected(self, connection: Connection, in_flight: int) -> None:
         if self._probing:
@@ -279,12 +324,62 @@ class Sender:
             return
         self._timeouts.connected(connection.protocol)
         self._attempts.connected()
+        self._allowed = in_flight
+        _LOG.info("connected to broker %s (%s)", self._address.shown, connection.version)
+
+    def _begin(self) -> None:
+        """Publish: the broker has answered, and no other device is online with this name."""
+        self._hold_until = None
         self._login_refusal = None
         self.connections += 1
-        _LOG.info("connected to broker %s (%s)", self._address.shown, connection.version)
         if self._stop is None:
             self._queue.start_connection(self._greeting())
-        self._window = in_flight  # last: whoever sees it sees the rest
+        self._window = self._allowed  # last: whoever sees it sees the rest
+
+    def _on_arrived(self, topic: str, payload: bytes, *, retained: bool) -> None:
+        if topic == self._status_topic:
+            self._on_status(payload, retained=retained)
+        elif topic == self._birth_topic:
+            if payload == b"online" and not retained:  # a kept one tells of an earlier start
+                self._repeat(in_s=self._backoff.rng.uniform(0, BIRTH_DELAY_S))
+        else:
+            self._on_command(payload, retained)
+
+    def _on_status(self, payload: bytes, *, retained: bool) -> None:
+        """Give way to a device that was first; if this one was, repeat what the other has overwritten."""
+        if self._stop is not None or self._refusal is not None:
+            return
+        match self._name.judge(payload, retained=retained):
+            case Verdict.HOLD:
+                self._window = 0
+                self._hold_until = self._clock.monotonic() + HOLD_S
+                line = "%s says that %s is online; waiting up to %.0f s in case it was cut off"
+                _LOG.info(line, self._status_topic, self._name.other, HOLD_S)
+            case Verdict.TAKEN:
+                self._refuse_name()
+            case Verdict.FREE if self._hold_until is not None:
+                self._begin()
+            case Verdict.REPEAT:
+                self._repeat(in_s=self._backoff.delay_s(1))
+                line = f"another client has published the status of {self._status_topic}: {SAME_NAME}"
+                self._log_once(logging.WARNING, line)
+
+    def _repeat(self, *, in_s: float) -> None:
+        """Publish every retained message and the greeting again, soon."""
+        if self._repeat_at is None:
+            self._repeat_at = self._clock.monotonic() + in_s
+
+    def _refuse_name(self) -> None:
+        """End this connection with a DISCONNECT, so that its will does not say that the other device is offline."""
+        self._hold_until, self._window = None, 0
+        self._refusal = Ending(
+            Kind.NAME_TAKEN,
+            f"{self._status_topic} says that {self._name.other} is online, and this device is {self._name.client_id}: "
+            "give one of them another `device`",
+        )
+        if self._connection is not None:
+            self._connection.close()
+        self._timeouts.closing()
 
     def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
         seq = self._queue.take_answered(mid)
@@ -308,6 +403,7 @@ class Sender:
         self._log_once(logging.ERROR, line)
 
     def _on_ended(self, ending: Ending) -> None:
+        ending, self._refusal = self._refusal or ending, None
         if ending.kind is Kind.OTHER_VERSION and self._protocol is MQTTProtocolVersion.MQTTv5:
             self._drop_connection(retry_in_s=0.0)
             self._protocol = MQTTProtocolVersion.MQTTv311
@@ -316,13 +412,15 @@ class Sender:
             self._probing = False  # as it should be: the broker turned a client without a password away
             self._drop_connection(retry_in_s=0.0)
             return
-        refused = ending.kind in {Kind.REFUSED, Kind.ANONYMOUS}
+        refused = ending.kind in {Kind.REFUSED, Kind.ANONYMOUS, Kind.NAME_TAKEN}
         self._retry_later(refused=refused)
         self._login_refusal = ending.reason if refused else self._login_refusal
         if ending.kind is Kind.ANONYMOUS:
             self._log_once(logging.ERROR, f"broker {self._address.shown} is refused: {ending.reason}; events are kept")
             return
-        what = {Kind.REFUSED: "refuses the login", Kind.LOST: "is gone"}.get(ending.kind, "is not reachable")
+        what = {
+            Kind.REFUSED: "refuses the login", Kind.LOST: "is gone", Kind.NAME_TAKEN: "has another device of this name"
+        }.get(ending.kind, "is not reachable")  # fmt: skip
         line = f"broker {self._address.shown} {what} ({ending.reason}); retrying, events are kept"
         self._log_once(logging.ERROR if refused else logging.WARNING, line)
         if ending.kind is Kind.LOST and self._attempts.lost_early >= _EARLY_LOSSES:
@@ -340,6 +438,7 @@ class Sender:
         self._connection = None
         self._timeouts.ended()
         self._window = 0
+        self._hold_until = self._repeat_at = None
         self._queue.forget_in_flight()
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._retry_at = self._clock.monotonic() + retry_in_s
@@ -352,7 +451,7 @@ class Sender:
     def _is_done(self) -> bool:
         if self._stop is None:
             return False
-        is_away = self._retry_at is not None
+        is_away = self._retry_at is not None or self._hold_until is not None or self._refusal is not None
         return is_away or self._all_acknowledged() or self._stop.deadline <= self._clock.monotonic()
 
     def _all_acknowledged(self) -> bool:
@@ -365,11 +464,11 @@ class Sender:
             return
         self.stopped_cleanly = self._all_acknowledged()
         connection.close()
-        until = max(stop.deadline, self._clock.monotonic() + _GOODBYE_S)
+        until = max(stop.deadline, self._clock.monotonic() + GOODBYE_S)
         with contextlib.suppress(Empty):
             while True:
                 mail = self._mailbox.get(timeout=max(0.0, until - self._clock.monotonic()))
                 if isinstance(mail, Ended) and mail.connection is connection:
                     break
-        connection.abandon(_GOODBYE_S)
+        connection.abandon(GOODBYE_S)
         self._connection, self._window = None, 0

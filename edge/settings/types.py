@@ -83,6 +83,8 @@ class HomeAssistantSettings(_Section, frozen=True, kw_only=True):
     """publish discovery messages, so that Home Assistant finds the device by itself"""
     prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_/-]{1,64}$")] = "homeassistant"
     """topic prefix that Home Assistant listens on"""
+    birth_topic: Annotated[str, msgspec.Meta(pattern=r"^[^#+\x00]{1,128}$")] = "homeassistant/status"
+    """topic of Home Assistant's birth message: the device announces itself again when Home Assistant starts"""
     name: Annotated[str, msgspec.Meta(max_length=100)] = ""
     """name of the device there; empty: `Emotion Edge` and the device"""
     area: Annotated[str, msgspec.Meta(max_length=100)] = ""

@@ -193,7 +193,7 @@ def test_a_running_daemon_takes_a_bundle_and_refuses_another(mosquitto: Mosquitt
     healths = subscriber.of("health")
     assert healths[-1]["bundle"] == last
     assert healths[-1]["reconnects"] == 0
-    assert mosquitto.log.read_text().count("as emotion-edge-hallway ") == 1
+    assert mosquitto.log.read_text().count("as emotion-edge-hallway-") == 1
     assert "reload failed, nothing has changed" in (tmp_path / "log").read_text()
 
 

@@ -52,7 +52,7 @@ def broker_that_says(*packets: bytes) -> Iterator[BrokerAddress]:
 
 def notices_of(address: BrokerAddress, protocol: MQTTProtocolVersion) -> Iterator[Notice]:
     mailbox: SimpleQueue[Notice] = SimpleQueue()
-    link = Connection(address, client_id="c", will=None, command_topic=None, protocol=protocol, report=mailbox.put)
+    link = Connection(address, client_id="c", will=None, protocol=protocol, report=mailbox.put)
     link.open()
     while not isinstance(notice := mailbox.get(timeout=30), Ended):
         yield notice

@@ -215,6 +215,8 @@ def test_each_answer_is_waited_for_as_long_as_is_due() -> None:
     timeouts.opened(V311)
     assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
     timeouts.connected(V311)
+    assert (kind_after(59), kind_after(1)) == (None, Kind.LOST)
+    timeouts.subscribed()
     assert kind_after(1000) is None
     timeouts.opened(V5)
     assert kind_after(2) is Kind.OTHER_VERSION, "it has not spoken MQTT 5"
