@@ -3,9 +3,10 @@
 import difflib
 import os
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 from edge.bundles.self_test import self_test
 from edge.cameras import Capture, Picture, open_camera, read_picture
 from edge.cameras.address import parse_address
+from edge.cameras.opening import FLIPS, ROTATIONS, Flip, Rotation
 from edge.download import downloaded, is_web_address
 from edge.emotions import EMOTIONS
 from edge.errors import ConfigError, ImageError, redacted
 from edge.events.smoothing import EmotionSmoother
 from edge.faces.detector import FaceDetector
-from edge.faces.drawing import draw_face
+from edge.faces.drawing import draw_face, draw_zones
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame, FrameSource
@@ -157,7 +159,14 @@ class EmotionAnalyzer:
         with self._lock:
             return [_face(found) for found in self._pipeline.look(luma)]
 
-    def follow(self, address: str, *, smoothed: bool = True) -> Generator[tuple[Frame, list[Face]], None, None]:
+    def follow(
+        self,
+        address: str,
+        *,
+        smoothed: bool = True,
+        rotate: Rotation = 0,
+        flip: Flip = "none",
+    ) -> Generator[tuple[Frame, list[Face]], None, None]:
         """Follow the faces of a camera, clip or folder: yields each frame with the faces seen in it, the largest first.
 
         The camera is opened by the first ``next``, and closed when the loop ends, when it is left with ``break`` or an
@@ -168,8 +177,8 @@ class EmotionAnalyzer:
         Parameters
         ----------
         address
-            ``picamera2:0``, ``v4l2:/dev/video0``, ``rtsp://…``, ``file:CLIP``, ``photos:FOLDER`` or ``demo:``, with the
-            options of docs/cameras.md.
+            ``picamera2:0``, ``v4l2:/dev/video0``, ``rtsp://…``, ``http://…``, ``file:CLIP``, ``photos:FOLDER`` or
+            ``demo:``, with the options of docs/cameras.md.
         smoothed
             Smooth each face's scores over time, and name its emotion as the daemon does: it changes only when another
             has led for a moment, and is `edge.UNCERTAIN` where no score is high enough. False gives every frame's own
@@ -185,10 +194,13 @@ class EmotionAnalyzer:
         if not isinstance(address, str):
             raise ConfigError(f"follow: expected an address such as 'v4l2:/dev/video0', found {type(address).__name__}")
         parse_address(address)
-        return self._follow(address, smoothed=smoothed)
+        for name, value, values in (("rotate", rotate, ROTATIONS), ("flip", flip, FLIPS)):
+            if value not in values or isinstance(value, bool):
+                raise ConfigError(f"follow: {name}: found {value!r}: allowed is {' or '.join(map(str, values))}")
+        return self._follow(partial(open_camera, address, rotate=rotate, flip=flip), smoothed=smoothed)
 
     def annotate(self, image: Image, faces: Iterable[Face]) -> NDArray[np.uint8]:
-        """Return a copy of a picture with each face's box, emotion, landmarks and scores drawn on it.
+        """Return a copy of a picture with each face's box, emotion, landmarks and scores drawn on it, and the zones.
 
         Parameters
         ----------
@@ -207,6 +219,7 @@ class EmotionAnalyzer:
             As for `analyze`.
         """
         canvas = _bgr(image)
+        draw_zones(canvas, self._faces.zones)
         for face in sorted(faces, key=lambda face: face.box.width):
             draw_face(
                 canvas,
@@ -218,8 +231,10 @@ class EmotionAnalyzer:
             )
         return canvas
 
-    def _follow(self, address: str, *, smoothed: bool) -> Generator[tuple[Frame, list[Face]], None, None]:
-        source = open_camera(address)
+    def _follow(
+        self, open_source: Callable[[], FrameSource], *, smoothed: bool
+    ) -> Generator[tuple[Frame, list[Face]], None, None]:
+        source = open_source()
         with Capture(source) as capture, closing(self._pipeline_for(source)) as pipeline:
             smoothing = _Smoothing(self._smoothing, self._faces.forget_after_s) if smoothed else None
             while (frame := capture.get(FRAME_TIMEOUT_S)) is not None:

@@ -15,6 +15,7 @@ from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.search import BackgroundSearch
 from edge.faces.tracker import FaceTracker, Track
 from edge.faces.types import Box, TrackedFace
+from edge.faces.zones import Zones
 from edge.frames import Frame
 from edge.inference import Classifier
 from edge.settings import FaceSettings, Settings
@@ -56,6 +57,7 @@ class Pipeline:
         self._detector = detector or FaceDetector()
         self._background = background
         self._settings = faces
+        self._zones = Zones(faces.zones)
         self.forget()
 
     def forget(self) -> None:
@@ -104,14 +106,24 @@ class Pipeline:
 
         Where there is none, the picture is searched turned by 90, 270 and 180 degrees, too.
         """
-        boxes = self._search_still(luma, WEAK_FACE_SCORE)
+        return self.look_turned(luma)[1]
+
+    def look_turned(self, luma: NDArray[np.uint8]) -> tuple[int, list[TrackedFace]]:
+        """Return what `look` does, and how the picture had to be turned for it: 0, 90, 180 or 270 degrees clockwise."""
+        area = self._zones.area(luma.shape)
+        part = luma[area.y : area.y + area.height, area.x : area.x + area.width]
+        boxes = [_moved(box, area) for box in self._search_still(part, WEAK_FACE_SCORE, whole_pixels=luma.size)]
+        boxes = [box for box in boxes if self._zones.hold(box, luma.shape)]
         if boxes:
-            return self.score(luma, boxes)
-        for quarters in (1, 3, 2) if min(luma.shape) >= SMALLEST_FACE_PX else ():
-            turned = np.ascontiguousarray(np.rot90(luma, quarters))
-            if boxes := self._search_still(turned, TURNED_FACE_SCORE, most_doublings=1):
-                return [_turned_back(face, quarters, luma.shape) for face in self.score(turned, boxes)]
-        return []
+            return 0, self.score(luma, boxes)
+        for quarters in (1, 3, 2) if min(part.shape) >= SMALLEST_FACE_PX else ():
+            turned = np.ascontiguousarray(np.rot90(part, quarters))
+            boxes = self._search_still(turned, TURNED_FACE_SCORE, whole_pixels=luma.size, most_doublings=1)
+            faces = [_turned_back(face, quarters, part.shape, area) for face in self.score(turned, boxes)]
+            faces = [face for face in faces if self._zones.hold(face.box, luma.shape)]
+            if faces:
+                return 360 - 90 * quarters, [replace(face, track=number) for number, face in enumerate(faces, start=1)]
+        return 0, []
 
     def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], whose boxes are known."""
@@ -127,12 +139,15 @@ class Pipeline:
             for number, parts in enumerate(zip(boxes, landmarks, chips, scores, strict=True), start=1)
         ]
 
-    def _search_still(self, luma: NDArray[np.uint8], least_score: float, *, most_doublings: int = 2) -> list[Box]:
+    def _search_still(
+        self, luma: NDArray[np.uint8], least_score: float, *, whole_pixels: int, most_doublings: int = 2
+    ) -> list[Box]:
+        """Search a picture or a part of one, as closely as the pixels of the whole allow."""
         height, width = luma.shape
         doublings = 0
-        while doublings < most_doublings and width * height * 4 ** (doublings + 1) <= STILL_PIXELS:
+        while doublings < most_doublings and whole_pixels * 4 ** (doublings + 1) <= STILL_PIXELS:
             doublings += 1
-        shrink = min(1.0, (STILL_PIXELS / (width * height)) ** 0.5)
+        shrink = min(1.0, (STILL_PIXELS / whole_pixels) ** 0.5)
         if shrink < 1:
             size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
             luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -166,8 +181,13 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
     )
 
 
-def _turned_back(face: TrackedFace, quarters: int, shape: tuple[int, ...]) -> TrackedFace:
-    """Return a face of ``np.rot90(picture, quarters)`` in pixels of the picture, which has this shape."""
+def _moved(box: Box, area: Box) -> Box:
+    """Return a box of a part in pixels of the whole picture."""
+    return box._replace(x=box.x + area.x, y=box.y + area.y)
+
+
+def _turned_back(face: TrackedFace, quarters: int, shape: tuple[int, ...], area: Box) -> TrackedFace:
+    """Return a face of ``np.rot90(part, quarters)`` in pixels of the picture; the part has this shape and place."""
     height, width = shape
 
     def back(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -179,7 +199,8 @@ def _turned_back(face: TrackedFace, quarters: int, shape: tuple[int, ...]) -> Tr
     corners = np.array([(left, top), (left + across - 1, top + down - 1)], np.float32)
     (x, y), (far_x, far_y) = np.sort(back(corners), axis=0).tolist()
     box = Box(round(x), round(y), round(far_x - x) + 1, round(far_y - y) + 1)
-    return replace(face, box=box, landmarks=back(face.landmarks))
+    corner = np.array((area.x, area.y), np.float32)
+    return replace(face, box=_moved(box, area), landmarks=back(face.landmarks) + corner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,14 +1,17 @@
 """Opens the source that an address names; only its own module is loaded."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from edge.cameras.address import Address, parse_address
 from edge.frames import FrameSource
 
+Rotation = Literal[0, 90, 180, 270]
+Flip = Literal["none", "horizontal", "vertical"]
+ROTATIONS: tuple[int, ...] = get_args(Rotation)
+FLIPS: tuple[str, ...] = get_args(Flip)
 
-def open_camera(
-    uri: str, *, rotate: Literal[0, 90, 180, 270] = 0, flip: Literal["none", "horizontal", "vertical"] = "none"
-) -> FrameSource:
+
+def open_camera(uri: str, *, rotate: Rotation = 0, flip: Flip = "none") -> FrameSource:
     """Open what an address names; the caller closes it.
 
     Parameters

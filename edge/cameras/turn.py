@@ -1,15 +1,15 @@
 """Pictures turned by quarter turns and mirrored: ``camera_rotate`` and ``camera_flip``, and the rotation of a clip."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.cameras.opening import Flip
 from edge.frames import Frame, FrameSource
 
-Flip = Literal["none", "horizontal", "vertical"]
 _ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _FLIPS = {"horizontal": 1, "vertical": 0}
 

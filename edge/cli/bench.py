@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge.cli.options import AsJson, Bundle, Config
+from edge.cli.options import AsJson, Bundle, CameraFlip, CameraRotate, Config
 
 
 def bench(
@@ -15,6 +15,8 @@ def bench(
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many; a live camera needs it.")] = None,
     config: Config = None,
     bundle: Bundle = None,
+    camera_rotate: CameraRotate = None,
+    camera_flip: CameraFlip = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -22,7 +24,8 @@ def bench(
     from edge.cli.measure import run_bench
     from edge.settings import load_settings
 
-    result = run_bench(load_settings(config, flags={"camera": camera, "bundle": bundle}), frames=frames)
+    flags = {"camera": camera, "bundle": bundle, "camera_rotate": camera_rotate, "camera_flip": camera_flip}
+    result = run_bench(load_settings(config, flags=flags), frames=frames)
     if as_json:
         typer.echo(msgspec.json.encode(result))
     else:

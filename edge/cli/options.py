@@ -22,3 +22,5 @@ BundleKey = Annotated[
     str | None, typer.Option(metavar="FILE", help="Public keys (PEM); a bundle must be signed by one of them.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+CameraRotate = Annotated[str | None, typer.Option(help="Turn the picture clockwise by 0, 90, 180 or 270 degrees.")]
+CameraFlip = Annotated[str | None, typer.Option(help="Mirror the turned picture: none, horizontal or vertical.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge.cli.options import Bundle, Classifier, Config, StateDir
+from edge.cli.options import Bundle, CameraFlip, CameraRotate, Classifier, Config, StateDir
 
 
 def run(
@@ -20,6 +20,11 @@ def run(
     bundle: Bundle = None,
     classifier: Classifier = None,
     state_dir: StateDir = None,
+    camera_rotate: CameraRotate = None,
+    camera_flip: CameraFlip = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log each event, with the emotion, instead of counts: as log.events.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
 ) -> None:
     """Run the daemon: camera, faces, emotions, events."""
@@ -32,6 +37,9 @@ def run(
         "bundle": bundle,
         "classifier": classifier,
         "state_dir": state_dir,
+        "camera_rotate": camera_rotate,
+        "camera_flip": camera_flip,
+        "log.events": "true" if verbose else None,
     }
     settings = load_settings(config, flags=flags)
     logging.basicConfig(

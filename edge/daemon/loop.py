@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edge.clock import Clock, utc_time, uuid7
 from edge.daemon.camera import WatchedCamera
+from edge.daemon.event_log import EventLog
 from edge.daemon.governor import Governor
 from edge.daemon.health import HealthReporter
 from edge.daemon.machine import notify_systemd
@@ -66,6 +67,7 @@ class Daemon:
         self._clock = clock
         self._visits = Visits(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
         self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
+        self._event_log = EventLog(clock, each=settings.log.events)
         self._stop = threading.Event()
         self._frames = 0
         self._frame_s = 0.0
@@ -117,6 +119,7 @@ class Daemon:
         self._follow_camera()
         if self._health.is_due():
             self._publish_health()
+        self._event_log.write_counts()
         self._pulse.beat()
         if frame is None and not self._camera.is_open:
             self._stop.wait(STEP_S)
@@ -165,6 +168,7 @@ class Daemon:
 
     def _end(self, camera: CameraState) -> None:
         self._end_visits()
+        self._event_log.write_counts(at_once=True)
         self._publish_state(camera)
         self._publish_health()
 
@@ -189,9 +193,7 @@ class Daemon:
     def _publish(self, moments: list[Moment]) -> None:
         if not moments:
             return
-        for moment in moments:
-            reading = moment.reading
-            log.info("face %d %s: %s %.2f", reading.face, moment.event_type, reading.emotion, reading.confidence)
+        self._event_log.add(moments)
         try:
             self._publisher.publish_events([self._event(moment) for moment in moments])
         except DeliveryError as error:  # looking goes on: a full disk may have room again

@@ -1,6 +1,6 @@
 """Draws faces on a picture: box, the 68 landmarks by region, the five scores as bars."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edge.emotions import COLOURS_BGR, EMOTIONS
 from edge.faces.types import Box
+from edge.settings import Zone
 
 REGIONS: dict[str, tuple[slice, tuple[int, int, int], bool]] = {
     "jaw": (slice(0, 17), (200, 200, 200), False),
@@ -22,6 +23,9 @@ REGIONS: dict[str, tuple[slice, tuple[int, int, int], bool]] = {
 }
 """Landmarks of each region, its colour (blue, green, red), and whether its outline is closed."""
 
+ZONE_COLOURS = {"include": (90, 220, 90), "exclude": (80, 80, 240)}
+"""Outlines of zones by their kind: blue, green, red."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -34,6 +38,15 @@ def draw_landmarks(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -
         cv2.polylines(picture, [chosen.reshape(-1, 1, 2)], closed, colour, 1, cv2.LINE_AA)
         for x, y in chosen.tolist():
             cv2.circle(picture, (x, y), radius, colour, -1, cv2.LINE_AA)
+
+
+def draw_zones(picture: NDArray[np.uint8], zones: Sequence[Zone]) -> None:
+    """Draw the outlines of zones into uint8 [height, width, 3]: green where faces count, red where none does."""
+    height, width = picture.shape[:2]
+    thick = max(1, round(max(height, width) / 320))
+    for zone in zones:
+        corners = np.rint(np.array(zone.points) * (width - 1, height - 1)).astype(np.int32)
+        cv2.polylines(picture, [corners.reshape(-1, 1, 2)], True, ZONE_COLOURS[zone.kind], thick, cv2.LINE_AA)
 
 
 def draw_face(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edge.background import Worker
 from edge.faces.detector import FaceDetector
 from edge.faces.types import Box, Detection, Region
+from edge.faces.zones import Zones
 
 SEARCH_PIXELS = 640 * 480
 """A larger frame is scaled down to this many pixels for a search: 80 px in it are a face at the far end of a room."""
@@ -42,10 +43,13 @@ class SearchPlan:
         The same for small faces, at four times the cost; 0 for never.
     upsample
         How often the frame is doubled for every search.
+    zones
+        Where faces count: nothing else is searched, but for a margin, and changes elsewhere start no search.
     """
 
-    def __init__(self, *, every_s: float, small_every_s: float, upsample: int) -> None:
+    def __init__(self, *, every_s: float, small_every_s: float, upsample: int, zones: Zones | None = None) -> None:
         self._every_s, self._small_every_s, self._upsample = every_s, small_every_s, upsample
+        self._zones = zones or Zones()
         self.forget()
 
     def forget(self) -> None:
@@ -54,6 +58,7 @@ class SearchPlan:
         self._small = _Changes(SMALL_UNCHANGED_FACTOR * self._small_every_s)
         self._planned_s: float | None = None
         self._small_planned_s = 0.0
+        self._outside: NDArray[np.bool_] | None = None
 
     def next_region(self, luma: NDArray[np.uint8], now_s: float, *, every_s: float, known: list[Box]) -> Region | None:
         """Return what to search in this frame, uint8 [height, width]; None where no search is due.
@@ -69,15 +74,20 @@ class SearchPlan:
             self._small_planned_s = now_s  # the first frames of a run have enough to do
         elif now_s - self._planned_s < min(every_s, self._every_s) - 1e-6:
             return None
-        self._planned_s = now_s
-        height, width = luma.shape
-        scale = min(1.0, (SEARCH_PIXELS / (width * height)) ** 0.5)
+        area = self._zones.area(luma.shape)
+        _, _, width, height = area
+        scale = min(1.0, (SEARCH_PIXELS / luma.size) ** 0.5)
         # A whole number of pixels a block: OpenCV averages these four times faster than fractions.
         side = min(max(1, round(BLOCK_PX / scale)), width, height)
+        if self._planned_s is None:
+            self._outside = self._zones.outside(area, side, luma.shape)
+        self._planned_s = now_s
         size = (width // side, height // side)
-        watched = luma[: size[1] * side, : size[0] * side]
+        watched = luma[area.y : area.y + size[1] * side, area.x : area.x + size[0] * side]
         blocks = np.asarray(cv2.resize(watched, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        ignored = _covered(size, known, side)
+        ignored = _covered(size, [box._replace(x=box.x - area.x, y=box.y - area.y) for box in known], side)
+        if self._outside is not None:
+            ignored |= self._outside
         small, found = False, None
         if self._small_every_s and now_s - self._small_planned_s >= self._small_every_s:
             self._small_planned_s = now_s
@@ -89,7 +99,7 @@ class SearchPlan:
         left, top = found[0] * side, found[1] * side
         right = width if found[2] == size[0] else found[2] * side
         bottom = height if found[3] == size[1] else found[3] * side
-        return Region(Box(left, top, right - left, bottom - top), scale, self._upsample + small)
+        return Region(Box(area.x + left, area.y + top, right - left, bottom - top), scale, self._upsample + small)
 
 
 class BackgroundSearch:

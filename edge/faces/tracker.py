@@ -10,6 +10,7 @@ from edge.faces.detector import LOST_MARGIN, NEW_FACE_SCORE, STEADY_MARGIN, Face
 from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks
 from edge.faces.search import BackgroundSearch, SearchPlan
 from edge.faces.types import Box, Detection, Region
+from edge.faces.zones import Zones
 from edge.frames import Frame
 from edge.settings import FaceSettings
 from edge.stages import Stages
@@ -99,7 +100,9 @@ class FaceTracker:
         self._detector = detector
         self._predictor = predictor
         self._stages = stages
+        self._zones = Zones(settings.zones)
         self._plan = SearchPlan(
+            zones=self._zones,
             every_s=settings.search_every_s,
             small_every_s=settings.small_faces_every_s,
             upsample=settings.upsample,
@@ -117,7 +120,11 @@ class FaceTracker:
         self._tracks = _without_doubles(self._tracks, seen)
         for track in self._tracks:
             track.lost_frames = 0 if track in seen else track.lost_frames + 1
-        in_view = [track for track in self._tracks if not track.lost_frames and self._is_confirmed(track)]
+        in_view = [
+            track
+            for track in self._tracks
+            if not track.lost_frames and self._zones.hold(track.box, frame.luma.shape) and self._is_confirmed(track)
+        ]
         return sorted(in_view, key=lambda track: track.box.width, reverse=True)
 
     def lose_sight(self) -> None:
@@ -141,8 +148,7 @@ class FaceTracker:
         landmarks, chip = self._landmarks(frame, expected)
         if correlation(chip, track.checked_chip) < SAME_CHIP:
             return self._check(track, frame, expected)
-        track.see(landmarks, chip, frame.time_s)
-        return True
+        return self._see(track, frame, landmarks, chip)
 
     def _check(self, track: Track, frame: Frame, expected: Box) -> bool:
         """Let the detector look for a face near the box where it is expected."""
@@ -152,13 +158,21 @@ class FaceTracker:
             found = self._detector.find_near(frame.luma, expected, margin=margin)
         if found is None:
             return False
-        self._see_detected(track, frame, expected if found.box.iou(expected) >= STEADY_IOU else found.box)
+        return self._see_detected(track, frame, expected if found.box.iou(expected) >= STEADY_IOU else found.box)
+
+    def _see_detected(self, track: Track, frame: Frame, box: Box) -> bool:
+        landmarks, chip = self._landmarks(frame, box)
+        if not self._see(track, frame, landmarks, chip):
+            return False
+        track.checked_s, track.checked_chip = frame.time_s, chip
         return True
 
-    def _see_detected(self, track: Track, frame: Frame, box: Box) -> None:
-        track.checked_s = frame.time_s
-        landmarks, track.checked_chip = self._landmarks(frame, box)
-        track.see(landmarks, track.checked_chip, frame.time_s)
+    def _see(self, track: Track, frame: Frame, landmarks: NDArray[np.float32], chip: NDArray[np.uint8]) -> bool:
+        """Take in what a frame shows of a face, unless it has left the zones: then it is lost where it was last."""
+        if not self._zones.hold(box_from_landmarks(landmarks), frame.luma.shape):
+            return False
+        track.see(landmarks, chip, frame.time_s)
+        return True
 
     def _landmarks(self, frame: Frame, box: Box) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         with self._stages.measure("landmarks"):
@@ -197,14 +211,14 @@ class FaceTracker:
         """Match what a search found with the tracks; what fits none begins one."""
         found: set[Track] = set()
         for detection in detections:
-            if not self._is_face(detection, frame):
+            if not self._zones.hold(detection.box, frame.luma.shape) or not self._is_face(detection, frame):
                 continue
             track = _match(detection, self._tracks, seen | found)
             if track is None:
                 track = self._begin(detection, frame)
                 self._tracks.append(track)
-            elif track not in seen | found:
-                self._see_detected(track, frame, detection.box)
+            elif track not in seen | found and not self._see_detected(track, frame, detection.box):
+                continue
             found.add(track)
         self._tracks.sort(key=lambda track: track.box.width, reverse=True)
         del self._tracks[self._settings.max_faces :]

@@ -11,11 +11,13 @@ from edge.settings.types import (
     CameraWatchSettings,
     FaceSettings,
     HomeAssistantSettings,
+    LogSettings,
     MqttSettings,
     PowerSettings,
     Settings,
     SmoothingSettings,
     WebSettings,
+    Zone,
 )
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "CameraWatchSettings",
     "FaceSettings",
     "HomeAssistantSettings",
+    "LogSettings",
     "MqttSettings",
     "PowerSettings",
     "Settings",
     "SmoothingSettings",
     "WebSettings",
+    "Zone",
     "check_url",
     "load_settings",
     "read_password",

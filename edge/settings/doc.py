@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from edge.settings import ENVIRONMENT_PREFIX, Settings, types
-from edge.settings.types import fields_of, is_section
+from edge.settings.types import fields_of, is_list, is_section
 
 INTRODUCTION = """\
 # Settings
@@ -39,6 +39,23 @@ url = "mqtts://hallway@broker.lan"   # the password: /etc/emotion-edge/mqtt-pass
 [homeassistant]
 enabled = true
 ```
+
+The three settings of the camera may stand in a table instead: `camera.address`, `camera.rotate` and `camera.flip`, as
+lines at the top of the file or under `[camera]`; in the environment `EMOTION_EDGE__CAMERA__ROTATE` and so on. They are
+`camera`, `camera_rotate` and `camera_flip` under other names; a file with `camera = "…"` cannot have a table as well.
+`~/` at the start of a path is the home folder.
+
+```toml
+camera.address = "v4l2:/dev/video0"
+camera.rotate = 180
+
+[[faces.zones]]                      # the sofa; as many zones as you like
+points = [[0.1, 0.3], [0.9, 0.3], [0.9, 1.0], [0.1, 1.0]]
+
+[[faces.zones]]                      # but not the television
+points = [[0.4, 0.3], [0.6, 0.3], [0.6, 0.5], [0.4, 0.5]]
+kind = "exclude"
+```
 """
 
 COLUMNS = "| key | type | default | environment | meaning |\n| --- | --- | --- | --- | --- |\n"
@@ -50,9 +67,25 @@ def render() -> str:
     parts = [INTRODUCTION, "\n## At the top of the file\n\n", COLUMNS, *_lines(Settings, top, prefix="")]
     for key, kind in fields_of(Settings).items():
         if is_section(kind):
-            about = (inspect.getdoc(kind) or "").replace("``", "`")
-            parts += [f"\n## {about.rstrip('.')}\n\n", COLUMNS, *_lines(kind, fields_of(kind), prefix=f"{key}.")]
+            parts += [_title(kind), COLUMNS, *_lines(kind, fields_of(kind), prefix=f"{key}.")]
+            for table in (get_args(one)[0] for one in fields_of(kind).values() if is_list(one)):
+                parts += [_title(table), *_table(table)]
     return "".join(parts)
+
+
+def _title(section: type[msgspec.Struct]) -> str:
+    about = (inspect.getdoc(section) or "").replace("``", "`")
+    return f"\n## {about.rstrip('.')}\n\n"
+
+
+def _table(section: type[msgspec.Struct]) -> list[str]:
+    """Return the keys of a table that may stand several times; none of them has a variable of its own."""
+    meanings = _attribute_docstrings(section)
+    lines = ["| key | default | meaning |\n| --- | --- | --- |\n"]
+    for field in msgspec.structs.fields(section):
+        default = "must be given" if field.required else _default(field)
+        lines.append(f"| `{field.name}` | {default} | {meanings[field.name]} |\n")
+    return lines
 
 
 def _lines(section: type[msgspec.Struct], kinds: dict[str, Any], *, prefix: str) -> list[str]:
@@ -68,6 +101,8 @@ def _lines(section: type[msgspec.Struct], kinds: dict[str, Any], *, prefix: str)
 
 def _type(kind: Any) -> str:
     bare = kind.__origin__ if hasattr(kind, "__metadata__") else kind
+    if is_list(bare):
+        return "list of tables; in the environment as JSON"
     if get_origin(bare) is Literal:
         return "one of " + ", ".join(f"`{value}`" for value in get_args(bare))
     name = {str: "text", bool: "`true` or `false`", int: "whole number", float: "number"}[bare]

@@ -4,7 +4,9 @@ Precedence, weakest first: defaults, the file, ``EMOTION_EDGE__SECTION__KEY`` va
 wrong type or an impossible value is a `ConfigError` that names the key, what was found and what is allowed.
 """
 
+import json
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -15,10 +17,18 @@ import msgspec
 
 from edge.errors import ConfigError
 from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
-from edge.settings.types import MqttSettings, Settings, fields_of, is_section
+from edge.settings.types import MqttSettings, Settings, fields_of, is_list, is_section
+from edge.settings.zones import check_zones
 
 DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
 ENVIRONMENT_PREFIX = "EMOTION_EDGE__"
+CAMERA_TABLE = {"address": "camera", "rotate": "camera_rotate", "flip": "camera_flip"}
+"""What a table ``[camera]`` may hold instead of the three settings at the top of the file."""
+_PATHS = {
+    "": ("bundle", "bundle_key", "landmarks", "state_dir"),
+    "mqtt": ("password_file", "ca_file", "cert_file", "key_file"),
+}
+"""The settings that are paths, by section: ``~/`` at their start is the home folder."""
 
 
 def load_settings(
@@ -46,8 +56,8 @@ def load_settings(
     merged: dict[str, Any] = read_file(path)
     source = str(settings_file(path))
     _refuse_unknown(merged, Settings, prefix="", source=source)
-    if isinstance(merged.get("camera"), dict):
-        raise ConfigError(f'{source}: camera: found a section: write camera = "ADDRESS", camera_rotate and camera_flip')
+    if isinstance(faces := merged.get("faces"), dict) and "zones" in faces:
+        check_zones(faces["zones"], source)
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX):
             _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), text, origin=name)
@@ -58,6 +68,7 @@ def load_settings(
         settings = msgspec.convert(merged, Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), merged, source)) from None
+    settings = _with_home(settings)
     check_one_line(msgspec.to_builtins(settings))
     check_url(settings.mqtt.url)
     if settings.web.enabled:
@@ -123,14 +134,18 @@ def settings_file(path: Path | None) -> Path:
 def read_file(path: Path | None) -> dict[str, Any]:
     """Return the content of the settings file, unchecked; empty if none is named and the default does not exist.
 
+    A table ``[camera]`` is returned as the settings ``camera``, ``camera_rotate`` and ``camera_flip``.
+
     Raises
     ------
     ConfigError
         The named file is missing, or it cannot be read or is not TOML.
     """
     chosen = settings_file(path)
+    text = ""
     try:
-        return tomllib.loads(chosen.read_text(encoding="utf-8-sig"))
+        text = chosen.read_text(encoding="utf-8-sig")
+        return _without_camera_table(tomllib.loads(text), str(chosen))
     except FileNotFoundError as error:
         if path is None:
             return {}
@@ -140,27 +155,72 @@ def read_file(path: Path | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{chosen}: not TOML: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{chosen}: not TOML: {error}") from error
+        hint = '; camera is a text and a table: write camera.address = "…"' if _CAMERA_TWICE.search(text) else ""
+        raise ConfigError(f"{chosen}: not TOML: {error}{hint}") from error
+
+
+_CAMERA_TWICE = re.compile(r"(?ms)(^camera\s*=.*^(camera\s*\.|\[camera\]))|(^camera\s*\..*^camera\s*=)")
+
+
+def _without_camera_table(tree: dict[str, Any], source: str) -> dict[str, Any]:
+    table = tree.get("camera")
+    if not isinstance(table, dict):
+        return tree
+    flat = {key: value for key, value in tree.items() if key != "camera"}
+    for key, value in table.items():
+        if key not in CAMERA_TABLE:
+            raise ConfigError(f"{source}: there is no setting camera.{key}{closest(key, CAMERA_TABLE, 'camera.')}")
+        name = CAMERA_TABLE[key]
+        if name in flat:
+            raise ConfigError(f"{source}: camera.{key} and {name} are the same setting: leave one")
+        try:
+            msgspec.convert(value, kind := fields_of(Settings)[name])
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{source}: camera.{key}: found {shown(value)}: {allowed(kind, str(error))}") from None
+        flat[name] = value
+    return flat
+
+
+def _with_home(settings: Settings) -> Settings:
+    """Put the home folder in place of ``~`` in every path."""
+    for section, names in _PATHS.items():
+        holder = getattr(settings, section) if section else settings
+        for name in names:
+            path = getattr(holder, name)
+            if path == "~" or path.startswith("~/"):
+                try:
+                    holder = msgspec.structs.replace(holder, **{name: str(Path(path).expanduser())})
+                except RuntimeError:
+                    key = f"{section}.{name}" if section else name
+                    raise ConfigError(
+                        f"{key}: found {path!r}: this user has no home folder; write the path out"
+                    ) from None
+        settings = msgspec.structs.replace(settings, **{section: holder}) if section else holder
+    return settings
 
 
 def _put(tree: dict[str, Any], keys: list[str], text: str, *, origin: str) -> None:
     """Set a value that was given as text, converted to the type of the setting."""
+    if keys[0] == "camera" and len(keys) == 2:
+        keys = [CAMERA_TABLE.get(keys[1], f"camera.{keys[1]}")]
     kind: Any = Settings
     for index, key in enumerate(keys):
         hints = fields_of(kind) if is_section(kind) else {}
         if key not in hints:
             near = closest(key, hints, "".join(f"{k}." for k in keys[:index])) if hints else ""
-            if (joined := "_".join(keys)) in fields_of(Settings):
-                near = f"; did you mean {joined}?"
             raise ConfigError(f"{origin}: there is no setting {'.'.join(keys)}{near}")
         kind = hints[key]
     name = ".".join(keys)
     if is_section(kind):
         raise ConfigError(f"{origin}: {name} is a section; name one of {', '.join(fields_of(kind))}")
     try:
-        value = msgspec.convert(text, kind, strict=False)
+        value = json.loads(text) if is_list(kind) else msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{origin}: {name}: found {shown(text)}: {allowed(kind, str(error))}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{origin}: {name}: found {shown(text)}: allowed is JSON, a list of tables") from None
+    if is_list(kind):
+        check_zones(value, origin)
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 from edge.errors import ConfigError, redacted
 
-URL_FORM = "mqtt://[user@]host[:port] or mqtts://[user@]host[:port]"
+URL_FORM = "mqtt://[user@]host[:port] or mqtts://[user@]host[:port], or ws:// or wss:// with [/path]"
+URL_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+"""what `mqtt.url` may begin with, and the port of each"""
 
 
 def closest(key: str, known: Mapping[str, Any], prefix: str = "") -> str:
@@ -41,8 +43,11 @@ def check_url(url: str) -> None:
     """Check the address of a broker. Raises ``ConfigError``."""
     try:
         parts = urlsplit(url)
-        wrong = parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.port == 0
-        wrong = wrong or parts.path not in {"", "/"} or bool(parts.query or parts.fragment)
+        wrong = parts.scheme not in URL_SCHEMES or not parts.hostname or parts.port == 0 or bool(parts.fragment)
+        if parts.scheme in ("ws", "wss"):
+            wrong = wrong or " " in url or not url.isprintable()
+        else:
+            wrong = wrong or parts.path not in {"", "/"} or bool(parts.query)
     except ValueError:  # its text may hold part of a password
         wrong, parts = True, None
     if parts is not None and parts.password is not None and not wrong:
@@ -55,7 +60,7 @@ def check_url(url: str) -> None:
 
 def check_one_line(values: Mapping[str, Any], prefix: str = "") -> None:
     """Check that no text holds line breaks or other control characters. Raises ``ConfigError``."""
-    for name, value in values.items():
+    for name, value in values.items():  # texts in lists are one of a few words
         if isinstance(value, Mapping):
             check_one_line(value, f"{prefix}{name}.")
         elif isinstance(value, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in value):

@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError, redacted
-from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, read_password, settings_file
+from edge.settings.loading import (
+    CAMERA_TABLE,
+    ENVIRONMENT_PREFIX,
+    load_settings,
+    read_file,
+    read_password,
+    settings_file,
+)
 from edge.settings.types import Settings, fields_of, is_section
 
 
@@ -20,7 +27,7 @@ class Shown:
 
     key: str
     """dotted, as ``mqtt.url``"""
-    value: str | int | float | bool
+    value: Any
     """without passwords"""
     origin: str
     """``default``, the file's path, or the variable's name"""
@@ -39,6 +46,9 @@ def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] |
     in_file = read_file(path)
     variables = [name for name in given if name.startswith(ENVIRONMENT_PREFIX)]
     named = {name.removeprefix(ENVIRONMENT_PREFIX).lower(): name for name in variables}
+    for key, setting in CAMERA_TABLE.items():
+        if f"camera__{key}" in named:
+            named[setting] = named[f"camera__{key}"]
     shown = []
     for key, value in _flat(settings):
         parts = key.split(".")
@@ -81,17 +91,28 @@ def as_json(shown: list[Shown], password: str) -> str:
 
 
 def _line(one: Shown) -> str:
-    return f"{one.key.rpartition('.')[2]} = {json.dumps(one.value, ensure_ascii=False)}"
+    return f"{one.key.rpartition('.')[2]} = {_value(one.value)}"
+
+
+def _value(value: Any) -> str:
+    """Return a value as TOML on one line."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{key} = {_value(part)}" for key, part in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(_value, value)) + "]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _flat(settings: Settings) -> Iterator[tuple[str, Any]]:
-    values = msgspec.structs.asdict(settings)
+    values = msgspec.to_builtins(settings)
     for key, kind in fields_of(Settings).items():  # in TOML, keys without a section must come first
         if not is_section(kind):
             yield key, values[key]
     for key, kind in fields_of(Settings).items():
         if is_section(kind):
-            for name, value in msgspec.structs.asdict(values[key]).items():
+            for name, value in values[key].items():
                 yield f"{key}.{name}", value
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, get_origin, get_type_hints
 
 import msgspec
 
@@ -49,7 +49,7 @@ class MqttSettings(_Section, frozen=True, kw_only=True):
     """``[mqtt]``: the broker, and how to log in."""
 
     url: str = "mqtt://localhost:1883"
-    """mqtt://[user@]host[:1883] or mqtts://[user@]host[:8883]"""
+    """mqtt://[user@]host[:1883], mqtts://[user@]host[:8883]; over WebSockets ws://[user@]host[:80][/path] or wss://…[:443]"""
     username: str = ""
     """name to log in with; it may stand in `mqtt.url` instead"""
     password_file: str = ""
@@ -104,6 +104,16 @@ class CameraWatchSettings(_Section, frozen=True, kw_only=True):
     """failures in a row after which the program ends with exit code 69, so that systemd restarts it"""
 
 
+class Zone(_Section, frozen=True, kw_only=True):
+    """``[[faces.zones]]``: parts of the picture in which faces count, or do not; one such table for each."""
+
+    points: tuple[tuple[Share, Share], ...]
+    """corners of a polygon, three or more `[x, y]`: shares of width and height, `[0, 0]` is top left, `[1, 1]` bottom \
+right"""
+    kind: Literal["include", "exclude"] = "include"
+    """`include`: faces count in zones of this kind alone; `exclude`: none counts here"""
+
+
 class FaceSettings(_Section, frozen=True, kw_only=True):
     """``[faces]``: how faces are found and followed."""
 
@@ -123,6 +133,8 @@ class FaceSettings(_Section, frozen=True, kw_only=True):
     """frames in which a face must be found before its visit begins"""
     max_faces: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     """most faces followed at once; the largest are kept"""
+    zones: tuple[Zone, ...] = ()
+    """where faces count; none: in the whole picture"""
 
 
 class SmoothingSettings(_Section, frozen=True, kw_only=True):
@@ -156,6 +168,13 @@ class WebSettings(_Section, frozen=True, kw_only=True):
     """there is no web page in this version; only false is allowed"""
 
 
+class LogSettings(_Section, frozen=True, kw_only=True):
+    """``[log]``: what the log, and so the journal, holds."""
+
+    events: bool = False
+    """a line for each event, with the emotion, as `run --verbose`; otherwise one with counts a minute, at most"""
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """All settings of a device."""
 
@@ -164,9 +183,9 @@ class Settings(_Section, frozen=True, kw_only=True):
     camera: str = "picamera2:0"
     """where frames come from: picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER or demo:"""
     camera_rotate: Literal[0, 90, 180, 270] = 0
-    """degrees by which the picture is turned clockwise; 180 for a camera that hangs upside down"""
+    """degrees by which the picture is turned clockwise; 180 where the camera hangs upside down; also `camera.rotate`"""
     camera_flip: Literal["none", "horizontal", "vertical"] = "none"
-    """how the turned picture is mirrored: `horizontal` exchanges left and right, `vertical` top and bottom"""
+    """`horizontal` exchanges left and right of the turned picture, `vertical` top and bottom; also `camera.flip`"""
     bundle: str = ""
     """folder of a model bundle; empty: the one installed or chosen last with `emotion-edge bundle`, else what ships"""
     bundle_key: str = ""
@@ -184,6 +203,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     smoothing: SmoothingSettings = msgspec.field(default_factory=SmoothingSettings)
     power: PowerSettings = msgspec.field(default_factory=PowerSettings)
     web: WebSettings = msgspec.field(default_factory=WebSettings)
+    log: LogSettings = msgspec.field(default_factory=LogSettings)
 
 
 def fields_of(section: type[msgspec.Struct]) -> dict[str, Any]:
@@ -194,3 +214,8 @@ def fields_of(section: type[msgspec.Struct]) -> dict[str, Any]:
 def is_section(kind: Any) -> TypeGuard[type[msgspec.Struct]]:
     """True if the type is a section, False if it is a single setting."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def is_list(kind: Any) -> bool:
+    """True if the type is a list of tables, as ``[[faces.zones]]``."""
+    return get_origin(kind) is tuple

@@ -258,12 +258,40 @@ def test_follow_names_low_scores_uncertain(
 ) -> None:
     luma = np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY))
     camera = FakeCamera(Frame(luma, 0.0, 0), live=False)
-    monkeypatch.setattr(module, "open_camera", lambda _: camera)
+    monkeypatch.setattr(module, "open_camera", lambda *_, **__: camera)
     flat = np.full((1, 5), 0.2, np.float32)
     monkeypatch.setattr(type(analyzer._pipeline.classifier), "scores", lambda *_: flat)
     ((_, (face,)),) = analyzer.follow("demo:")
     assert face.emotion == edge.UNCERTAIN
     assert face.confidence == pytest.approx(0.2)
+
+
+def test_follow_turns_and_mirrors_the_picture(
+    analyzer: EmotionAnalyzer, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.flip(cv2.rotate(photo, cv2.ROTATE_180), 1))
+
+    [(_, none)] = analyzer.follow(f"photos:{tmp_path}")
+    [(frame, [face])] = analyzer.follow(f"photos:{tmp_path}", rotate=180, flip="horizontal")
+
+    assert none == []
+    assert np.array_equal(frame.luma, cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY))
+    assert face.box.iou(analyzer.analyze(photo)[0].box) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ({"rotate": 45}, "follow: rotate: found 45: allowed is 0 or 90 or 180 or 270"),
+        ({"rotate": "180"}, "follow: rotate: found '180'"),
+        ({"rotate": False}, "follow: rotate: found False"),
+        ({"flip": "both"}, "follow: flip: found 'both': allowed is none or horizontal or vertical"),
+        ({"flip": None}, "follow: flip: found None"),
+    ],
+)
+def test_follow_refuses_a_wrong_turn_at_once(analyzer: EmotionAnalyzer, turn: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        analyzer.follow("demo:", **turn)
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -274,7 +302,7 @@ def test_follow_closes_the_camera(
     luma = np.zeros((48, 64), np.uint8)
     steps = [Frame(luma, index / 10, index) for index in range(3)]
     camera = FakeCamera(*steps, *[CameraError("gone")] * (ending == "error"), live=live)
-    monkeypatch.setattr(module, "open_camera", lambda _: camera)
+    monkeypatch.setattr(module, "open_camera", lambda *_, **__: camera)
     before = threading.active_count()
     frames = analyzer.follow("demo:")
     assert not camera.closed.is_set()

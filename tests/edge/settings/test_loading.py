@@ -13,6 +13,7 @@ from edge.errors import ConfigError
 from edge.settings import DEVICE_PATTERN, MqttSettings, Settings, load_settings, read_password
 from edge.settings import loading as module
 from edge.settings.doc import render
+from edge.settings.show import shown_settings
 from edge.settings.types import default_device, default_state_dir, fields_of, is_section
 
 SECRET = "hunter2-swordfish"
@@ -128,14 +129,20 @@ def test_a_mistake_in_the_file_is_named_with_what_is_allowed(config: Path, text:
         "mqtt://b?x=1",
         "mqtt://b#x",
         "mqtt://[::1",
+        "ws://",
+        "ws://b/#x",
+        "wss://b/a b",
     ],
 )
 def test_an_address_that_can_be_none_is_refused(config: Path, url: str) -> None:
     message = refused(config, f'[mqtt]\nurl = "{url}"')
     assert f"mqtt.url: found {url!r}: allowed is mqtt://[user@]host[:port] or mqtts://" in message
+    assert "or ws:// or wss://" in message
 
 
-@pytest.mark.parametrize("url", ["mqtt://b", "mqtts://user@b.lan:8883", "mqtt://[::1]:1883/", "MQTT://b"])
+@pytest.mark.parametrize(
+    "url", ["mqtt://b", "mqtts://user@b.lan:8883", "mqtt://[::1]:1883/", "MQTT://b", "ws://b", "wss://u@b:1/mqtt?x=1"]
+)
 def test_an_address_that_can_be_one_is_taken(config: Path, url: str) -> None:
     config.write_text(f'[mqtt]\nurl = "{url}"')
     assert load_settings(config, environment={}).mqtt.url == url
@@ -244,8 +251,123 @@ def test_camera_is_turned_by_file_or_environment(config: Path) -> None:
     assert load_settings(config, environment={"EMOTION_EDGE__CAMERA_ROTATE": "90"}).camera_rotate == 90
     assert "allowed is 0 or 90 or 180 or 270" in refused(config, "camera_rotate = 45")
     assert "allowed is 0 or 90 or 180 or 270" in refused(config, "", EMOTION_EDGE__CAMERA_ROTATE="45")
-    assert "camera_rotate and camera_flip" in refused(config, "camera.rotate = 180")
-    assert "did you mean camera_rotate?" in refused(config, "", EMOTION_EDGE__CAMERA__ROTATE="180")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'camera = "demo:"\ncamera_rotate = 180\ncamera_flip = "horizontal"',
+        'camera.address = "demo:"\ncamera.rotate = 180\ncamera.flip = "horizontal"',
+        'device = "hall"\n[mqtt]\n[camera]\naddress = "demo:"\nrotate = 180\nflip = "horizontal"',
+        'camera = {address = "demo:", rotate = 180, flip = "horizontal"}',
+    ],
+)
+def test_camera_is_a_text_or_a_table(config: Path, text: str) -> None:
+    config.write_text(text)
+    settings = load_settings(config, environment={})
+    assert (settings.camera, settings.camera_rotate, settings.camera_flip) == ("demo:", 180, "horizontal")
+    [origin] = {one.origin for one in shown_settings(config, environment={}) if one.key.startswith("camera")} - {
+        "default"
+    }
+    assert origin == str(config)
+
+
+def test_camera_table_goes_with_variables_and_flags(config: Path) -> None:
+    config.write_text("camera.rotate = 180")
+    environment = {"EMOTION_EDGE__CAMERA": "demo:", "EMOTION_EDGE__CAMERA__FLIP": "vertical"}
+    settings = load_settings(config, environment=environment)
+    assert (settings.camera, settings.camera_rotate, settings.camera_flip) == ("demo:", 180, "vertical")
+    assert load_settings(config, environment={}).camera == Settings().camera
+    assert load_settings(config, environment={"EMOTION_EDGE__CAMERA__ADDRESS": "photos:x"}).camera == "photos:x"
+    assert load_settings(config, environment={}, flags={"camera_rotate": "270"}).camera_rotate == 270
+    origins = {one.key: one.origin for one in shown_settings(config, environment=environment)}
+    assert origins["camera_flip"] == "EMOTION_EDGE__CAMERA__FLIP"
+    assert origins["camera_rotate"] == str(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("camera.rotate = 45", ["camera.rotate: found 45: allowed is 0 or 90 or 180 or 270"]),
+        ('camera.flip = "upside"', ["camera.flip: found 'upside': allowed is none or horizontal or vertical"]),
+        ("camera.address = 7", ["camera.address: found 7: expected `str`"]),
+        ("camera.rotat = 90", ["there is no setting camera.rotat; did you mean camera.rotate?"]),
+        ("camera.rotate = 90\ncamera_rotate = 90", ["camera.rotate and camera_rotate are the same setting"]),
+        ('camera = "demo:"\ncamera.rotate = 180', ['write camera.address = "…"']),
+        ('camera = "demo:"\n[camera]\nrotate = 180', ['write camera.address = "…"']),
+        ('camera.rotate = 180\ncamera = "demo:"', ['write camera.address = "…"']),
+    ],
+)
+def test_mistake_in_the_camera_table_is_named(config: Path, text: str, parts: list[str]) -> None:
+    message = refused(config, text)
+    for part in parts:
+        assert part in message
+
+
+def test_unknown_camera_variable_is_named(config: Path) -> None:
+    assert "there is no setting camera.rotat" in refused(config, "", EMOTION_EDGE__CAMERA__ROTAT="90")
+
+
+TRIANGLE = "points = [[0, 0], [1, 0], [0.5, 1.0]]"
+
+
+def test_zones_are_read_from_file_and_variable(config: Path) -> None:
+    config.write_text(f'[[faces.zones]]\n{TRIANGLE}\n[[faces.zones]]\n{TRIANGLE}\nkind = "exclude"')
+    zones = load_settings(config, environment={}).faces.zones
+    assert [zone.kind for zone in zones] == ["include", "exclude"]
+    assert zones[0].points == ((0, 0), (1, 0), (0.5, 1))
+    config.write_text("")
+    variable = {"EMOTION_EDGE__FACES__ZONES": '[{"points": [[0, 0], [1, 0], [0.5, 1.0]]}]'}
+    assert load_settings(config, environment=variable).faces.zones == zones[:1]
+
+
+@pytest.mark.parametrize(
+    ("zones", "parts"),
+    [
+        ("points = [[0, 0], [1, 1]]", ["zone 2: points: found 2 points: allowed is a list of 3"]),
+        ("points = []", ["zone 2: points: found 0 points"]),
+        ('kind = "include"', ["zone 2: points: found none"]),
+        ("points = [[0, 0], [1, 0], [0.5, 1.01]]", ["zone 2: point 3: found [0.5, 1.01]: allowed is [x, y]", "0 to 1"]),
+        ("points = [[0, 0], [1, -0.1], [0.5, 1]]", ["zone 2: point 2"]),
+        ("points = [[0, 0], [640, 0], [320, 480]]", ["zone 2: point 2: found [640, 0]"]),
+        ("points = [[0, 0], [1, 0, 0], [0.5, 1]]", ["zone 2: point 2"]),
+        ("points = [[0, 0], [1, nan], [0.5, 1]]", ["zone 2: point 2"]),
+        ('points = [[0, 0], ["1", 0], [0.5, 1]]', ["zone 2: point 2"]),
+        ("points = [[0, 0], 1, [0.5, 1]]", ["zone 2: point 2: found 1"]),
+        ('points = "0,0,1,0,1,1"', ["zone 2: points: found '0,0,1,0,1,1'"]),
+        ("points = [[0, 0], [0.5, 0.5], [1, 1]]", ["zone 2: points", "on one line"]),
+        ("points = [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]", ["on one line"]),
+        (f'{TRIANGLE}\nkind = "mask"', ["zone 2: kind: found 'mask': allowed is include or exclude"]),
+        (f'{TRIANGLE}\nkinds = "include"', ["zone 2: there is no setting 'kinds'; did you mean kind?"]),
+    ],
+)
+def test_mistake_in_a_zone_names_zone_and_point(config: Path, zones: str, parts: list[str]) -> None:
+    message = refused(config, f"[[faces.zones]]\n{TRIANGLE}\n[[faces.zones]]\n{zones}")
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["[faces]\nzones = 3", '[faces]\nzones = ["a"]', f"[faces.zones]\n{TRIANGLE}"])
+def test_zones_that_are_no_list_of_tables_are_refused(config: Path, text: str) -> None:
+    assert "faces.zones: found" in refused(config, text)
+    assert "each [[faces.zones]] with points" in refused(config, text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"points": []}', "[" * 100_000])
+def test_zones_in_a_variable_are_checked(config: Path, text: str) -> None:
+    assert "EMOTION_EDGE__FACES__ZONES: faces.zones" in refused(config, "", EMOTION_EDGE__FACES__ZONES=text)
+
+
+def test_paths_may_begin_in_the_home_folder(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    config.write_text('bundle = "~/b"\nstate_dir = "~"\n[mqtt]\npassword_file = "~/pw"\nca_file = "/x/~/ca"')
+    settings = load_settings(config, environment={"EMOTION_EDGE__LANDMARKS": "~/l.dat"})
+    assert (settings.bundle, settings.state_dir, settings.landmarks) == (
+        "/somewhere/b",
+        "/somewhere",
+        "/somewhere/l.dat",
+    )
+    assert (settings.mqtt.password_file, settings.mqtt.ca_file) == ("/somewhere/pw", "/x/~/ca")
 
 
 @pytest.mark.parametrize("text", ['device = "hall"\n[mqtt]\nusername = "u"\n', 'device = "hall"'])
