@@ -42,8 +42,8 @@ WRITERS = {
 """Modules that write files, and the words of the page that stand for it."""
 CALLS = {
     "NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile", "copyfile", "copytree", "imwrite", "memfd_create",
-    "mkdir", "mkdtemp", "mkstemp", "pwrite", "rename", "replace_file", "symlink_to", "touch", "write_bytes", "write_folder",
-    "write_text",
+    "mkdir", "mkdtemp", "mkstemp", "pwrite", "rename", "replace_file", "symlink_to", "touch", "write_bytes",
+    "write_folder", "write_text",
 }  # fmt: skip
 
 
