@@ -171,7 +171,8 @@ def everything(frame: Frame, pipeline: Pipeline) -> Scores:
     if not boxes:
         return None
     widest = max(boxes, key=lambda box: box.width())
-    return pipeline.score(frame.luma, [Box(widest.left(), widest.top(), widest.width(), widest.height())])[0].scores
+    box = Box(widest.left(), widest.top(), widest.width(), widest.height())
+    return pipeline.score_boxes(frame.luma, [box])[0].scores
 
 
 @cache

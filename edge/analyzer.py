@@ -22,7 +22,8 @@ from edge.cameras.opening import FLIPS, ROTATIONS, Flip, Rotation
 from edge.download import downloaded, is_web_address
 from edge.emotions import EMOTIONS
 from edge.errors import ConfigError, ImageError, redacted
-from edge.events.smoothing import EmotionSmoother
+from edge.events.smoothing import Smoothed
+from edge.events.visits import Visits
 from edge.faces.detector import FaceDetector
 from edge.faces.drawing import draw_face, draw_zones
 from edge.faces.landmarks import LandmarkPredictor
@@ -157,7 +158,7 @@ class EmotionAnalyzer:
         """
         luma = _luma(image)
         with self._lock:
-            return [_face(found) for found in self._pipeline.look(luma)]
+            return [_face(found) for found in self._pipeline.find_still(luma)]
 
     def follow(
         self,
@@ -236,12 +237,13 @@ class EmotionAnalyzer:
     ) -> Generator[tuple[Frame, list[Face]], None, None]:
         source = open_source()
         with Capture(source) as capture, closing(self._pipeline_for(source)) as pipeline:
-            smoothing = _Smoothing(self._smoothing, self._faces.forget_after_s) if smoothed else None
+            visits = Visits(self._smoothing, forget_after_s=self._faces.forget_after_s) if smoothed else None
             while (frame := capture.get(FRAME_TIMEOUT_S)) is not None:
                 with self._lock:
                     found = pipeline.follow(frame)
-                faces = [_face(one) for one in found]
-                yield frame, smoothing.apply(faces, frame.time_s) if smoothing else faces
+                if visits is not None:
+                    visits.update(found, frame.time_s)
+                yield frame, [_face(one, visits.smoothed(one.track) if visits else None) for one in found]
 
     def _pipeline_for(self, source: FrameSource) -> Pipeline:
         if source.live:
@@ -252,45 +254,13 @@ class EmotionAnalyzer:
         return self._pipeline.another(msgspec.structs.replace(self._faces, **every_frame))
 
 
-class _Smoothing:
-    """The emotion that each track has shown over the last moments, for one source."""
-
-    def __init__(self, settings: SmoothingSettings, forget_after_s: float) -> None:
-        self._settings = settings
-        self._forget_after_s = forget_after_s
-        self._tracks: dict[int, tuple[EmotionSmoother, float]] = {}
-
-    def apply(self, faces: list[Face], time_s: float) -> list[Face]:
-        """Return the faces of the next frame with smoothed scores."""
-        for face in faces:
-            smoother, _ = self._tracks.get(face.track) or (EmotionSmoother(self._settings), time_s)
-            self._tracks[face.track] = smoother, time_s
-        self._tracks = {
-            track: (smoother, seen_s)
-            for track, (smoother, seen_s) in self._tracks.items()
-            if time_s - seen_s <= self._forget_after_s
-        }
-        return [self._apply(face, time_s) for face in faces]
-
-    def _apply(self, face: Face, time_s: float) -> Face:
-        smoothed = self._tracks[face.track][0].update(np.array(list(face.scores.values())), time_s)
-        return Face(
-            emotion=smoothed.emotion,
-            confidence=smoothed.confidence,
-            scores=_named(smoothed.scores),
-            box=face.box,
-            landmarks=face.landmarks,
-            track=face.track,
-        )
-
-
-def _face(found: TrackedFace) -> Face:
-    """Turn what the pipeline found into what callers see."""
+def _face(found: TrackedFace, smoothed: Smoothed | None = None) -> Face:
+    """Turn what the pipeline found into what callers see, with its smoothed emotion where there is one."""
     best = int(found.scores.argmax())
     return Face(
-        emotion=str(EMOTIONS[best]),
-        confidence=float(found.scores[best]),
-        scores=_named(found.scores),
+        emotion=smoothed.emotion if smoothed else str(EMOTIONS[best]),
+        confidence=smoothed.confidence if smoothed else float(found.scores[best]),
+        scores=_named(smoothed.scores if smoothed else found.scores),
         box=found.box,
         landmarks=found.landmarks,
         track=found.track,

@@ -41,19 +41,15 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that only grow, from an arbitrary zero."""
-        ...
 
     def unix_s(self) -> float:
         """Seconds since 1970 UTC, as far as this machine knows the date."""
-        ...
 
     def synced(self) -> bool:
         """Return True if the date is known to be right."""
-        ...
 
     def stamp(self) -> Stamp:
         """Return the present moment, to compare with another."""
-        ...
 
 
 class SystemClock:

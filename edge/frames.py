@@ -47,8 +47,6 @@ class FrameSource(Protocol):
 
         Raises `CameraError`: no frame within ``timeout_s``, or the source broke.
         """
-        ...
 
     def close(self) -> None:
         """Close the device; may be called twice, and from another thread."""
-        ...

@@ -38,7 +38,8 @@ docs/performance.md."""
 class Pipeline:
     """Finds, follows and classifies the faces of one source; for use by one thread.
 
-    Raises `BundleError` or `LandmarkModelError`: a model is missing, damaged or does not fit.
+    ``live``: True for a camera, which does not wait: large searches run in a thread beside the frames. For any other
+    source, the same frames give the same faces every time.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class Pipeline:
         classifier: Classifier,
         landmarks: LandmarkPredictor,
         detector: FaceDetector | None = None,
-        background: BackgroundSearch | None = None,
         stages: Stages | None = None,
+        live: bool = False,
     ) -> None:
         self.classifier = classifier
         self.stages = stages or Stages()
         self._landmarks = landmarks
         self._detector = detector or FaceDetector()
-        self._background = background
+        self._background = BackgroundSearch(self._detector.copy()) if live else None
         self._settings = faces
         self._zones = Zones(faces.zones)
         self.forget()
@@ -68,14 +69,10 @@ class Pipeline:
     def another(self, faces: FaceSettings, *, live: bool = False) -> "Pipeline":
         """Return a pipeline for another source with the same models; `close` ends it.
 
-        Its models are shared: the two must not work at the same time. ``live`` is as for `load_pipeline`.
+        Its models are shared: the two must not work at the same time.
         """
         return Pipeline(
-            faces=faces,
-            classifier=self.classifier,
-            landmarks=self._landmarks,
-            detector=self._detector,
-            background=BackgroundSearch(self._detector.copy()) if live else None,
+            faces=faces, classifier=self.classifier, landmarks=self._landmarks, detector=self._detector, live=live
         )
 
     def close(self) -> None:
@@ -101,31 +98,31 @@ class Pipeline:
             for track, row in zip(tracks, scores, strict=True)
         ]
 
-    def look(self, luma: NDArray[np.uint8]) -> list[TrackedFace]:
+    def find_still(self, luma: NDArray[np.uint8]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], the largest first.
 
         Where there is none, the picture is searched turned by 90, 270 and 180 degrees, too.
         """
-        return self.look_turned(luma)[1]
+        return self.find_turned(luma)[1]
 
-    def look_turned(self, luma: NDArray[np.uint8]) -> tuple[int, list[TrackedFace]]:
-        """Return what `look` does, and how the picture had to be turned for it: 0, 90, 180 or 270 degrees clockwise."""
+    def find_turned(self, luma: NDArray[np.uint8]) -> tuple[int, list[TrackedFace]]:
+        """Return the same, and how the picture had to be turned for it: 0, 90, 180 or 270 degrees clockwise."""
         area = self._zones.area(luma.shape)
         part = luma[area.y : area.y + area.height, area.x : area.x + area.width]
         boxes = [_moved(box, area) for box in self._search_still(part, WEAK_FACE_SCORE, whole_pixels=luma.size)]
         boxes = [box for box in boxes if self._zones.hold(box, luma.shape)]
         if boxes:
-            return 0, self.score(luma, boxes)
+            return 0, self.score_boxes(luma, boxes)
         for quarters in (1, 3, 2) if min(part.shape) >= SMALLEST_FACE_PX else ():
             turned = np.ascontiguousarray(np.rot90(part, quarters))
             boxes = self._search_still(turned, TURNED_FACE_SCORE, whole_pixels=luma.size, most_doublings=1)
-            faces = [_turned_back(face, quarters, part.shape, area) for face in self.score(turned, boxes)]
+            faces = [_turned_back(face, quarters, part.shape, area) for face in self.score_boxes(turned, boxes)]
             faces = [face for face in faces if self._zones.hold(face.box, luma.shape)]
             if faces:
                 return 360 - 90 * quarters, [replace(face, track=number) for number, face in enumerate(faces, start=1)]
         return 0, []
 
-    def score(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
+    def score_boxes(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], whose boxes are known."""
         if not boxes:
             return []
@@ -163,21 +160,20 @@ class Pipeline:
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:
     """Load the models that the settings name.
 
-    ``live``: for a camera, which does not wait: large searches run in a thread beside the frames. For any other source,
-    the same frames give the same faces every time.
+    ``live`` is as for `Pipeline`.
+
     Raises `ConfigError`: ``bundle_key`` names no file of public keys, or they cannot be used.
     Raises `BundleError` or `LandmarkModelError`: a model is missing, damaged or does not fit.
     """
     # OpenCV's thread pool costs more than it saves on pictures of a few hundred pixels: its threads wait by spinning.
     cv2.setNumThreads(1)
-    detector = FaceDetector(Path(settings.state_dir) if settings.state_dir else None)
     return Pipeline(
         faces=settings.faces,
         classifier=load_chosen_or_previous(settings),
         landmarks=LandmarkPredictor(Path(settings.landmarks) if settings.landmarks else None),
-        detector=detector,
-        background=BackgroundSearch(detector.copy()) if live else None,
+        detector=FaceDetector(Path(settings.state_dir) if settings.state_dir else None),
         stages=stages,
+        live=live,
     )
 
 

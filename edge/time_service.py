@@ -6,9 +6,8 @@ tracking`` uses), ntpd and ntpsec as NTP servers (RFC 5905).
 
 import socket
 import struct
-import threading
 import time
-from collections.abc import Callable
+from functools import lru_cache
 
 CHRONY_PORT = 323
 NTP_PORT = 123
@@ -26,23 +25,6 @@ _NTP_REQUEST = bytes([4 << 3 | 3]).ljust(48, b"\0")
 """Version 4, from a client."""
 
 
-class _Cache:
-    """Keeps the last answer for `_ASK_EVERY_S`, because every event asks."""
-
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self._ask = ask
-        self._lock = threading.Lock()
-        self._answer = False
-        self._due_s = 0.0
-
-    def get(self) -> bool:
-        with self._lock:
-            if time.monotonic() >= self._due_s:
-                self._answer = self._ask()
-                self._due_s = time.monotonic() + _ASK_EVERY_S
-            return self._answer
-
-
 def ask(*, chrony_port: int = CHRONY_PORT, ntp_port: int = NTP_PORT) -> bool:
     """Return True if one of them says that the clock is synchronised."""
     return _chrony_says_synced(_exchange(_CHRONY_REQUEST, chrony_port)) or _ntp_says_synced(
@@ -50,12 +32,17 @@ def ask(*, chrony_port: int = CHRONY_PORT, ntp_port: int = NTP_PORT) -> bool:
     )
 
 
-_CACHE = _Cache(ask)
+def synced(now_s: float | None = None) -> bool:
+    """Return what `ask` returned last, at most 10 s ago: every event wants to know.
+
+    ``now_s``: the monotonic time; None reads the clock.
+    """
+    return _asked_in(int((time.monotonic() if now_s is None else now_s) // _ASK_EVERY_S))
 
 
-def synced() -> bool:
-    """Return what `ask` returned last, at most 10 s ago."""
-    return _CACHE.get()
+@lru_cache(maxsize=1)
+def _asked_in(_period: int) -> bool:
+    return ask()
 
 
 def _exchange(request: bytes, port: int) -> bytes:

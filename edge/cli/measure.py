@@ -95,7 +95,7 @@ class _Tally:
 
     def measure(self, daemon: Daemon, group: list[Frame]) -> None:
         wall_began_s, cpu_began_s = time.perf_counter(), time.process_time()
-        seen = [daemon.look(frame) for frame in group]
+        seen = [daemon.process(frame) for frame in group]
         self.cpu_s += time.process_time() - cpu_began_s
         self.wall_s += time.perf_counter() - wall_began_s
         self.frames += len(seen)

@@ -51,7 +51,7 @@ def status(config: Config = None, state_dir: StateDir = None, *, as_json: AsJson
     from edge.daemon.privacy import PrivacyPause
 
     privacy = PrivacyPause(_folder(config, state_dir), SystemClock())
-    privacy.look(change=False)
+    privacy.check(change=False)
     paused, left_s = privacy.pause is not None, privacy.left_s()
     if as_json:
         typer.echo(msgspec.json.encode({"paused": paused, "left_s": left_s}).decode())

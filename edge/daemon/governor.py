@@ -1,7 +1,7 @@
 """Limits the frame rate by the settings, the temperature and the firmware's throttling.
 
 A Raspberry Pi's firmware lowers the clock of the whole machine from 80 degrees on (60 on a 3B+). The governor acts
-before that, by looking at fewer frames. After each rest the newest frame is taken; those in between are dropped.
+before that, by processing fewer frames. After each rest the newest frame is taken; those in between are dropped.
 """
 
 import logging
@@ -14,7 +14,7 @@ from edge.daemon.machine import temperature_c, throttling
 from edge.events.payloads import RateLimit
 from edge.settings import PowerSettings
 
-LOOK_EVERY_S = 5.0
+READ_EVERY_S = 5.0
 """Seconds between two readings of temperature and flags; heat does not rise faster."""
 MIN_FPS = 1.0
 """The lowest limit, however hot it is: somebody who stays is still seen."""
@@ -53,7 +53,7 @@ class Governor:
         self._clock = clock
         self._cpu_s = cpu_s
         self._root = root
-        self._looked_s = -LOOK_EVERY_S
+        self._read_s = -READ_EVERY_S
         self._taken_s: float | None = None
         self._taken_cpu_s = 0.0
         self._frame_cpu_s = 0.0
@@ -63,10 +63,7 @@ class Governor:
         self._heat: RateLimit = "temperature"
 
     def begin_frame(self) -> None:
-        """Note that a frame is about to be looked at.
-
-        Called before the look: the time a look takes is part of the interval, not added to it.
-        """
+        """Note that a frame is about to be processed; the time that takes is part of the interval."""
         now_s, cpu_s = self._clock.monotonic(), self._cpu_s()
         if self._taken_s is not None and now_s - self._taken_s < PAUSE_S:
             first = self._interval_s == 0
@@ -78,8 +75,8 @@ class Governor:
     def rest_s(self) -> float:
         """Seconds until the next frame may be taken; 0 means now."""
         now_s = self._clock.monotonic()
-        if now_s - self._looked_s >= LOOK_EVERY_S:
-            self._looked_s = now_s
+        if now_s - self._read_s >= READ_EVERY_S:
+            self._read_s = now_s
             self._check_heat()
         fps = self.limit_fps()
         if fps is None or self._taken_s is None:
@@ -119,10 +116,10 @@ class Governor:
             self._heat_fps = max(MIN_FPS, SLOWER * min(came, before or came))
             if before is None:
                 why = "the firmware is throttling" if flagged else f"{degrees} degrees"
-                log.warning("%s: fewer frames are looked at, %.1f a second", why, self._heat_fps)
+                log.warning("%s: fewer frames are processed, %.1f a second", why, self._heat_fps)
         elif self._heat_fps is not None and (degrees is None or degrees < limit_c - COOL_BY_C):
             self._heat_fps *= FASTER
             # The camera is slower than the limit, which therefore no longer matters.
             if self._interval_s > 0 and 1 / self._interval_s < 0.7 * self._heat_fps:
                 self._heat_fps = None
-                log.info("cool again: every frame is looked at")
+                log.info("cool again: every frame is processed")

@@ -58,7 +58,7 @@ class HealthReporter:
         bundle: str,
         delivery: PublisherStats,
     ) -> Health:
-        """Return the message; ``frames`` is how many were looked at since the start."""
+        """Return the message; ``frames`` is how many were processed since the start."""
         now_s = self._clock.monotonic()
         period_s = now_s - self._last_s
         rate = (frames - self._last_frames) / period_s if period_s > 0 else 0.0

@@ -99,11 +99,11 @@ class Daemon:
             while not self._stop.is_set() and not self._camera.ended:
                 self.step()
         except CameraError:
-            self._end("failed")
+            self.end("failed")
             raise
         if self._camera.ended:
             log.info("the clip has ended after %d frames", self._frames)
-        self._end("stopped")
+        self.end("stopped")
         self._wait_for_broker()
 
     def step(self) -> None:
@@ -115,7 +115,7 @@ class Daemon:
         frame = self._camera.next(STEP_S) if rest_s <= STEP_S else None
         if frame is not None:
             self._governor.begin_frame()
-            self.look(frame)
+            self.process(frame)
         self._follow_camera()
         if self._health.is_due():
             self._publish_health()
@@ -127,7 +127,7 @@ class Daemon:
     def _obey_privacy(self, *, at_start: bool = False) -> None:
         for command in self._publisher.take_commands():
             self._privacy.command(paused=command.paused, for_s=command.for_s)
-        if not self._privacy.look() and not at_start:
+        if not self._privacy.check() and not at_start:
             return
         if self._privacy.pause is not None:
             log.info("privacy pause: the camera is closed")
@@ -140,7 +140,7 @@ class Daemon:
             self._publisher.publish_privacy(self._privacy.payload())
             self._camera.resume()
 
-    def look(self, frame: Frame) -> list[TrackedFace]:
+    def process(self, frame: Frame) -> list[TrackedFace]:
         """Process one frame and publish what happened in it; return its faces."""
         faces = self._pipeline.follow(frame)
         self._frames += 1
@@ -166,7 +166,8 @@ class Daemon:
         if state != "ok":
             self._health.make_due(in_s=SETTLE_S)  # the events of visits that ended are still in the outbox now
 
-    def _end(self, camera: CameraState) -> None:
+    def end(self, camera: CameraState) -> None:
+        """End the visits, and publish that and the last state of the camera."""
         self._end_visits()
         self._event_log.write_counts(at_once=True)
         self._publish_state(camera)
@@ -196,7 +197,7 @@ class Daemon:
         self._event_log.add(moments)
         try:
             self._publisher.publish_events([self._event(moment) for moment in moments])
-        except DeliveryError as error:  # looking goes on: a full disk may have room again
+        except DeliveryError as error:  # the loop goes on: a full disk may have room again
             if not self._lost:
                 log.error("events are lost: %s", error)  # noqa: TRY400 - one line, no traceback
             self._lost += len(moments)

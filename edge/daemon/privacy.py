@@ -53,7 +53,7 @@ class PrivacyPause:
 
     @property
     def pause(self) -> Pause | None:
-        """The pause that is on, None if the camera may be open; as of the last `look` or `command`."""
+        """The pause that is on, None if the camera may be open; as of the last `check` or `command`."""
         return self._pause
 
     def left_s(self) -> float | None:
@@ -70,7 +70,7 @@ class PrivacyPause:
             time=utc_time(now_s),
         )
 
-    def look(self, *, change: bool = True) -> bool:
+    def check(self, *, change: bool = True) -> bool:
         """Read the file if it has changed, and end an expired pause; return True if `pause` is different now.
 
         ``change``: False leaves the file of an expired pause for the daemon to remove.

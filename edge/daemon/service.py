@@ -12,24 +12,21 @@ from types import FrameType
 from edge import __version__
 from edge.bundles.choice import load_chosen
 from edge.cameras import is_camera, open_camera
-from edge.clock import Clock, SystemClock, new_boot_id, utc_time
+from edge.clock import Clock, SystemClock, new_boot_id
 from edge.daemon.camera import WatchedCamera
-from edge.daemon.governor import Governor
-from edge.daemon.health import HealthReporter
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.machine import notify_systemd, temperature_c
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
-from edge.events.payloads import State
 from edge.homeassistant.discovery import discovery_message, read_board
 from edge.mqtt.connection import Message
 from edge.mqtt.name_guard import client_id
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
-from edge.pipeline import Pipeline, load_pipeline
+from edge.pipeline import load_pipeline
 from edge.settings import Settings, require_state_dir
 
 STOP_S = 8.0
@@ -72,21 +69,22 @@ def run_service(settings: Settings) -> None:
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
         privacy = PrivacyPause(require_state_dir(settings), clock)
-        privacy.look()
+        privacy.check()
         publisher.publish_privacy(privacy.payload())  # before `start`, so that it precedes `online`
         publisher.start()
         parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
-        if privacy.pause is None:
-            try:
-                camera.open()
-            except CameraError:
-                with suppress(DeliveryError):
-                    _publish_failure(settings, clock, camera=camera, pipeline=pipeline, publisher=publisher)
-                raise
         daemon = Daemon(
             settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,
             watchdog=watchdog, clock=clock,
         )  # fmt: skip
+        if privacy.pause is None:
+            try:
+                camera.open()
+            except CameraError:
+                daemon.end("failed")
+                with suppress(DeliveryError):
+                    _send_stored(settings, clock, publisher)
+                raise
         log.info(
             "%s: %s, bundle %s, broker %s",
             settings.device,
@@ -136,23 +134,8 @@ def _announcements(settings: Settings) -> list[Message]:
     return [discovery_message(Topics(settings.device), settings.homeassistant, version=__version__, board=board)]
 
 
-def _publish_failure(
-    settings: Settings,
-    clock: Clock,
-    *,
-    camera: WatchedCamera,
-    pipeline: Pipeline,
-    publisher: Publisher,
-) -> None:
-    """Publish `camera: failed`, then drain the outbox for up to `LAST_CHANCE_S`."""
-    publisher.publish_state(State(faces=[], emotion=None, time=utc_time(clock.unix_s()), camera="failed"))
-    health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
-    publisher.publish_health(
-        health.make(
-            frames=0, camera=camera, governor=Governor(settings.power, clock), stages=pipeline.stages,
-            bundle=pipeline.classifier.name, delivery=publisher.stats(),
-        )
-    )  # fmt: skip
+def _send_stored(settings: Settings, clock: Clock, publisher: Publisher) -> None:
+    """Wait up to `LAST_CHANCE_S` until the broker has everything."""
     until_s = clock.monotonic() + (LAST_CHANCE_S if is_camera(settings.camera) else 0.0)
     while clock.monotonic() < until_s:
         stats = publisher.stats()

@@ -82,7 +82,7 @@ class Watchdog:
         if self._thread.is_alive():
             self._thread.join()
 
-    def look(self) -> list[str]:
+    def check(self) -> list[str]:
         """Send ``WATCHDOG=1`` if no thread is stuck, else log which are; return their names."""
         stuck = [pulse for pulse in self._pulses if pulse.silent_s() > pulse.limit_s]
         for pulse in stuck:
@@ -97,7 +97,7 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._stopped.wait(_interval_s()):
-            self.look()
+            self.check()
 
 
 def _interval_s() -> float:

@@ -32,7 +32,7 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
         except Exception as error:  # noqa: BLE001 - the other checks still help
             return Finding(name, "problem", f"the check broke: {type(error).__name__}: {error}", "please report this")
 
-    now = service.look_at_service()
+    now = service.read_service()
     password = service.PASSWORD
     if now.installed and os.getuid() == 0:
         password = user.password_in_memory()
@@ -59,14 +59,14 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
-        yield from _look(settings, now, password, attempt)
+        yield from _check_parts(settings, now, password, attempt)
     else:
         yield from (
             Finding(name, "skipped", "needs the packages named above") for name in ("models", "camera", "broker")
         )
 
 
-def _look(
+def _check_parts(
     settings: Settings,
     now: service.Service,
     password: Path,

@@ -34,7 +34,7 @@ def check_camera(settings: Settings, service: Service, pipeline: Pipeline | None
         advice = "to try it: sudo systemctl stop emotion-edge, then the doctor again"
         return Finding("camera", "skipped", f"{name} is in use by the running service", advice)
     privacy = PrivacyPause(Path(settings.state_dir), SystemClock())
-    privacy.look(change=False)
+    privacy.check(change=False)
     if privacy.pause is not None:
         return Finding("camera", "skipped", "closed: a privacy pause is on", "to end it: emotion-edge privacy resume")
     began_s = time.monotonic()
@@ -57,6 +57,6 @@ def _judge(frame: Frame, name: str, took_s: float, pipeline: Pipeline | None) ->
     if is_black(frame.luma):
         return Finding("camera", "warning", f"{found}, and it is black", "is the lens covered, or the room dark?")
     if pipeline is not None:
-        faces = len(pipeline.look(frame.luma))  # one picture: following wants several
+        faces = len(pipeline.find_still(frame.luma))  # one picture: following wants several
         found += f", {faces} face{'' if faces == 1 else 's'} in it"
     return Finding("camera", "ok", found)

@@ -44,7 +44,7 @@ class Service:
     """False if systemd does not run here: all else but ``enabled`` is unknown"""
 
 
-def look_at_service() -> Service:
+def read_service() -> Service:
     """Ask systemd about the unit; without systemd or the unit there is no service."""
     if not any(unit.exists() for unit in UNITS):
         return Service(installed=False)

@@ -50,6 +50,10 @@ class Visits:
         """End every visit, because the camera ended or was closed."""
         return [self._leave(number, time_s) for number in list(self._visits)]
 
+    def smoothed(self, track: int) -> Smoothed:
+        """Return the smoothed emotion of a face that is in view."""
+        return self._visits[track].smoothed
+
     def readings(self) -> list[FaceReading]:
         """Return the reading of everybody in view, the largest face first."""
         order = sorted(self._visits, key=lambda number: self._visits[number].box.width, reverse=True)

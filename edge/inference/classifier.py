@@ -35,7 +35,6 @@ class Classifier(Protocol):
         -------
         float32 [n, 5], rows sum to 1, in the order of ``EMOTIONS``.
         """
-        ...
 
 
 IN_LARGE_BUNDLE: frozenset[ClassifierKind] = frozenset({"vgg", "ensemble"})

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError, ModelLibraryError
-from edge.inference import safe_pickle
 from edge.inference.bundle import Bundle
 from edge.inference.safe_pickle import Array, Record, read_pickle
 
@@ -157,7 +156,7 @@ def rebuild(content: bytes, *, features: int, name: str) -> LandmarkKnn:
 
 
 def _steps(found: object) -> list[Record]:
-    if not isinstance(found, safe_pickle.Pipeline):
+    if not isinstance(found, Record) or found.kind != "Pipeline":
         raise BundleError("refused: holds no scikit-learn pipeline")
     steps = _state(found)["steps"]
     if type(steps) is not list or not all(type(step) is tuple and len(step) == 2 for step in steps):

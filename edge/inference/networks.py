@@ -63,31 +63,24 @@ class Interpreter(Protocol):
 
     def allocate_tensors(self) -> None:
         """Allocate memory for all tensors; to be called once, before anything else."""
-        ...
 
     def get_input_details(self) -> list[dict[str, Any]]:
         """Describe the inputs."""
-        ...
 
     def get_output_details(self) -> list[dict[str, Any]]:
         """Describe the outputs."""
-        ...
 
     def get_tensor_details(self) -> list[dict[str, Any]]:
         """Describe every tensor of the graph."""
-        ...
 
     def set_tensor(self, tensor_index: int, value: NDArray[Any]) -> None:
         """Copy a value into an input."""
-        ...
 
     def invoke(self) -> None:
         """Run the graph."""
-        ...
 
     def get_tensor(self, tensor_index: int) -> NDArray[Any]:
         """Copy a value out."""
-        ...
 
 
 class TfliteClassifier:

@@ -51,34 +51,6 @@ class Record:
         self.state = state
 
 
-class Pipeline(Record):
-    """`sklearn.pipeline.Pipeline`."""
-
-    __slots__ = ()
-    kind = "Pipeline"
-
-
-class StandardScaler(Record):
-    """`sklearn.preprocessing.StandardScaler`."""
-
-    __slots__ = ()
-    kind = "StandardScaler"
-
-
-class LinearDiscriminantAnalysis(Record):
-    """`sklearn.discriminant_analysis.LinearDiscriminantAnalysis`."""
-
-    __slots__ = ()
-    kind = "LinearDiscriminantAnalysis"
-
-
-class KNeighborsClassifier(Record):
-    """`sklearn.neighbors.KNeighborsClassifier`."""
-
-    __slots__ = ()
-    kind = "KNeighborsClassifier"
-
-
 class Array:
     """An array in the pickle; it has `value` once its content was checked."""
 
@@ -152,10 +124,13 @@ class _MakeDtype(_Function):
 
 
 RECORDS: dict[tuple[str, str], type[Record]] = {
-    ("sklearn.pipeline", "Pipeline"): Pipeline,
-    ("sklearn.preprocessing._data", "StandardScaler"): StandardScaler,
-    ("sklearn.discriminant_analysis", "LinearDiscriminantAnalysis"): LinearDiscriminantAnalysis,
-    ("sklearn.neighbors._classification", "KNeighborsClassifier"): KNeighborsClassifier,
+    (module, name): type(name, (Record,), {"__slots__": (), "kind": name})
+    for module, name in (
+        ("sklearn.pipeline", "Pipeline"),
+        ("sklearn.preprocessing._data", "StandardScaler"),
+        ("sklearn.discriminant_analysis", "LinearDiscriminantAnalysis"),
+        ("sklearn.neighbors._classification", "KNeighborsClassifier"),
+    )
 }
 _NUMPY: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): Array,

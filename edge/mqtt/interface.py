@@ -38,7 +38,6 @@ class EventPublisher(Protocol):
 
     def start(self) -> None:
         """Start to connect; returns at once, with or without a broker."""
-        ...
 
     def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
         """Store the events of one frame, to be sent as soon as possible; return the ``seq`` that each was given.
@@ -48,40 +47,30 @@ class EventPublisher(Protocol):
         DeliveryError
             None of them could be stored.
         """
-        ...
 
     def publish_state(self, state: State) -> None:
         """Publish who is in view; after an outage only the newest is sent."""
-        ...
 
     def publish_health(self, health: Health) -> None:
         """Publish the device's health; after an outage only the newest is sent."""
-        ...
 
     def publish_privacy(self, privacy: Privacy) -> None:
         """Publish whether the camera is closed for privacy."""
-        ...
 
     def take_commands(self) -> list[PrivacyCommand]:
         """Return the commands that have come since the last call, oldest first."""
-        ...
 
     def watch(self, pulse: Callable[[], object]) -> None:
         """Have the thread that talks to the broker call this after each turn of its loop."""
-        ...
 
     def publish_status(self) -> None:
         """Publish the status again: the model has changed."""
-        ...
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every stored event is acknowledged; return False if the timeout came first."""
-        ...
 
     def stop(self, timeout_s: float) -> bool:
         """Publish ``stopped`` and disconnect; return True if the broker acknowledged it in time."""
-        ...
 
     def stats(self) -> PublisherStats:
         """Return the state of delivery."""
-        ...

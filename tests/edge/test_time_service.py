@@ -75,9 +75,7 @@ def test_where_there_is_no_service_nothing_is_known() -> None:
     assert not time_service.ask(chrony_port=free_port(), ntp_port=free_port())
 
 
-def test_an_answer_holds_for_a_while() -> None:
+def test_answer_holds_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [True, False]
-    memory = time_service._Cache(lambda: answers.pop(0))
-    assert [memory.get(), memory.get()] == [True, True]
-    memory._due_s = 0.0
-    assert memory.get() is False
+    monkeypatch.setattr(time_service, "ask", lambda: answers.pop(0))
+    assert [time_service.synced(at_s) for at_s in (1e9, 1e9 + 9, 1e9 + 10)] == [True, True, False]

@@ -134,13 +134,13 @@ def test_stop_ends_a_run_that_waits_for_a_silent_camera() -> None:
     frame_taken = threading.Event()
     camera = FakeCamera(make_frame(0), threading.Event(), live=True)
     run = Run(camera, {}, FakePublisher())
-    look = run.daemon.look
+    process = run.daemon.process
 
-    def look_and_tell(frame: Frame) -> list[TrackedFace]:
+    def process_and_tell(frame: Frame) -> list[TrackedFace]:
         frame_taken.set()
-        return look(frame)
+        return process(frame)
 
-    run.daemon.look = look_and_tell  # type: ignore[method-assign]
+    run.daemon.process = process_and_tell  # type: ignore[method-assign]
     thread = threading.Thread(target=run.daemon.run)
     thread.start()
     assert frame_taken.wait(10)

@@ -27,20 +27,20 @@ def clock() -> FakeClock:
 
 def paused(folder: Path, clock: FakeClock) -> bool:
     privacy = PrivacyPause(folder, clock)
-    privacy.look()
+    privacy.check()
     return privacy.pause is not None
 
 
 def test_a_command_pauses_and_another_ends_it(tmp_path: Path, clock: FakeClock) -> None:
     privacy = PrivacyPause(tmp_path, clock)
-    assert not privacy.look()
+    assert not privacy.check()
     privacy.command(paused=True, for_s=None)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is not None
     assert privacy.left_s() is None
-    assert not privacy.look()
+    assert not privacy.check()
     privacy.command(paused=False, for_s=None)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
     assert list(tmp_path.iterdir()) == []
 
@@ -69,18 +69,18 @@ def test_privacy_never_reads_half_a_pause_after_a_power_cut(tmp_path: Path, cloc
             pause(tmp_path, 60, clock, disk)
         disk.lose(loss)
         privacy = PrivacyPause(tmp_path, clock)
-        privacy.look()
+        privacy.check()
         assert privacy.pause is None or privacy.pause.for_s == 60
 
 
 def test_a_touched_file_pauses_and_its_removal_ends_it(tmp_path: Path, clock: FakeClock) -> None:
     privacy = PrivacyPause(tmp_path, clock)
-    privacy.look()
+    privacy.check()
     (tmp_path / FILE_NAME).touch()
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is not None
     (tmp_path / FILE_NAME).unlink()
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
 
 
@@ -88,15 +88,15 @@ def test_a_touched_file_pauses_and_its_removal_ends_it(tmp_path: Path, clock: Fa
 def test_a_limit_runs_out_in_time_whatever_the_date_does(tmp_path: Path, clock: FakeClock, jump_s: float) -> None:
     privacy = PrivacyPause(tmp_path, clock)
     privacy.command(paused=True, for_s=3600)
-    privacy.look()
+    privacy.check()
     clock.jump(jump_s)
     clock.pass_time(3599)
-    privacy.look()
+    privacy.check()
     assert privacy.pause is not None
     assert privacy.left_s() == pytest.approx(1)
     assert paused(tmp_path, clock), "so does a daemon that was started in between"
     clock.pass_time(1)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
     assert not (tmp_path / FILE_NAME).exists()
 
@@ -105,7 +105,7 @@ def test_over_a_reboot_the_limit_goes_on_where_the_date_is_known(tmp_path: Path,
     pause(tmp_path, 3600, clock)
     clock.reboot(away_s=3000)
     privacy = PrivacyPause(tmp_path, clock)
-    privacy.look()
+    privacy.check()
     assert privacy.left_s() == pytest.approx(600)
     clock.reboot(away_s=1000)
     assert not paused(tmp_path, clock)
@@ -116,11 +116,11 @@ def test_over_a_reboot_that_lost_the_date_the_limit_begins_anew(tmp_path: Path, 
     clock.knows_date = False
     clock.reboot(away_s=3000)
     privacy = PrivacyPause(tmp_path, clock)
-    privacy.look()
+    privacy.check()
     clock.jump(YEAR_S)  # the date becomes known
     clock.knows_date = True
     clock.pass_time(3590)
-    privacy.look()
+    privacy.check()
     assert privacy.left_s() == pytest.approx(10)
 
 
@@ -134,7 +134,7 @@ def test_a_file_that_says_nothing_sensible_is_a_pause_without_a_limit(
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     privacy = PrivacyPause(tmp_path, clock)
-    privacy.look()
+    privacy.check()
     assert privacy.pause is not None
     assert privacy.left_s() is None
 
@@ -151,11 +151,11 @@ def test_a_folder_that_cannot_be_written_pauses_until_the_end_of_the_program(
     folder.write_text("a file where a folder should be: nobody can write into it, not even root")
     privacy = PrivacyPause(folder, clock)
     privacy.command(paused=True, for_s=60)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is not None
     assert "cannot be written" in caplog.text
     clock.pass_time(61)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
     with pytest.raises(PrivacyError, match="cannot be written"):
         pause(folder, None, clock)
@@ -209,11 +209,11 @@ def test_a_pause_that_cannot_be_removed_is_ended_by_a_command(
 ) -> None:
     (tmp_path / FILE_NAME).touch()
     privacy = PrivacyPause(tmp_path, clock)
-    assert privacy.look()
+    assert privacy.check()
     privacy.command(paused=False, for_s=None)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
-    assert not privacy.look()
+    assert not privacy.check()
 
 
 @pytest.mark.parametrize("paused", [True, False])
@@ -222,13 +222,13 @@ def test_after_a_command_that_could_not_be_written_a_file_that_changes_is_obeyed
 ) -> None:
     privacy = PrivacyPause(tmp_path, clock)
     privacy.command(paused=paused, for_s=None)
-    privacy.look()
+    privacy.check()
     read_only.undo()
     (tmp_path / FILE_NAME).touch()
-    privacy.look()
+    privacy.check()
     assert privacy.pause is not None
     (tmp_path / FILE_NAME).unlink()
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
 
 
@@ -237,13 +237,13 @@ def test_a_limit_that_ends_where_nothing_can_be_removed_leaves_the_file_obeyed(
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode({"for_s": 60.0, "since": clock.stamp()}))
     privacy = PrivacyPause(tmp_path, clock)
-    privacy.look()
+    privacy.check()
     clock.pass_time(60)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
     read_only.undo()
     pause(tmp_path, None, clock)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is not None
 
 
@@ -253,9 +253,9 @@ def test_a_command_that_can_be_written_again_ends_what_could_not(
     privacy = PrivacyPause(tmp_path, clock)
     privacy.command(paused=True, for_s=None)
     read_only.undo()
-    assert privacy.look()
+    assert privacy.check()
     privacy.command(paused=False, for_s=None)
-    assert privacy.look()
+    assert privacy.check()
     assert privacy.pause is None
 
 
@@ -283,9 +283,9 @@ def test_a_card_that_goes_and_comes_back_takes_no_pause_with_it(
             card.setattr("edge.daemon.privacy.pause", _cannot)
             privacy.command(paused=True, for_s=None)
         go()
-    privacy.look()
+    privacy.check()
     come_back()
-    assert not privacy.look()
+    assert not privacy.check()
     assert privacy.pause is not None
 
 

@@ -80,14 +80,14 @@ def test_an_end_does_not_wait_for_a_reload_that_hangs() -> None:
 def test_a_reload_in_the_middle_of_a_visit_goes_on_with_it() -> None:
     script = {index: [a_face(HAPPY if index < 30 else SAD)] for index in range(60)}
     run = Run(clip(60), script, FakePublisher())
-    look = run.daemon.look
+    process = run.daemon.process
 
-    def look_and_reload(frame: Any) -> Any:
+    def process_and_reload(frame: Any) -> Any:
         if frame.index == 15:
             run.daemon.take_classifier(Stub("new@1"))
-        return look(frame)
+        return process(frame)
 
-    run.daemon.look = look_and_reload  # type: ignore[method-assign]
+    run.daemon.process = process_and_reload  # type: ignore[method-assign]
     run.daemon.run()
     told = [(event.event_type, event.model, event.face, event.seq) for event in run.publisher.events]
     assert told == [

@@ -19,7 +19,7 @@ def test_all_is_well_while_every_thread_beats(caplog: pytest.LogCaptureFixture) 
         clock.pass_time(10)
         for pulse in pulses:
             pulse.beat()
-        assert watchdog.look() == []
+        assert watchdog.check() == []
     assert told == ["WATCHDOG=1"] * 20
     assert not caplog.records
 
@@ -41,7 +41,7 @@ def test_a_thread_that_is_stuck_is_named_once_with_the_place_where_it_is(caplog:
     for _ in range(4):
         clock.pass_time(13)
         other.beat()
-        watchdog.look()
+        watchdog.check()
     assert told == ["WATCHDOG=1"]
     (record,) = caplog.records
     assert "thread loop has made no progress for 26 s" in record.message
@@ -49,7 +49,7 @@ def test_a_thread_that_is_stuck_is_named_once_with_the_place_where_it_is(caplog:
     pulse.beat()
     let_go.set()
     thread.join()
-    assert watchdog.look() == []
+    assert watchdog.check() == []
     assert told == ["WATCHDOG=1"] * 2
     assert "thread loop makes progress again" in caplog.text
 

@@ -232,10 +232,10 @@ def test_systemd_is_asked_and_may_be_absent(monkeypatch: pytest.MonkeyPatch, tmp
     )
     answers.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    now = service.look_at_service()
+    now = service.read_service()
     assert (now.state, now.restarts, now.enabled, now.active) == ("failed (watchdog)", 4, True, False)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert service.look_at_service().state == "systemd does not answer"
+    assert service.read_service().state == "systemd does not answer"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_the_service_in_an_image_is_judged_by_its_links(
     monkeypatch.setattr(service, "UNITS", (unit,))
     monkeypatch.setattr(service, "BOOTED", tmp_path / "not-there")
 
-    found = service.check_service(service.look_at_service())
+    found = service.check_service(service.read_service())
 
     assert found.status == status
     assert words in f"{found.found} {found.advice}"
@@ -418,7 +418,7 @@ def test_doctor_counts_the_faces_of_its_one_picture(monkeypatch: pytest.MonkeyPa
     pipeline = load_pipeline(Settings())
     demo = open_camera("demo:?pace=fast")
     frame = None
-    while frame is None or not pipeline.look(frame.luma):
+    while frame is None or not pipeline.find_still(frame.luma):
         frame = demo.read(1.0)
         assert frame is not None
     demo.close()

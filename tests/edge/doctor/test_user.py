@@ -26,7 +26,7 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     me = pwd.getpwuid(os.getuid())
     monkeypatch.setattr(service, "NAME", me.pw_name)
     monkeypatch.setattr(service, "PASSWORD", Path("/nonexistent/mqtt-password"))
-    monkeypatch.setattr(service, "look_at_service", lambda: INSTALLED)
+    monkeypatch.setattr(service, "read_service", lambda: INSTALLED)
     monkeypatch.setattr(os, "getuid", lambda: 0)
     monkeypatch.setattr(os, "initgroups", lambda name, gid: done.append(("groups", name)))
     monkeypatch.setattr(os, "setgid", lambda gid: done.append(("gid", gid)))

@@ -61,12 +61,12 @@ def darken(luma: NDArray[np.uint8], faces: list[Box]) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("change", "least"), [(cover, 20), (blur, 35), (darken, 41)])
 def test_changed_photos_have_their_faces(pipeline: Pipeline, media: Path, change: Change, least: int) -> None:
-    found = sum(hits(pipeline.look(change(luma, faces)), faces) for luma, faces in photos(media))
+    found = sum(hits(pipeline.find_still(change(luma, faces)), faces) for luma, faces in photos(media))
     assert found >= least, f"{found} of 43"  # with scores from 0.3 alone: 17, 31, 41
 
 
 def test_clean_photos_have_their_faces_and_no_others(pipeline: Pipeline, media: Path) -> None:
-    looks = [(pipeline.look(luma), faces) for luma, faces in photos(media)]
+    looks = [(pipeline.find_still(luma), faces) for luma, faces in photos(media)]
     assert sum(hits(found, faces) for found, faces in looks) >= 41
     assert all(len(found) <= len(faces) for found, faces in looks)
 
@@ -75,8 +75,8 @@ def test_clean_photos_have_their_faces_and_no_others(pipeline: Pipeline, media: 
 def test_turned_photos_have_their_faces(pipeline: Pipeline, media: Path, quarters: int) -> None:
     found = 0
     for luma, faces in photos(media):
-        upright = [seen for seen in pipeline.look(luma) if hits([seen], faces)]
-        turned = pipeline.look(np.ascontiguousarray(np.rot90(luma, -quarters)))
+        upright = [seen for seen in pipeline.find_still(luma) if hits([seen], faces)]
+        turned = pipeline.find_still(np.ascontiguousarray(np.rot90(luma, -quarters)))
         turns = np.exp(0.5j * np.pi * quarters)
         for seen in upright:
             # the same face, where it lies now: its centre turned about the picture's
@@ -97,7 +97,7 @@ def test_dogs_are_no_faces(pipeline: Pipeline, media: Path) -> None:
     if not dogs.is_file():
         pytest.skip(f"{dogs} is absent")
     luma: Any = cv2.imread(str(dogs), cv2.IMREAD_GRAYSCALE)
-    assert pipeline.look(luma) == []
+    assert pipeline.find_still(luma) == []
 
 
 @pytest.mark.parametrize(("clip", "from_frame"), [("no-face.mp4", 0), ("face-then-none.mov", 90)])

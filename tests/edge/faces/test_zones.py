@@ -126,14 +126,14 @@ def plain() -> Pipeline:
 @pytest.mark.parametrize("quarters", [0, 3])
 def test_zones_count_in_a_single_picture(plain: Pipeline, photo: NDArray[np.uint8], quarters: int) -> None:
     turned = np.ascontiguousarray(np.rot90(photo, quarters))
-    degrees, [face] = plain.look_turned(turned)
+    degrees, [face] = plain.find_turned(turned)
     assert degrees == 90 * quarters  # np.rot90 turns the other way
     x, y = (place / 512 for place in face.box.centre)
     around = Zone(points=((x - 0.15, y - 0.15), (x + 0.15, y - 0.15), (x + 0.15, y + 0.15), (x - 0.15, y + 0.15)))
     elsewhere = Zone(points=((x + 0.1, 0), (1, 0), (1, 1), (x + 0.1, 1)))
     for zone, expected in ((around, 1), (msgspec.structs.replace(around, kind="exclude"), 0), (elsewhere, 0)):
         pipeline = plain.another(FaceSettings(zones=(zone,)))
-        found = pipeline.look(turned)
+        found = pipeline.find_still(turned)
         assert len(found) == expected
         for one in found:
             assert one.box.iou(face.box) > 0.7
