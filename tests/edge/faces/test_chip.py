@@ -1,3 +1,4 @@
+import hashlib
 from typing import Any
 
 import cv2
@@ -68,6 +69,32 @@ def test_chip_averages_a_fine_pattern() -> None:
 def test_chip_of_a_face_over_the_edge_of_the_frame(at: tuple[int, int]) -> None:
     luma = np.full((480, 640), 90, np.uint8)
     assert (face_chip(luma, face_at(*at, scale=3.0)) == 90).all()
+
+
+PATTERN = (np.add.outer(np.arange(700) ** 2 // 7, np.arange(900) * 13) + np.outer(np.arange(700), np.arange(900))) % 251
+CHIPS = {
+    "small": (face_at(300.3, 200.7, 0.6, 7), "5413792d31c44a75"),
+    "as it is": (face_at(300.3, 200.7, 1.0, -4), "216927a6451d7f8c"),
+    "large": (face_at(250.1, 180.9, 5.3, 11), "c227d5fce6fef0ec"),
+    "over the edge": (face_at(-40.5, 600.2, 2.2, -31), "e65c1ed9a5052c78"),
+}
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_chip_is_the_same_to_the_last_bit_everywhere(name: str) -> None:
+    """Recorded with OpenCV 4.11 on x86; OpenCV 5 and other processors must give the same."""
+    landmarks, due = CHIPS[name]
+
+    chip = face_chip(PATTERN.astype(np.uint8), landmarks)
+
+    assert hashlib.sha256(chip.tobytes()).hexdigest()[:16] == due
+
+
+@pytest.mark.parametrize("width", [40_000, 70_000])
+def test_chip_of_a_very_wide_picture(width: int) -> None:
+    luma = np.zeros((300, width), np.uint8)
+    luma[:, width - 300 :] = 90
+    assert (face_chip(luma, face_at(width - 200.0, 100, 0.8)) == 90).all()
 
 
 def test_chip_of_landmarks_that_are_one_point() -> None:
