@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -26,6 +28,7 @@ from edge.settings import MqttSettings, load_settings
 DEVICE = "demo"
 PICTURE_AT = 0.5
 """Position in the clip, 0 to 1, of the frame that is drawn at the end."""
+PAGE_PORT = 8378
 _LOOPBACK = "127.0.0.1"
 
 
@@ -39,9 +42,15 @@ class Pace(StrEnum):
 def demo(
     picture: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("out/demo.png"),
     pace: Annotated[Pace, typer.Option(help="realtime as a camera, fast for the impatient.")] = Pace.REALTIME,
+    web: Annotated[
+        bool, typer.Option("--web", help="Repeat the clip, and show it on the live page until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Show it all without camera or broker: a built-in clip, the real daemon, its events in a table."""
-    run_demo(picture, pace=pace.value)
+    if web:
+        run_page()
+    else:
+        run_demo(picture, pace=pace.value)
 
 
 def run_demo(picture: Path, *, pace: str = "realtime") -> int:
@@ -85,6 +94,42 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
     emotion = _write_picture(picture)
     console.print(f"{count} events. A frame of the clip with the face and its emotion ({emotion}): [bold]{picture}[/]")
     return count
+
+
+def run_page() -> None:
+    """Repeat the built-in clip through the daemon and serve its page, until SIGINT.
+
+    Raises
+    ------
+    EmotionEdgeError
+        The daemon ended with an error; its log is on standard error.
+    """
+    listen = f"{_LOOPBACK}:{PAGE_PORT if _is_free(PAGE_PORT) else _free_port()}"
+    with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
+        settings = Path(folder) / "config.toml"
+        settings.write_text(f'[web]\nenabled = true\npicture = true\nlisten = "{listen}"\n')
+        command = [sys.executable, "-m", "edge", "run", "--quiet", "--config", str(settings), "--device", DEVICE,
+                   "--mqtt", f"mqtt://{_LOOPBACK}:{port}", "--camera", "demo:?pace=realtime&loop=1",
+                   "--state-dir", folder]  # fmt: skip
+        with subprocess.Popen(command) as daemon:
+            try:
+                _wait_for_page(listen, daemon)
+                Console().print(f"The page: [bold]http://{listen}/[/]  (Ctrl-C ends it)")
+                daemon.wait()
+            except KeyboardInterrupt:
+                daemon.terminate()
+        if daemon.returncode != 0:
+            raise EmotionEdgeError(f"the daemon ended with exit code {daemon.returncode}")
+
+
+def _wait_for_page(listen: str, daemon: "subprocess.Popen[bytes]") -> None:
+    """Wait until the camera gives frames, or the daemon has ended."""
+    while daemon.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{listen}/healthz", timeout=5):
+                return
+        except OSError:  # not yet listening, or still starting
+            time.sleep(0.1)
 
 
 def _show(
@@ -156,6 +201,11 @@ def _broker() -> Iterator[int]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((_LOOPBACK, port)) != 0
 
 
 def _free_port() -> int:

@@ -46,5 +46,6 @@ def run(
         level=logging.WARNING if quiet else logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr
     )
     from edge.daemon.service import run_service
+    from edge.web.examination import Examination
 
-    run_service(settings)
+    run_service(settings, Examination(config, flags))

@@ -13,14 +13,15 @@ from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
-from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, State
+from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, Health, State
 from edge.events.visits import Moment, Visits
 from edge.faces.types import TrackedFace
 from edge.frames import Frame
 from edge.inference import Classifier
-from edge.mqtt.interface import EventPublisher
+from edge.mqtt.interface import EventPublisher, PublisherStats
 from edge.pipeline import Pipeline
 from edge.settings import Settings
+from edge.web import View
 
 STEP_S = 0.25
 """Seconds a step waits for a frame before it attends to the rest: a stop, the privacy pause, health."""
@@ -56,6 +57,7 @@ class Daemon:
         privacy: PrivacyPause,
         watchdog: Watchdog,
         clock: Clock,
+        view: View | None = None,
     ) -> None:
         self._identity = identity
         self._camera = camera
@@ -68,6 +70,8 @@ class Daemon:
         self._visits = Visits(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
         self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
         self._event_log = EventLog(clock, each=settings.log.events)
+        self._view = view or View(clock)
+        self._view_health = HealthReporter(clock, interval_s=0.0)  # its rates are those since the page's last status
         self._stop = threading.Event()
         self._frames = 0
         self._frame_s = 0.0
@@ -120,12 +124,14 @@ class Daemon:
         if self._health.is_due():
             self._publish_health()
         self._event_log.write_counts()
+        if self._view.wants_status():
+            self._show_status()
         self._pulse.beat()
         if frame is None and not self._camera.is_open:
             self._stop.wait(STEP_S)
 
     def _obey_privacy(self, *, at_start: bool = False) -> None:
-        for command in self._publisher.take_commands():
+        for command in (*self._publisher.take_commands(), *self._view.take_commands()):
             self._privacy.command(paused=command.paused, for_s=command.for_s)
         if not self._privacy.check() and not at_start:
             return
@@ -152,6 +158,8 @@ class Daemon:
             is_stale = bool(faces) and self._clock.monotonic() >= self._state_due_s
             if moments or is_stale:
                 self._publish_state(self._camera.state)
+        if self._view.wants_scene():
+            self._view.show(frame, faces, self._visits.readings())
         return faces
 
     def _follow_camera(self) -> None:
@@ -163,6 +171,7 @@ class Daemon:
             self._end_visits()
         self._publish_state(state)
         self._publish_health()
+        self._show_status()
         if state != "ok":
             self._health.make_due(in_s=SETTLE_S)  # the events of visits that ended are still in the outbox now
 
@@ -172,10 +181,12 @@ class Daemon:
         self._event_log.write_counts(at_once=True)
         self._publish_state(camera)
         self._publish_health()
+        self._show_status()
 
     def _end_visits(self) -> None:
         self._publish(self._visits.close(self._frame_s))
         self._pipeline.lose_sight()
+        self._view.lose_sight()
 
     def _wait_for_broker(self) -> None:
         warned = False
@@ -195,6 +206,7 @@ class Daemon:
         if not moments:
             return
         self._event_log.add(moments)
+        self._view.happened(moments)
         try:
             self._publisher.publish_events([self._event(moment) for moment in moments])
         except DeliveryError as error:  # the loop goes on: a full disk may have room again
@@ -236,18 +248,28 @@ class Daemon:
         self._publisher.publish_state(State(faces=faces, emotion=emotion, time=now, camera=camera))
 
     def _publish_health(self) -> None:
+        delivery = self._delivery()
+        if delivery is not None:
+            self._publisher.publish_health(self._make_health(self._health, delivery))
+
+    def _show_status(self) -> None:
+        delivery = self._delivery()
+        if delivery is not None:
+            self._view.tell(self._make_health(self._view_health, delivery), self._privacy.payload(), delivery)
+
+    def _delivery(self) -> PublisherStats | None:
         try:
-            delivery = self._publisher.stats()
+            return self._publisher.stats()
         except DeliveryError as error:  # as for an event: the card may answer again
             log.error("no health: %s", error)  # noqa: TRY400 - one line, no traceback
-            return
-        self._publisher.publish_health(
-            self._health.make(
-                frames=self._frames,
-                camera=self._camera,
-                governor=self._governor,
-                stages=self._pipeline.stages,
-                bundle=self._pipeline.classifier.name,
-                delivery=delivery,
-            )
+            return None
+
+    def _make_health(self, reporter: HealthReporter, delivery: PublisherStats) -> Health:
+        return reporter.make(
+            frames=self._frames,
+            camera=self._camera,
+            governor=self._governor,
+            stages=self._pipeline.stages,
+            bundle=self._pipeline.classifier.name,
+            delivery=delivery,
         )

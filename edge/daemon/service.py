@@ -28,12 +28,15 @@ from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
 from edge.pipeline import load_pipeline
 from edge.settings import Settings, require_state_dir
+from edge.web import View
+from edge.web.examination import Examination
 
 STOP_S = 8.0
 """Seconds for a whole stop, from the signal to the end. The unit's TimeoutStopSec is 10: what systemd kills leaves
 the outbox open and the broker to its will."""
-LAST_WORDS_S, GOODBYE_S, RELOAD_S = 3.0, 2.0, 1.0
-"""Of these, at most: for the broker to acknowledge the last messages, to disconnect after that, to finish a reload."""
+LAST_WORDS_S, GOODBYE_S, RELOAD_S, PAGE_S = 3.0, 2.0, 1.0, 1.0
+"""Of these, at most: for the broker to acknowledge the last messages, to disconnect after that, to finish a reload, to
+end the page."""
 LAST_CHANCE_S = 5.0
 """Seconds a start without a camera spends on sending stored events; each restart by systemd gets no further."""
 _POLL_S = 0.1
@@ -41,16 +44,25 @@ _POLL_S = 0.1
 log = logging.getLogger(__name__)
 
 
-def run_service(settings: Settings) -> None:
+def run_service(settings: Settings, examination: Examination | None = None) -> None:
     """Run the daemon until its source ends or SIGTERM or SIGINT comes. SIGHUP loads the bundle chosen since the start.
 
+    ``examination`` is the doctor, for the page; None: the one of the system's settings.
     Raises `ConfigError`, `BundleError` or `LandmarkModelError`: something is wrong that a restart would not mend.
     Raises `CameraError`: the camera cannot be opened, or stopped giving frames.
     """
     clock = SystemClock()
     stopping = StopTime(clock)
     with ExitStack() as parts:
+        view = View(clock)
         _make_state_folder(settings)  # the detector is kept ready there
+        if settings.web.enabled:
+            from edge.web.server import PageServer
+
+            page = PageServer(settings, view, examination=examination or Examination(), clock=clock)
+            page.start()
+            parts.callback(lambda: page.close(stopping.left_s(PAGE_S)))
+            log.info("the page: %s", page.address)
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         camera = WatchedCamera(
             lambda: open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip),
@@ -75,7 +87,7 @@ def run_service(settings: Settings) -> None:
         parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
         daemon = Daemon(
             settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,
-            watchdog=watchdog, clock=clock,
+            watchdog=watchdog, clock=clock, view=view,
         )  # fmt: skip
         if privacy.pause is None:
             try:

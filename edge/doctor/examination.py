@@ -12,7 +12,9 @@ from edge.settings import Settings, load_settings, settings_file
 _NEED_SETTINGS = ("disk", "models", "camera rights", "camera", "broker")
 
 
-def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lambda _name: None) -> Iterator[Finding]:
+def examine(
+    config: Path | None = None, *, camera: bool = True, on_begin: Callable[[str], None] = lambda _name: None
+) -> Iterator[Finding]:
     """Check this device and yield the findings, most basic first.
 
     If root calls it where the service is installed, the process becomes the service's user, permanently.
@@ -21,6 +23,8 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
     ----------
     config
         Settings file; None means the system's.
+    camera
+        False leaves the camera alone: another program uses it.
     on_begin
         Called with the name of each check before it begins; some take seconds.
     """
@@ -59,7 +63,7 @@ def examine(config: Path | None = None, *, on_begin: Callable[[str], None] = lam
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
-        yield from _check_parts(settings, now, password, attempt)
+        yield from _check_parts(settings, now, password, attempt, camera=camera)
     else:
         yield from (
             Finding(name, "skipped", "needs the packages named above") for name in ("models", "camera", "broker")
@@ -71,6 +75,8 @@ def _check_parts(
     now: service.Service,
     password: Path,
     attempt: Callable[[str, Callable[[], Finding]], Finding],
+    *,
+    camera: bool,
 ) -> Iterator[Finding]:
     from edge.doctor import broker, seeing
 
@@ -82,5 +88,6 @@ def _check_parts(
         return finding
 
     yield attempt("models", models)
-    yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline))
+    if camera:
+        yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline))
     yield attempt("broker", lambda: broker.check_broker(service.with_service_password(settings, password)))

@@ -1,10 +1,18 @@
 """Settings: the types, reading them, and showing what is in force.
 
-`load_settings` reads and checks all of them, `read_password` the broker's password. `edge.settings.show` prints the
-settings with their origins; ``python -m edge.settings.doc FILE`` writes the page of all settings.
+`load_settings` reads and checks all of them, `read_password` the broker's password, `read_token` the page's token.
+`edge.settings.show` prints the settings with their origins; ``python -m edge.settings.doc FILE`` writes the page of
+all settings.
 """
 
-from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_password, require_state_dir, settings_file
+from edge.settings.loading import (
+    ENVIRONMENT_PREFIX,
+    load_settings,
+    read_password,
+    read_token,
+    require_state_dir,
+    settings_file,
+)
 from edge.settings.messages import check_url
 from edge.settings.types import (
     DEVICE_PATTERN,
@@ -36,6 +44,7 @@ __all__ = [
     "check_url",
     "load_settings",
     "read_password",
+    "read_token",
     "require_state_dir",
     "settings_file",
 ]

@@ -17,7 +17,7 @@ import msgspec
 
 from edge.errors import ConfigError
 from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
-from edge.settings.types import MqttSettings, Settings, fields_of, is_list, is_section
+from edge.settings.types import MqttSettings, Settings, WebSettings, fields_of, is_list, is_section
 from edge.settings.zones import check_zones
 
 DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
@@ -27,8 +27,11 @@ CAMERA_TABLE = {"address": "camera", "rotate": "camera_rotate", "flip": "camera_
 _PATHS = {
     "": ("bundle", "bundle_key", "landmarks", "state_dir"),
     "mqtt": ("password_file", "ca_file", "cert_file", "key_file"),
+    "web": ("token_file", "cert_file", "key_file"),
 }
 """The settings that are paths, by section: ``~/`` at their start is the home folder."""
+TOKEN_LENGTH = 16
+"""Fewest characters of the page's token."""
 
 
 def load_settings(
@@ -71,8 +74,6 @@ def load_settings(
     settings = _with_home(settings)
     check_one_line(msgspec.to_builtins(settings))
     check_url(settings.mqtt.url)
-    if settings.web.enabled:
-        raise ConfigError("web.enabled: found true: this version has no web page, only false is allowed")
     return settings
 
 
@@ -102,12 +103,30 @@ def read_password(settings: MqttSettings) -> str | None:
     ConfigError
         The file cannot be read, is open to others (mode beyond 0600), or is empty.
     """
-    if settings.password_file:
-        path = Path(settings.password_file)
-        name = "mqtt.password_file"
+    return _read_secret("mqtt.password_file", settings.password_file, "mqtt-password")
+
+
+def read_token(settings: WebSettings) -> str | None:
+    """Return the token that opens the page, from its file or systemd's credential; None if there is neither.
+
+    Raises
+    ------
+    ConfigError
+        The file is as `read_password` refuses it, or the token is shorter than `TOKEN_LENGTH` characters.
+    """
+    token = _read_secret("web.token_file", settings.token_file, "web-token")
+    if token is not None and not (len(token) >= TOKEN_LENGTH and token.isascii() and token.isprintable()):
+        name = settings.token_file or "credential web-token"
+        raise ConfigError(f"web.token_file: {name}: the token needs {TOKEN_LENGTH} or more printable ASCII characters")
+    return token
+
+
+def _read_secret(key: str, file: str, credential: str) -> str | None:
+    """Return the text of a file with mode 0600, or of the credential where no file is named."""
+    if file:
+        path, name = Path(file), key
     else:
-        path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / "mqtt-password"
-        name = "credential mqtt-password"
+        path, name = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / credential, f"credential {credential}"
         if not os.environ.get("CREDENTIALS_DIRECTORY") or not path.exists():
             return None
     try:
@@ -117,9 +136,9 @@ def read_password(settings: MqttSettings) -> str | None:
         raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: {path} is not text in UTF-8") from None
-    if settings.password_file and mode & 0o077:  # systemd protects its credentials by their folder
+    if file and mode & 0o077:  # systemd protects its credentials by their folder
         raise ConfigError(f"{name}: {path} has mode {mode:04o}; others may read it: chmod 600 {path}")
-    if not text and not settings.password_file:  # the service's credential for a broker without a password
+    if not text and not file:  # the service's credential where no secret is set
         return None
     if not text:
         raise ConfigError(f"{name}: {path} is empty")

@@ -53,10 +53,14 @@ def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] |
     for key, value in _flat(settings):
         parts = key.split(".")
         origin = named.get("__".join(parts)) or (str(settings_file(path)) if _holds(in_file, parts) else "default")
-        # A password in mqtt.url has been refused; a lone user name is no secret.
-        harmless = key == "mqtt.url" or not isinstance(value, str)
-        shown.append(Shown(key, value if harmless else redacted(value), origin))
+        shown.append(Shown(key, _harmless(key, value), origin))
     return shown
+
+
+def shown_values(settings: Settings) -> list[tuple[str, str | int | float | bool, bool]]:
+    """Return each setting's dotted key, its value without secrets, and whether that is the default."""
+    defaults = dict(_flat(Settings()))
+    return [(key, _harmless(key, value), value == defaults[key]) for key, value in _flat(settings)]
 
 
 def password_origin(settings: Settings) -> str:
@@ -88,6 +92,11 @@ def as_json(shown: list[Shown], password: str) -> str:
     """Return the settings as one JSON object: dotted key to ``{"value", "from"}``."""
     settings = {one.key: {"value": one.value, "from": one.origin} for one in shown}
     return json.dumps({"settings": settings, "password": password}, ensure_ascii=False)
+
+
+def _harmless(key: str, value: Any) -> Any:
+    # A password in mqtt.url has been refused; a lone user name is no secret.
+    return value if key == "mqtt.url" or not isinstance(value, str) else redacted(value)
 
 
 def _line(one: Shown) -> str:

@@ -14,6 +14,7 @@ import msgspec
 SERVICE_STATE = Path("/var/lib/emotion-edge")
 """``StateDirectory=`` of the systemd unit"""
 DEVICE_PATTERN = r"^[a-z0-9-]{1,64}$"
+LISTEN_PATTERN = r"^(unix:/[^\s]+|(\[[0-9a-fA-F:.]+\]|[0-9.]+|localhost):[0-9]{1,5})$"
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -162,10 +163,22 @@ class PowerSettings(_Section, frozen=True, kw_only=True):
 
 
 class WebSettings(_Section, frozen=True, kw_only=True):
-    """``[web]``: a page on the device."""
+    """``[web]``: the live page of this device; needs the extra `web`. See docs/web.md."""
 
     enabled: bool = False
-    """there is no web page in this version; only false is allowed"""
+    """serve the page"""
+    listen: Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN)] = "127.0.0.1:8378"
+    """address and port, such as 0.0.0.0:8378 or [::1]:8378, or unix:/PATH; beyond this device only with a token"""
+    token_file: str = ""
+    """file with mode 0600 that holds the token, 16 characters or more; empty: systemd's credential `web-token`"""
+    hosts: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    """names by which browsers reach the page, with blanks between; addresses and this device's own name always work"""
+    cert_file: str = ""
+    """PEM file of a certificate, for https; empty: http"""
+    key_file: str = ""
+    """PEM file with mode 0600 of its private key; empty: it is in `web.cert_file`"""
+    picture: bool = False
+    """show the camera's picture; without it the page has boxes and landmarks only"""
 
 
 class LogSettings(_Section, frozen=True, kw_only=True):

@@ -103,7 +103,7 @@ def test_text_from_the_environment_becomes_what_the_setting_is(config: Path) -> 
         ("[mqtt]\nhealth_interval_s = 0", ["mqtt.health_interval_s: found 0", "expected `float` > 0"]),
         ('[homeassistant]\nenabled = "yes"', ["homeassistant.enabled: found 'yes'", "allowed is true or false"]),
         ('[homeassistant]\nprefix = "a b"', ["homeassistant.prefix: found 'a b'", "matching regex"]),
-        ("[web]\nenabled = true", ["web.enabled: found true", "only false is allowed"]),
+        ('[web]\nlisten = "8378"', ["web.listen: found '8378'", "allowed is ADDRESS:PORT", "unix:/PATH"]),
         ('mqtt = "broker"', ["mqtt: found 'broker'", "allowed is a section, [mqtt]"]),
         ("device = \ncamera = 1", ["not TOML", "line 1"]),
     ],
