@@ -144,7 +144,7 @@ def report_scenes(
     for name, change in CHANGES.items():
         changed = {kind: [change(scene) for scene in some] for kind, some in scenes.items()}
         both = [*changed["photos"], *changed["frames"]]
-        ours = [[(face.box, str(EMOTIONS[int(face.scores.argmax())])) for face in pipeline.look(s.luma)] for s in both]
+        ours = [[(face.box, str(EMOTIONS[int(face.scores.argmax())])) for face in pipeline.find_still(s.luma)] for s in both]
         sides = [ours] + ([ask_fer(interpreter, [scene.luma for scene in both])] if interpreter else [])
         cells = [figures(changed, found) for found in sides]
         rows = list(zip(*cells, strict=True))
