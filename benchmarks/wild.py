@@ -144,7 +144,7 @@ def report_scenes(
     for name, change in CHANGES.items():
         changed = {kind: [change(scene) for scene in some] for kind, some in scenes.items()}
         both = [*changed["photos"], *changed["frames"]]
-        ours = [[(face.box, str(EMOTIONS[int(face.scores.argmax())])) for face in pipeline.find_still(s.luma)] for s in both]
+        ours = [ours_in(scene.luma, pipeline) for scene in both]
         sides = [ours] + ([ask_fer(interpreter, [scene.luma for scene in both])] if interpreter else [])
         cells = [figures(changed, found) for found in sides]
         rows = list(zip(*cells, strict=True))
@@ -155,6 +155,11 @@ def report_scenes(
     if sheet:
         cv2.imwrite(str(sheet), np.vstack([np.hstack((missed[i : i + 16] + [missed[0] * 0] * 16)[:16])
                                            for i in range(0, len(missed), 16)]))  # fmt: skip
+
+
+def ours_in(luma: Luma, pipeline: Pipeline) -> Found:
+    """What ours finds in a picture."""
+    return [(face.box, str(EMOTIONS[int(face.scores.argmax())])) for face in pipeline.find_still(luma)]
 
 
 def figures(changed: dict[str, list[Scene]], found: list[Found]) -> list[str]:
