@@ -6,6 +6,7 @@ from edge.cli.classify import classify
 from edge.cli.config import config_app
 from edge.cli.demo import demo
 from edge.cli.doctor import doctor
+from edge.cli.homeassistant import homeassistant_app
 from edge.cli.privacy import privacy_app
 from edge.cli.run import run
 from edge.cli.support import make_app
@@ -23,6 +24,7 @@ app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --
 app.command(epilog="Example: emotion-edge bench --camera file:clip.mp4 --json")(bench)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(privacy_app, name="privacy")
+app.add_typer(homeassistant_app, name="homeassistant")
 app.add_typer(config_app, name="config")
 
 

@@ -9,6 +9,13 @@ from edge.cli.options import AsJson, Config
 
 def doctor(
     config: Config = None,
+    homeassistant_user: Annotated[
+        str | None,
+        typer.Option(help="Also check whether this user of the broker, Home Assistant's, may read our topics."),
+    ] = None,
+    homeassistant_password_file: Annotated[
+        str, typer.Option(metavar="FILE", help="File with mode 0600 that holds that user's password.")
+    ] = "",
     *,
     as_json: AsJson = False,
     camera: Annotated[
@@ -23,9 +30,22 @@ def doctor(
 
     from edge.doctor import examine, report
 
+    login = None
+    if homeassistant_user is not None:
+        from edge.doctor.homeassistant import Login
+        from edge.settings import MqttSettings, read_password
+
+        # Read before the doctor becomes the service's user, who may not.
+        password = read_password(MqttSettings(password_file=homeassistant_password_file))
+        login = Login(homeassistant_user, password)
     errors = Console(stderr=True)
     with errors.status("examining") as status:
-        findings = list(examine(config, camera=camera, on_begin=lambda name: status.update(f"examining: {name}")))
+        findings = list(
+            examine(
+                config, camera=camera, homeassistant=login,
+                on_begin=lambda name: status.update(f"examining: {name}"),
+            )
+        )  # fmt: skip
     if as_json:
         typer.echo(report.as_json(findings))
     else:

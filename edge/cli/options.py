@@ -21,6 +21,10 @@ Classifier = Annotated[str | None, typer.Option(help="Which model decides: cnn, 
 BundleKey = Annotated[
     str | None, typer.Option(metavar="FILE", help="Public keys (PEM); a bundle must be signed by one of them.")
 ]
+PasswordFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="File with mode 0600 that holds the broker's password."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 CameraRotate = Annotated[str | None, typer.Option(help="Turn the picture clockwise by 0, 90, 180 or 270 degrees.")]
 CameraFlip = Annotated[str | None, typer.Option(help="Mirror the turned picture: none, horizontal or vertical.")]

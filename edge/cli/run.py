@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge.cli.options import Bundle, CameraFlip, CameraRotate, Classifier, Config, StateDir
+from edge.cli.options import Bundle, CameraFlip, CameraRotate, Classifier, Config, PasswordFile, StateDir
 
 
 def run(
@@ -16,7 +16,11 @@ def run(
         typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER, demo:"),
     ] = None,
     mqtt: Annotated[str | None, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = None,
+    password_file: PasswordFile = None,
     device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
+    homeassistant: Annotated[
+        bool, typer.Option("--homeassistant", help="Let Home Assistant on the same broker find this device.")
+    ] = False,
     bundle: Bundle = None,
     classifier: Classifier = None,
     state_dir: StateDir = None,
@@ -33,6 +37,8 @@ def run(
     flags = {
         "camera": camera,
         "mqtt.url": mqtt,
+        "mqtt.password_file": password_file,
+        "homeassistant.enabled": "true" if homeassistant else None,
         "device": device,
         "bundle": bundle,
         "classifier": classifier,

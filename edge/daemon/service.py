@@ -21,6 +21,7 @@ from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.homeassistant.discovery import discovery_message, read_board
+from edge.homeassistant.kept import FormerNames
 from edge.mqtt.connection import Message
 from edge.mqtt.name_guard import client_id
 from edge.mqtt.outbox import Outbox
@@ -84,6 +85,9 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
         privacy.check()
         publisher.publish_privacy(privacy.payload())  # before `start`, so that it precedes `online`
         publisher.start()
+        former_names = FormerNames(settings)
+        former_names.start()
+        parts.callback(lambda: former_names.close(stopping.left_s(GOODBYE_S)))
         parts.callback(lambda: publisher.stop(stopping.left_s(LAST_WORDS_S, reserve_s=GOODBYE_S)))
         daemon = Daemon(
             settings, identity, camera=camera, pipeline=pipeline, publisher=publisher, privacy=privacy,

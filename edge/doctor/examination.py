@@ -3,17 +3,25 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.doctor import machine, service, user
 from edge.doctor.finding import Finding
 from edge.errors import ConfigError
 from edge.settings import Settings, load_settings, settings_file
 
+if TYPE_CHECKING:
+    from edge.doctor.homeassistant import Login
+
 _NEED_SETTINGS = ("disk", "models", "camera rights", "camera", "broker")
 
 
 def examine(
-    config: Path | None = None, *, camera: bool = True, on_begin: Callable[[str], None] = lambda _name: None
+    config: Path | None = None,
+    *,
+    camera: bool = True,
+    homeassistant: "Login | None" = None,
+    on_begin: Callable[[str], None] = lambda _name: None,
 ) -> Iterator[Finding]:
     """Check this device and yield the findings, most basic first.
 
@@ -25,6 +33,8 @@ def examine(
         Settings file; None means the system's.
     camera
         False leaves the camera alone: another program uses it.
+    homeassistant
+        The broker's user that Home Assistant has, to check what it may read; None: it is not checked.
     on_begin
         Called with the name of each check before it begins; some take seconds.
     """
@@ -63,7 +73,7 @@ def examine(
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
-        yield from _check_parts(settings, now, password, attempt, camera=camera)
+        yield from _check_parts(settings, now, password, homeassistant, attempt, camera=camera)
     else:
         yield from (
             Finding(name, "skipped", "needs the packages named above") for name in ("models", "camera", "broker")
@@ -74,11 +84,12 @@ def _check_parts(
     settings: Settings,
     now: service.Service,
     password: Path,
+    login: "Login | None",
     attempt: Callable[[str, Callable[[], Finding]], Finding],
     *,
     camera: bool,
 ) -> Iterator[Finding]:
-    from edge.doctor import broker, seeing
+    from edge.doctor import broker, homeassistant, seeing
 
     pipeline = None
 
@@ -90,4 +101,12 @@ def _check_parts(
     yield attempt("models", models)
     if camera:
         yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline))
-    yield attempt("broker", lambda: broker.check_broker(service.with_service_password(settings, password)))
+    known = service.with_service_password(settings, password)
+    reached = attempt("broker", lambda: broker.check_broker(known))
+    yield reached
+    if not settings.homeassistant.enabled:
+        return
+    if reached.status == "problem":
+        yield Finding(homeassistant.NAME, "skipped", "needs the broker")
+    else:
+        yield attempt(homeassistant.NAME, lambda: homeassistant.check_homeassistant(known, login))

@@ -64,7 +64,7 @@ def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, versio
     board
         The hardware.
     """
-    identifier = f"emotion-edge-{topics.device}"
+    identifier = _identifier(topics)
     components = _readings(topics) | _controls(topics) | _diagnostics(topics, board) | _triggers(topics)
     payload = {
         "dev": _without_none(
@@ -86,7 +86,16 @@ def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, versio
             for key, part in components.items()
         },
     }  # fmt: skip
-    return Message(f"{settings.prefix}/device/{identifier}/config", msgspec.json.encode(payload), retain=True)
+    return Message(discovery_topic(topics, settings), msgspec.json.encode(payload), retain=True)
+
+
+def discovery_topic(topics: Topics, settings: HomeAssistantSettings) -> str:
+    """Return the topic of a device's discovery message."""
+    return f"{settings.prefix}/device/{_identifier(topics)}/config"
+
+
+def _identifier(topics: Topics) -> str:
+    return f"emotion-edge-{topics.device}"
 
 
 def _readings(topics: Topics) -> dict[str, dict[str, Any]]:

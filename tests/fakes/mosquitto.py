@@ -77,6 +77,10 @@ class Mosquitto:
         path.chmod(0o600)
         return path
 
+    def add_user(self, name: str) -> None:
+        """Add a user with the same password; before `start`."""
+        self._passwd("-b", str(self.folder / "users"), name, self.password)
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -122,6 +126,9 @@ class Mosquitto:
     ) -> None:
         self._end(signal.SIGKILL)
 
+    def _passwd(self, *arguments: str) -> None:
+        subprocess.run([str(find("mosquitto_passwd")), *arguments], check=True, capture_output=True)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
@@ -131,11 +138,7 @@ class Mosquitto:
 
     def _write_files(self, write_acl: list[str] | None) -> None:
         users = self.folder / "users"
-        subprocess.run(
-            [str(find("mosquitto_passwd")), "-b", "-c", str(users), self.username, self.password],
-            check=True,
-            capture_output=True,
-        )
+        self._passwd("-b", "-c", str(users), self.username, self.password)
         lines = [
             f"listener {self.port} 127.0.0.1",
             f"allow_anonymous {str(self._anonymous).lower()}",

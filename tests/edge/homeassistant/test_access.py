@@ -1,18 +1,19 @@
 """The access list of docs/mqtt.md lets a device and Home Assistant do what they need."""
 
 import re
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
+from edge.backoff import Backoff
 from edge.homeassistant.discovery import Board, discovery_message
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
 from edge.settings import HomeAssistantSettings
-from tests.fakes.mosquitto import Mosquitto, find
+from tests.edge.mqtt.test_name_guard import AtOnce
+from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.subscriber import Subscriber
 
 pytestmark = pytest.mark.broker
@@ -23,14 +24,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "mqtt.md"
 @pytest.fixture
 def guarded(mosquitto: Mosquitto) -> Mosquitto:
     """A broker with that access list and the users `camera`, a device's, and `homeassistant`."""
-    (acl,) = re.findall(r"```\n(pattern write.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (acl,) = re.findall(r"```\n(pattern readwrite.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (mosquitto.folder / "acl").write_text(acl)
     with (mosquitto.folder / "mosquitto.conf").open("a") as conf:
         conf.write(f"acl_file {mosquitto.folder}/acl\n")
     for user in ("homeassistant", "reader"):
-        program = str(find("mosquitto_passwd"))
-        arguments = ["-b", str(mosquitto.folder / "users"), user, mosquitto.password]
-        subprocess.run([program, *arguments], check=True, capture_output=True)
+        mosquitto.add_user(user)
     mosquitto.start()
     return mosquitto
 
@@ -41,8 +40,9 @@ def test_home_assistant_finds_a_device_pauses_it_and_removes_it(guarded: Mosquit
     discovery = discovery_message(Topics(device), settings, version="1", board=Board())
     outbox = Outbox(tmp_path / "outbox.sqlite", max_events=10, max_age_s=60)
     publisher = Publisher(
-        guarded.settings(), device, outbox, boot="b", version="1", model=lambda: "m", announcements=[discovery]
-    )
+        guarded.settings(), device, outbox, boot="b", version="1", model=lambda: "m", announcements=[discovery],
+        birth_topic=settings.birth_topic, backoff=Backoff(rng=AtOnce()),
+    )  # fmt: skip
     paused = threading.Event()
 
     def take_commands() -> None:
@@ -55,7 +55,7 @@ def test_home_assistant_finds_a_device_pauses_it_and_removes_it(guarded: Mosquit
         told = home.wait(lambda messages: {"config", "state", "status"} <= {message.channel for message in messages})
         assert discovery.payload in {message.payload for message in told}
         home.publish("homeassistant/status", b"online")
-        home.wait(lambda messages: any(message.topic == "homeassistant/status" for message in messages))
+        home.wait(lambda messages: sum(message.payload == discovery.payload for message in messages) == 2)
         home.publish(Topics(device).privacy_set, b'{"paused": true}')
         assert paused.wait(30)
         assert publisher.stop(10)

@@ -1,5 +1,4 @@
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,19 +32,6 @@ def path(tmp_path: Path) -> Path:
 def reopen(path: Path, clock: FakeClock) -> Opens:
     """Opens the outbox of ``path``."""
     return opens(path, clock)
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Callable[[], object]], None]:
-    """Poll what has no way to be waited for, with a deadline."""
-
-    def wait(done: Callable[[], object], timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not done():
-            assert time.monotonic() < deadline, f"not in {timeout_s} s"
-            time.sleep(0.005)
-
-    return wait
 
 
 @pytest.fixture
