@@ -12,7 +12,7 @@ from edge.settings import Settings
 
 def test_run_flags_set_password_file_and_home_assistant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr(service, "run_service", given.append)
+    monkeypatch.setattr(service, "run_service", lambda settings, *_, **__: given.append(settings))
     monkeypatch.setenv("EMOTION_EDGE__HOMEASSISTANT__ENABLED", "false")
     assert run(cli.app, ["run", "--password-file", str(tmp_path / "password"), "--homeassistant", "--quiet"]) == 0
     assert run(cli.app, ["run", "--quiet"]) == 0
