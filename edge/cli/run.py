@@ -15,7 +15,9 @@ def run(
         str | None,
         typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER, demo:"),
     ] = None,
-    mqtt: Annotated[str | None, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = None,
+    mqtt: Annotated[
+        str | None, typer.Option(help="Broker: mqtt://[user@]host[:port], mqtts://…, ws://… or wss://…")
+    ] = None,
     password_file: PasswordFile = None,
     device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
     homeassistant: Annotated[

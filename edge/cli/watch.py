@@ -33,7 +33,9 @@ _DECODERS: dict[str, msgspec.json.Decoder[EmotionEvent] | msgspec.json.Decoder[S
 
 
 def watch(
-    mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",
+    mqtt: Annotated[
+        str, typer.Option(help="Broker: mqtt://[user@]host[:port], mqtts://…, ws://… or wss://…")
+    ] = "mqtt://localhost:1883",
     device: Annotated[str, typer.Option(help="Name of the device, + for all.")] = "+",
     password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
     ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
@@ -132,10 +134,12 @@ def subscribe(
         raise UsageError(f"--device: found {device!r}: allowed are a-z, 0-9 and -, at most 64 characters, or + for all")
     check_url(settings.url)
     broker = broker_address(settings)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311, transport=broker.transport)
     client.username_pw_set(broker.username, broker.password)
     if broker.tls is not None:
         client.tls_set_context(broker.tls)
+    if broker.websocket_path is not None:
+        client.ws_set_options(broker.websocket_path, broker.websocket_headers)
 
     def on_connect(client: "paho.Client", _data: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.is_failure:

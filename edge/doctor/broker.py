@@ -51,7 +51,9 @@ def _accepted(address: BrokerAddress, version: str) -> Finding:
     if address.tls is not None:
         return Finding(_NAME, "ok", f"{found}, its certificate is good")
     if address.password is not None and not _is_this_machine(address.host):
-        return Finding(_NAME, "warning", f"{found}; the password goes over the network unencrypted", "use mqtts://")
+        return Finding(
+            _NAME, "warning", f"{found}; the password goes over the network unencrypted", "use mqtts:// or wss://"
+        )
     return Finding(_NAME, "ok", found)
 
 

@@ -5,12 +5,16 @@ import ssl
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from edge.errors import ConfigError
 from edge.settings import MqttSettings, read_password
+from edge.settings.messages import URL_SCHEMES
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_WITH_TLS = ("mqtts", "wss")
+_WEBSOCKET_PATH = "/mqtt"
+"""Where brokers that serve a path expect MQTT (HiveMQ, EMQX); mosquitto takes any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,20 @@ class BrokerAddress:
     """always checks certificate and host name; None: no TLS"""
     shown: str
     """``mqtt://host:port`` for messages, without user and password"""
+    websocket_path: str | None = None
+    """path of MQTT over WebSockets, with its query; None: MQTT over TCP"""
+
+    @property
+    def transport(self) -> Literal["tcp", "websockets"]:
+        """What carries MQTT, as paho calls it."""
+        return "tcp" if self.websocket_path is None else "websockets"
+
+    @property
+    def websocket_headers(self) -> dict[str, str] | None:
+        """Headers that paho does not get right: it leaves out the brackets of an IPv6 address."""
+        host = self.shown.partition("://")[2]
+        scheme = "http" if self.tls is None else "https"
+        return {"Host": host, "Origin": f"{scheme}://{host}"} if ":" in self.host else None
 
     def without_login(self) -> "BrokerAddress":
         """Return the same broker without user and password."""
@@ -44,18 +62,22 @@ def broker_address(settings: MqttSettings) -> BrokerAddress:
         host.encode("idna")
     except UnicodeError:
         raise ConfigError(f"mqtt.url: found {settings.url!r}: {host!r} is not a valid host name") from None
-    port = parts.port or _PORTS[scheme]
+    port = parts.port or URL_SCHEMES[scheme]
     username = settings.username or unquote(parts.username or "") or None
     password = read_password(settings)
     if password is not None and username is None:
         raise ConfigError("mqtt.username: found a password but no user name; set it, or write mqtt://USER@host")
     named = f"[{host}]" if ":" in host else host
-    if settings.cert_file and scheme != "mqtts":
-        raise ConfigError("mqtt.cert_file: a client certificate needs TLS; write mqtts:// in mqtt.url")
+    if settings.cert_file and scheme not in _WITH_TLS:
+        raise ConfigError("mqtt.cert_file: a client certificate needs TLS; write mqtts:// or wss:// in mqtt.url")
     if settings.key_file and not settings.cert_file:
         raise ConfigError("mqtt.key_file: found a key but no certificate; set mqtt.cert_file too")
-    tls = _tls_context(settings) if scheme == "mqtts" else None
-    return BrokerAddress(host, port, username, password, tls, f"{scheme}://{named}:{port}")
+    tls = _tls_context(settings) if scheme in _WITH_TLS else None
+    path = None
+    if scheme in ("ws", "wss"):
+        path = urlunsplit(("", "", (parts.path.rstrip("/") and parts.path) or _WEBSOCKET_PATH, parts.query, ""))
+        path = quote(path, safe="/%:@!$&'()*+,;=~?")
+    return BrokerAddress(host, port, username, password, tls, f"{scheme}://{named}:{port}", path)
 
 
 def _tls_context(settings: MqttSettings) -> ssl.SSLContext:

@@ -189,15 +189,12 @@ class Connection:
         self._ending: Ending | None = None
         self._connected = False
         self._client = _SingleUseClient(
-            client_id, protocol, max_packet_bytes=max_packet_bytes, on_too_long=self._on_too_long,
+            client_id, protocol, address, max_packet_bytes=max_packet_bytes, on_too_long=self._on_too_long,
             on_end=self._on_thread_end,
         )  # fmt: skip
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.max_queued_messages_set(IN_FLIGHT)
-        self._client.username_pw_set(address.username, address.password)
-        if address.tls is not None:
-            self._client.tls_set_context(address.tls)
         if will is not None:
             properties = self._properties(PacketTypes.WILLMESSAGE, will)
             self._client.will_set(will.topic, will.payload, _QOS, will.retain, properties)
@@ -406,6 +403,7 @@ class _SingleUseClient(paho.Client):
         self,
         client_id: str,
         protocol: MQTTProtocolVersion,
+        address: BrokerAddress,
         *,
         max_packet_bytes: int,
         on_too_long: Callable[[], None],
@@ -417,7 +415,14 @@ class _SingleUseClient(paho.Client):
             clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
             protocol=protocol,
             reconnect_on_failure=False,
+            transport=address.transport,
         )
+        self.username_pw_set(address.username, address.password)
+        if address.tls is not None:
+            self.tls_set_context(address.tls)
+        if address.websocket_path is not None:
+            self.ws_set_options(address.websocket_path, address.websocket_headers)
+        self._line: socket.socket | None = None
         self._max_packet_bytes = max_packet_bytes
         self._on_too_long: Callable[[], None] | None = on_too_long
         self._on_end: Callable[[Ending | None], None] | None = on_end
@@ -435,6 +440,8 @@ class _SingleUseClient(paho.Client):
             failure = of_error(caught)
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         finally:
+            if self._line is not None:
+                self._line.close()
             on_end, self._on_end, self._on_too_long = self._on_end, None, None
             if on_end is not None:
                 on_end(failure)
@@ -442,6 +449,11 @@ class _SingleUseClient(paho.Client):
     def _loop(self, timeout: float = 1.0) -> MQTTErrorCode:
         self._last_loop_s = time.monotonic()
         return super()._loop(timeout)
+
+    def _create_socket_connection(self) -> socket.socket:
+        connected = super()._create_socket_connection()
+        self._line = connected.dup()  # TLS and WebSockets will stand between; this one is always the TCP connection
+        return connected
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > self._max_packet_bytes:  # paho asks for as much as the packet's header announces
@@ -460,11 +472,9 @@ class _SingleUseClient(paho.Client):
 
     def sever(self) -> None:
         """Shut the socket down, so that paho's thread sees the end and leaves its loop."""
-        raw = self.socket()
-        if isinstance(raw, socket.socket):
+        if self._line is not None:
             with contextlib.suppress(OSError):  # already closed
-                # Not SSLSocket.shutdown, which takes the TLS layer away while the other thread uses it.
-                socket.socket.shutdown(raw, socket.SHUT_RDWR)
+                self._line.shutdown(socket.SHUT_RDWR)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for paho's thread; return True if it has ended."""

@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from paho.mqtt.client import WebsocketConnectionError
 from paho.mqtt.reasoncodes import ReasonCode
 
 
@@ -76,6 +77,8 @@ def of_error(error: BaseException) -> Ending:
             kind, reason = Kind.UNTRUSTED, f"TLS failed: {str(error.reason or '').replace('_', ' ').lower()}"
         case socket.gaierror():
             kind, reason = Kind.UNRESOLVED, f"its name cannot be resolved: {error.strerror}"
+        case WebsocketConnectionError():
+            reason = "no MQTT over WebSockets there: check port and path of mqtt.url"
         case ConnectionRefusedError():
             reason = "connection refused"
         case TimeoutError():

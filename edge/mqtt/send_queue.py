@@ -13,7 +13,10 @@ from edge.mqtt.outbox.tables import StoredEvent
 LogOnce = Callable[[int, str], None]
 
 
-class _Sent(NamedTuple):
+class Sent(NamedTuple):
+    """A message that the broker has not answered yet."""
+
+    topic: str
     seq: int | None
     """None for anything but an event"""
     at_s: float
@@ -52,7 +55,7 @@ class SendQueue:
         self._retained: dict[str, Message] = {}
         self._unsent: dict[str, Message] = {}
         self._greeting: Message | None = None
-        self._sent: dict[int, _Sent] = {}  # by message id, oldest first
+        self._sent: dict[int, Sent] = {}  # by message id, oldest first
         self._acknowledged: list[int] = []
         self._after_seq = 0
         self.commit_at: float | None = None
@@ -100,10 +103,9 @@ class SendQueue:
         self._sent.clear()
         self._after_seq = 0
 
-    def take_answered(self, mid: int) -> int | None:
-        """Return the ``seq`` of a message that the broker has answered, None if it was no event."""
-        sent = self._sent.pop(mid, None)
-        return None if sent is None else sent.seq
+    def take_answered(self, mid: int) -> Sent | None:
+        """Return the message that the broker has answered, None if it was sent on an earlier connection."""
+        return self._sent.pop(mid, None)
 
     def acknowledged(self, seq: int) -> None:
         """Note that the broker has an event."""
@@ -169,5 +171,5 @@ class SendQueue:
     def _publish(self, connection: Connection, message: Message, *, seq: int | None) -> bool:
         mid = connection.publish(message)
         if mid is not None:
-            self._sent[mid] = _Sent(seq, self._clock.monotonic())
+            self._sent[mid] = Sent(message.topic, seq, self._clock.monotonic())
         return mid is not None

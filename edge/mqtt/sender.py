@@ -31,7 +31,7 @@ from edge.mqtt.connection import (
 from edge.mqtt.name_guard import HOLD_S, NameGuard, Verdict
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.reasons import Ending, Kind
-from edge.mqtt.send_queue import SendQueue
+from edge.mqtt.send_queue import SendQueue, Sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +325,9 @@ class Sender:
         self._timeouts.connected(connection.protocol)
         self._attempts.connected()
         self._allowed = in_flight
-        _LOG.info("connected to broker %s (%s)", self._address.shown, connection.version)
+        silent = ", which does not say what its access list denies"
+        hint = "" if connection.protocol is MQTTProtocolVersion.MQTTv5 else silent
+        _LOG.info("connected to broker %s (%s%s)", self._address.shown, connection.version, hint)
 
     def _begin(self) -> None:
         """Publish: the broker has answered, and no other device is online with this name."""
@@ -382,20 +384,21 @@ class Sender:
         self._timeouts.closing()
 
     def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
-        seq = self._queue.take_answered(mid)
+        sent = self._queue.take_answered(mid)
+        if sent is None:
+            return
         if refusal is not None:
-            self._on_refused(refusal, is_event=seq is not None)
-        elif seq is not None:
-            self._queue.acknowledged(seq)
+            self._on_refused(sent, refusal)
+        elif sent.seq is not None:
+            self._queue.acknowledged(sent.seq)
             if self._event_refusal is not None:
                 self._event_refusal = None
                 self._logged.clear()
 
-    def _on_refused(self, refusal: str, *, is_event: bool) -> None:
+    def _on_refused(self, sent: Sent, refusal: str) -> None:
         """Handle a message that the broker refuses; only MQTT 5 brokers say so."""
-        what = "events" if is_event else "a retained message"
-        line = f"broker {self._address.shown} does not take {what} ({refusal}): check its access list"
-        if is_event and self._connection is not None:
+        line = f"broker {self._address.shown} does not take {sent.topic} ({refusal}): check its access list"
+        if sent.seq is not None and self._connection is not None:
             # Sending the next event would break the order: the refused one is sent again, first, after a long wait.
             self._abandon(self._connection)
             self._retry_later(refused=True)

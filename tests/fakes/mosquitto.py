@@ -43,6 +43,7 @@ class Mosquitto:
         days: int = 30,
         client_certificates: bool = False,
         autosave: bool = True,
+        websockets: bool = False,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,7 @@ class Mosquitto:
         self._client_certificates = client_certificates
         self._anonymous = anonymous
         self.port = free_port()
+        self.websocket_port = free_port() if websockets else 0
         self.log = folder / "mosquitto.log"
         self.ca_file = folder / "ca.pem"
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,6 +62,10 @@ class Mosquitto:
     @property
     def url(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://localhost:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        return f"{'wss' if self.tls else 'ws'}://localhost:{self.websocket_port}"
 
     def settings(self, **changes: str) -> MqttSettings:
         """Return settings with which a login succeeds; the password file has mode 0600."""
@@ -87,7 +93,7 @@ class Mosquitto:
                 [str(find("mosquitto")), "-v", "-c", str(self.folder / "mosquitto.conf")], stdout=log, stderr=log
             )
         deadline = time.monotonic() + 10
-        while not _listens(self.port):
+        while not all(_listens(port) for port in (self.port, self.websocket_port) if port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"mosquitto did not start: {self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.01)  # there is no way to wait for a listening socket
@@ -155,11 +161,15 @@ class Mosquitto:
                 "\n".join([f"user {self.username}", "topic read #", *(f"topic write {t}" for t in write_acl)])
             )
             lines.append(f"acl_file {acl}")
+        tls: list[str] = []
         if self.tls:
             make_certificates(self.folder, days=self._days)
-            lines += [f"certfile {self.folder}/server.pem", f"keyfile {self.folder}/server.key"]
+            tls = [f"certfile {self.folder}/server.pem", f"keyfile {self.folder}/server.key"]
             if self._client_certificates:
-                lines += [f"cafile {self.ca_file}", "require_certificate true"]
+                tls += [f"cafile {self.ca_file}", "require_certificate true"]
+        lines += tls
+        if self.websocket_port:  # what follows belongs to this listener
+            lines += [f"listener {self.websocket_port} 127.0.0.1", "protocol websockets", *tls]
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
 

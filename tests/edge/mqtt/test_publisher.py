@@ -279,8 +279,28 @@ def test_a_broker_that_takes_no_events_keeps_them_in_the_outbox(
         wait_for(lambda: publisher.stats().reconnects >= 2)
         assert publisher.stats().depth == 1
         assert publisher.stats().last_refusal == "not authorized"
-    lines = [record.message for record in caplog.records if "does not take events" in record.message]
-    assert len(lines) == 1
+    lines = [record.message for record in caplog.records if "does not take" in record.message]
+    name = f"broker mqtt://localhost:{strict.port}"
+    assert lines == [f"{name} does not take emotion/1/dev-1/event (not authorized): check its access list"]
+
+
+@pytest.mark.parametrize("denied", ["ha/device/emotion-edge-dev-1/config", "emotion/1/dev-1/health"])
+def test_broker_that_denies_a_retained_topic_is_named_with_it(
+    denied: str, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    topics = Topics("dev-1")
+    discovery = discovery_message(topics, HomeAssistantSettings(enabled=True, prefix="ha"), version="1", board=Board())
+    allowed = {discovery.topic, topics.event, topics.state, topics.status, topics.health, topics.privacy_state}
+    with (
+        Mosquitto(tmp_path / "strict", write_acl=sorted(allowed - {denied})) as strict,
+        publishing(strict.settings(), outbox, announcements=[discovery]) as publisher,
+    ):
+        publisher.publish_health(health(1))
+        wait_for(lambda: any("does not take" in record.message for record in caplog.records))
+    lines = {record.message for record in caplog.records if "does not take" in record.message}
+    assert lines == {
+        f"broker mqtt://localhost:{strict.port} does not take {denied} (not authorized): check its access list"
+    }
 
 
 def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(
