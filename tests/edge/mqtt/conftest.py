@@ -1,11 +1,13 @@
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edge.clock import utc_time, uuid7
 from edge.events.payloads import UNNUMBERED, EmotionEvent
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox import Outbox, repair
+from tests.fakes.backoff import NotedBackoff
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, opens
 
@@ -32,6 +34,30 @@ def path(tmp_path: Path) -> Path:
 def reopen(path: Path, clock: FakeClock) -> Opens:
     """Opens the outbox of ``path``."""
     return opens(path, clock)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The outbox's own connections to its database: for each time it is opened a writing one and a reading one."""
+    opened: list[sqlite3.Connection] = []
+
+    def noted(path: Path, *, synchronous: str) -> sqlite3.Connection:
+        opened.append(repair.connect(path, synchronous=synchronous))
+        return opened[-1]
+
+    monkeypatch.setattr("edge.mqtt.outbox.queue.connect", noted)
+    return opened
+
+
+@pytest.fixture
+def fill_disk(connections: list[sqlite3.Connection]) -> Callable[[], None]:
+    """Make SQLite answer as on a full disk, without filling one."""
+    return lambda: connections[-2].execute("PRAGMA max_page_count = 1").close()
+
+
+@pytest.fixture
+def noted() -> NotedBackoff:
+    return NotedBackoff()
 
 
 @pytest.fixture

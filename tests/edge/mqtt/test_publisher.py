@@ -28,6 +28,7 @@ from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.topics import Topics
 from edge.settings import HomeAssistantSettings, MqttSettings
+from tests.fakes.backoff import NotedBackoff
 from tests.fakes.mosquitto import Mosquitto, make_certificates
 from tests.fakes.subscriber import Received, Subscriber
 
@@ -170,15 +171,20 @@ def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_pat
 
 
 def test_broker_that_is_down_at_the_start_gets_everything_later(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    event: EmotionEvent,
+    caplog: pytest.LogCaptureFixture,
+    wait_for: WaitFor,
+    noted: NotedBackoff,
 ) -> None:
     caplog.set_level(logging.INFO)
-    with publishing(mosquitto.settings(), outbox) as publisher:
+    with publishing(mosquitto.settings(), outbox, backoff=noted) as publisher:
         for _ in range(30):
             publisher.publish_events([event])
         publisher.publish_health(health(1))
         publisher.publish_health(health(2))
-        wait_for(lambda: publisher._sender._attempts.failures >= 3)
+        wait_for(lambda: len(noted.asked) >= 3)
         assert not publisher.drain(0)
         mosquitto.start()
         with listening(mosquitto) as subscriber:
@@ -250,14 +256,19 @@ def test_events_of_the_last_run_are_sent_by_the_next(
 
 
 def test_a_refused_password_is_said_once_and_told_to_the_caller(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    mosquitto: Mosquitto,
+    outbox: Outbox,
+    event: EmotionEvent,
+    caplog: pytest.LogCaptureFixture,
+    wait_for: WaitFor,
+    noted: NotedBackoff,
 ) -> None:
     caplog.set_level(logging.INFO)
     mosquitto.start()
     wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
-    with publishing(wrong, outbox) as publisher:
+    with publishing(wrong, outbox, backoff=noted) as publisher:
         publisher.publish_events([event])
-        wait_for(lambda: publisher._sender._attempts.failures >= 3)
+        wait_for(lambda: len(noted.asked) >= 3)
         stats = publisher.stats()
         assert not publisher.stop(10)
     assert stats.last_refusal is not None
@@ -364,6 +375,7 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     wait_for: WaitFor,
+    noted: NotedBackoff,
 ) -> None:
     changes = {"wrong host name": {"url": f"mqtts://127.0.0.1:{tls_broker.port}"}}.get(fault, {})
     if fault == "wrong authority":
@@ -377,9 +389,9 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
         tls_broker.stop()
         make_certificates(tls_broker.folder, days=-1)
         tls_broker.start()
-    with publishing(tls_broker.settings(**changes), outbox) as publisher:
+    with publishing(tls_broker.settings(**changes), outbox, backoff=noted) as publisher:
         publisher.publish_events([event])
-        wait_for(lambda: publisher._sender._attempts.failures >= 2)
+        wait_for(lambda: len(noted.asked) >= 2)
         assert publisher.stats().depth == 1
     said = {
         "wrong authority": r"its certificate is not accepted: .*; set mqtt.ca_file to the authority that signed it",
@@ -392,7 +404,7 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
 
 
 def test_what_is_no_broker_is_said_and_tried_again(
-    outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor, noted: NotedBackoff
 ) -> None:
     class Web(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -403,8 +415,8 @@ def test_what_is_no_broker_is_said_and_tried_again(
         thread.start()
         try:
             url = f"mqtt://127.0.0.1:{web.server_address[1]}"
-            with publishing(MqttSettings(url=url), outbox) as publisher:
-                wait_for(lambda: publisher._sender._attempts.failures >= 3)
+            with publishing(MqttSettings(url=url), outbox, backoff=noted):
+                wait_for(lambda: len(noted.asked) >= 3)
         finally:
             web.shutdown()
             thread.join()
@@ -491,13 +503,18 @@ def test_the_sender_shows_that_it_turns(
 
 
 def test_broker_without_passwords_is_refused_if_one_is_set(
-    tmp_path: Path, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    tmp_path: Path,
+    outbox: Outbox,
+    event: EmotionEvent,
+    caplog: pytest.LogCaptureFixture,
+    wait_for: WaitFor,
+    noted: NotedBackoff,
 ) -> None:
     with Mosquitto(tmp_path / "open", anonymous=True) as broker:
         with listening(broker) as subscriber:
-            with publishing(broker.settings(), outbox) as publisher:
+            with publishing(broker.settings(), outbox, backoff=noted) as publisher:
                 publisher.publish_events([event])
-                wait_for(lambda: publisher._sender._attempts.failures >= 2)
+                wait_for(lambda: len(noted.asked) >= 2)
                 stats = publisher.stats()
             assert subscriber.messages == []
         assert (stats.connected, stats.depth) == (False, 1)
@@ -510,15 +527,19 @@ def test_broker_without_passwords_is_refused_if_one_is_set(
 
 
 def test_client_certificate_is_sent_if_the_broker_asks_for_one(
-    tmp_path: Path, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
+    tmp_path: Path,
+    outbox: Outbox,
+    event: EmotionEvent,
+    wait_for: WaitFor,
+    noted: NotedBackoff,
 ) -> None:
     with Mosquitto(tmp_path / "mutual", tls=True, client_certificates=True) as broker:
         key = broker.folder / "server.key"
         key.chmod(0o600)
         own = {"cert_file": str(broker.folder / "server.pem"), "key_file": str(key)}
-        with publishing(broker.settings(), outbox) as publisher:
+        with publishing(broker.settings(), outbox, backoff=noted) as publisher:
             publisher.publish_events([event])
-            wait_for(lambda: publisher._sender._attempts.failures >= 2)
+            wait_for(lambda: len(noted.asked) >= 2)
             assert publisher.stats().depth == 1
         with publishing(broker.settings(**own), outbox) as publisher:
             assert publisher.drain(30)

@@ -1,12 +1,10 @@
 """What follows the end of a connection: how soon the next one comes, and what is said on it again."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.backoff import Backoff
 from edge.clock import utc_time
 from edge.events.payloads import EmotionEvent, FaceReading, Privacy, State
 from edge.mqtt.connection import Ended
@@ -15,21 +13,11 @@ from edge.mqtt.publisher import Publisher
 from tests.edge.mqtt.test_connection import CONNACK, broker_that_says, notices_of
 from tests.edge.mqtt.test_publisher import WaitFor, health, listening, publishing, state
 from tests.edge.mqtt.test_timeouts import SkippingClock, trusting
+from tests.fakes.backoff import NotedBackoff
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.subscriber import Received
 
 pytestmark = pytest.mark.broker
-
-
-@dataclass(frozen=True)
-class NotedBackoff(Backoff):
-    """Notes which waits were asked for, failures and whether refused, and makes them short."""
-
-    asked: list[tuple[int, bool]] = field(default_factory=list)
-
-    def delay_s(self, failures: int, *, refused: bool = False) -> float:
-        self.asked.append((failures, refused))
-        return 0.01
 
 
 def happy() -> State:
@@ -40,11 +28,6 @@ def happy() -> State:
 
 def is_online(message: Received) -> bool:
     return message.channel == "status" and message.json["state"] == "online"
-
-
-@pytest.fixture
-def noted() -> NotedBackoff:
-    return NotedBackoff()
 
 
 def test_retained_messages_are_sent_again_to_a_broker_that_forgot(
@@ -99,13 +82,14 @@ def test_two_devices_of_one_name_give_way_and_say_why_once(
 ) -> None:
     mosquitto.start()
     other_box = Outbox(tmp_path / "other.sqlite", max_events=10, max_age_s=100)
+    waits = [NotedBackoff(), NotedBackoff()]
     devices = [
-        Publisher(trusting(mosquitto), "dev-1", box, boot="b", version="1", model=lambda: "m", backoff=NotedBackoff())
-        for box in (outbox, other_box)
+        Publisher(trusting(mosquitto), "dev-1", box, boot="b", version="1", model=lambda: "m", backoff=noted)
+        for box, noted in zip((outbox, other_box), waits, strict=True)
     ]
     for device in devices:
         device.start()
-    wait_for(lambda: min(device._sender._attempts.failures for device in devices) >= 5)
+    wait_for(lambda: min(len(noted.asked) for noted in waits) >= 5)
     for device in devices:
         device.stop(0)
     other_box.close()
@@ -146,7 +130,7 @@ def test_waits_and_log_start_over_after_a_connection_that_lasted(
         assert first == list(range(1, len(first) + 1)), "none of these held"
         said = caplog.text.count("is gone (connection lost)")
         assert said == 1
-        wait_for(lambda: publisher.stats().connected and publisher._sender._queue.all_acknowledged)
+        wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
         clock.skip(60)
         assert lose()[-1] == 1
         assert caplog.text.count("is gone (connection lost)") == 2

@@ -163,7 +163,12 @@ def test_damaged_event_counts_as_dropped_if_the_depth_is_unknown(path: Path, reo
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("waiting", [60, 0])
 def test_damage_at_random_bytes_a_hundred_times(
-    when: str, waiting: int, tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    when: str,
+    waiting: int,
+    tmp_path: Path,
+    clock: FakeClock,
+    connections: list[sqlite3.Connection],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What is read is what was stored, in order; the rest is counted; the outbox goes on and gives no number twice."""
     chance = random.Random(SEED)
@@ -179,8 +184,8 @@ def test_damage_at_random_bytes_a_hundred_times(
             _damage(path, chance)
             box = Outbox(path, max_events=1000, max_age_s=3600, synchronous="off", clock=clock)
         else:
-            box._store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            for database in (box._store._writer, box._store._reader):
+            connections[-2].execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for database in connections[-2:]:
                 database.execute("PRAGMA cache_size = 0")
             _damage(path, chance)
         for _ in range(5):

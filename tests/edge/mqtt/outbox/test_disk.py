@@ -3,10 +3,11 @@
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import EVENT, Opens, long_event, stored
 
 
-def kill(box: Outbox) -> None:
+def kill(box: Outbox, path: Path) -> None:
     """As a kill would leave it: nothing is noted, nothing goes back to the disk."""
-    os.close(box._lock_file._descriptor)
-    box._lock_file._descriptor = -1
-    box._store.abandon()
+    left = path.parent.with_name("left")
+    shutil.copytree(path.parent, left)
+    box.close()
+    shutil.rmtree(path.parent)
+    left.rename(path.parent)
 
 
 @contextlib.contextmanager
@@ -42,13 +45,12 @@ def unusable(path: Path) -> Iterator[None]:
 
 
 def test_events_wait_in_memory_while_the_disk_is_full(
-    reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    reopen: Opens, clock: FakeClock, fill_disk: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
     for _ in range(3):
         box.append([EVENT])
-    # SQLite's own answer to a full disk, without filling one.
-    box._store._writer.execute("PRAGMA max_page_count = 1")
+    fill_disk()
     assert box.append([long_event(10_000)])[0] == 4
     assert not box.on_disk
     box.acknowledge(1)
@@ -101,13 +103,13 @@ def test_a_disk_that_is_really_full(tmp_path: Path, clock: FakeClock) -> None:
 
 
 def test_outbox_gives_no_number_twice_after_a_kill_on_a_full_disk(
-    path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    path: Path, reopen: Opens, clock: FakeClock, fill_disk: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
     box.append([EVENT])
-    box._store._writer.execute("PRAGMA max_page_count = 1")
+    fill_disk()
     assert box.append([long_event(10_000)])[0] == 2
-    kill(box)
+    kill(box, path)
     box = reopen()
     assert box.append([EVENT])[0] > clock.unix_s()
     assert caplog.text.count("the last number is not known; events go on from seq 1750") == 1
@@ -146,15 +148,17 @@ def test_a_read_only_disk_gives_what_it_holds(
     assert (stored(box), box.append([EVENT])[0]) == ([1, 2, 3], 4)
     assert not box.on_disk
     assert "cannot be written" in caplog.text
-    kill(box)
+    kill(box, path)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("synchronous", ["off", "normal", "full"])
-def test_what_reaches_the_disk_when_is_as_set(path: Path, clock: FakeClock, synchronous: Any) -> None:
+def test_what_reaches_the_disk_when_is_as_set(
+    path: Path, clock: FakeClock, connections: list[sqlite3.Connection], synchronous: Any
+) -> None:
     box = Outbox(path, max_events=9, max_age_s=60, synchronous=synchronous, clock=clock)
     box.append([EVENT])
-    levels = [db.execute("PRAGMA synchronous").fetchone()[0] for db in (box._store._writer, box._store._reader)]
+    levels = [db.execute("PRAGMA synchronous").fetchone()[0] for db in connections]
     assert levels == {"off": [0, 0], "normal": [1, 1], "full": [2, 1]}[synchronous]
     assert box.commits >= 1
     box.close()
@@ -177,17 +181,17 @@ def test_outbox_that_cannot_be_opened_loses_no_event_and_no_number(
 
 
 def test_outbox_gives_no_number_twice_if_a_start_cannot_write(
-    path: Path, reopen: Opens, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    path: Path, reopen: Opens, clock: FakeClock, fill_disk: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = reopen()
     box.append([EVENT])
-    box._store._writer.execute("PRAGMA max_page_count = 1")
+    fill_disk()
     assert box.append([long_event(10_000)]) == [2]
-    kill(box)
+    kill(box, path)
     with unusable(path):
         box = reopen()
         assert box.append([EVENT])[0] > clock.unix_s()
-        kill(box)
+        kill(box, path)
 
     def no_lock(*_: object) -> int:
         raise PermissionError
@@ -200,15 +204,16 @@ def test_outbox_gives_no_number_twice_if_a_start_cannot_write(
     clock.pass_time(1)
     box = reopen()
     assert (stored(box), box.append([EVENT])) == ([1], [int(clock.unix_s() * 1000) + 1])
-    box._store.abandon()
+    monkeypatch.undo()
+    box.close()
 
 
 def test_a_stop_while_events_wait_in_memory_says_how_many_are_lost(
-    path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    path: Path, reopen: Opens, clock: FakeClock, fill_disk: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
     box.append([EVENT] * 3)
-    box._store._writer.execute("PRAGMA max_page_count = 1")
+    fill_disk()
     box.append([long_event(10_000), EVENT])
     with unusable(path):
         box.close()

@@ -1,6 +1,7 @@
 """The outbox keeps what it was given, in order, over restarts, within its bounds."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -204,13 +205,15 @@ def test_bytes_are_bounded_too(path: Path, clock: FakeClock) -> None:
     box.close()
 
 
-def test_what_goes_beyond_the_bounds_goes_in_one_statement(reopen: Opens) -> None:
+def test_outbox_drops_what_is_beyond_its_bounds_in_one_statement(
+    reopen: Opens, connections: list[sqlite3.Connection]
+) -> None:
     box = reopen()
     box.append([EVENT] * 500)
     box.close()
     box = reopen(max_events=10)
     statements: list[str] = []
-    box._store._writer.set_trace_callback(statements.append)
+    connections[-2].set_trace_callback(statements.append)
     box.append([EVENT])
     assert (stored(box), box.depth(), box.dropped) == (list(range(492, 502)), 10, 491)
     assert sum(statement.startswith("DELETE") for statement in statements) == 1

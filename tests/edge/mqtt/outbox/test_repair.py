@@ -1,5 +1,6 @@
 """A new database takes the place of a damaged or an older one, wherever that is cut off, and on a disk that is full."""
 
+import contextlib
 import errno
 import shutil
 import sqlite3
@@ -56,7 +57,8 @@ def damaged(path: Path) -> None:
     """What a kill leaves on a disk that forgot a page of events: 200 of 500, and five more in the log."""
     box = opens(path.with_name("working") / path.name, FakeClock())(synchronous="off")
     box.append([long_event(90)] * 500)
-    box._store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with contextlib.closing(sqlite3.connect(path.with_name("working") / path.name)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     box.append([EVENT] * 5)
     path.parent.mkdir(exist_ok=True)
     for suffix in ("", "-wal"):
@@ -131,17 +133,24 @@ def test_a_new_database_that_was_never_finished_is_made_again(path: Path, reopen
 
 
 class Full(Files):
-    """A disk that takes nothing more."""
+    """A disk that takes nothing more while it is full."""
+
+    full = True
 
     def sync(self, path: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().sync(path)
 
 
-class FullLater(Files):
+class FullLater(Full):
     """A disk that takes the new database, and not its last name."""
 
+    def sync(self, path: Path) -> None:
+        Files.sync(self, path)
+
     def rename(self, old: Path, new: Path) -> None:
-        if old.suffix == ".new":
+        if self.full and old.suffix == ".new":
             raise OSError(errno.ENOSPC, "No space left on device")
         super().rename(old, new)
 
@@ -164,17 +173,17 @@ def test_what_was_saved_waits_in_memory_where_the_disk_is_full(
     last = box.append([EVENT])[0] - 1
     box.close()
 
+    disk = FullLater() if full_for == "the last name" else Full()
+    disk.full = full_for != "SQLite"
     if full_for == "SQLite":
         few_pages = SCHEMA.replace("BEGIN IMMEDIATE;", "PRAGMA max_page_count = 3; BEGIN IMMEDIATE;")
         monkeypatch.setattr(outbox_file, "SCHEMA", few_pages)
-        box = opens(path, clock)()
-    else:
-        box = opens(path, clock)(files=Full() if full_for == "the kernel" else FullLater())
+    box = opens(path, clock)(files=disk)
     assert (stored(box), box.dropped, box.on_disk) == (expected, lost, False)
     assert box.append([EVENT]) == [last + 1]
     assert "the disk is full" in caplog.text
     monkeypatch.undo()
-    box._files = Files()
+    disk.full = False
     clock.pass_time(61)
     assert (stored(box), box.dropped, box.on_disk) == ([*expected, last + 1], lost, True)
     box.close()
@@ -184,15 +193,17 @@ def test_what_was_saved_waits_in_memory_where_the_disk_is_full(
 
 
 def test_damage_on_a_full_disk_keeps_what_is_readable_in_memory(path: Path, reopen: Opens, clock: FakeClock) -> None:
-    box = reopen()
+    disk = Full()
+    disk.full = False
+    box = reopen(files=disk)
     box.append([EVENT] * 3)
-    box._files = Full()
+    disk.full = True
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("UPDATE event SET payload = x'00' WHERE seq = 2")
     database.close()
     assert (stored(box), box.on_disk, box.dropped) == ([1, 3], False, 1)
     assert box.append([EVENT]) == [4]
-    box._files = Files()
+    disk.full = False
     clock.pass_time(61)
     assert (stored(box), box.on_disk, box.dropped, box.set_aside) == ([1, 3, 4], True, 1, 1)
     box.close()
