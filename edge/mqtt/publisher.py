@@ -17,6 +17,9 @@ from edge.mqtt.sender import Greet, Retain, Sender, Stop, Stored
 from edge.mqtt.topics import Topics
 from edge.settings import MqttSettings
 
+STOP_LIMIT_S = 5.0
+"""Seconds after a stop's timeout at which its thread is no longer waited for: it hangs, in a driver or on a card."""
+
 
 class Publisher:
     """The `edge.mqtt.interface.EventPublisher` of a device.
@@ -76,6 +79,7 @@ class Publisher:
         self._boot, self._version, self._model = boot, version, model
         self._client_id = client_id or f"emotion-edge-{device}"
         self._inbox = Inbox()
+        self._camera: CameraState = "starting"
         self._clock = clock or SystemClock()
         self._sender = Sender(
             broker_address(settings),
@@ -95,7 +99,7 @@ class Publisher:
         )
         for message in announcements:
             self._sender.post(Retain(message))
-        self.publish_state(_nobody("starting"))
+        self.publish_state(_nobody(self._camera))
 
     def start(self) -> None:
         """Start to connect; returns at once."""
@@ -141,13 +145,14 @@ class Publisher:
     def drain(self, timeout_s: float) -> bool:
         """Wait until every stored event is acknowledged; return False if the timeout came first."""
         with self._sender.progress:
-            return self._sender.progress.wait_for(lambda: self._outbox.depth() == 0, timeout_s)
+            return self._sender.progress.wait_for(lambda: self._outbox.depth == 0, timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
         """Publish an empty state and ``stopped``, then disconnect; return True if the broker acknowledged both in time.
 
         The state's camera is ``stopped``, or stays ``failed``. Events that are not acknowledged by then stay in the
-        outbox for the next start. Without a connection it returns at once. May be called twice, and without `start`.
+        outbox for the next start. Without a connection it returns at once, and in any case `STOP_LIMIT_S`
+        after its timeout. May be called twice, and without `start`.
         """
         if not self._sender.alive:
             return self._sender.stopped_cleanly
@@ -155,7 +160,7 @@ class Publisher:
         state = Message(self._topics.state, msgspec.json.encode(_nobody(camera)), retain=True)
         final_messages = (state, self._status("stopped", at=utc_time()))
         self._sender.post(Stop(final_messages, deadline=self._clock.monotonic() + timeout_s))
-        self._sender.join()
+        self._sender.join(timeout_s + STOP_LIMIT_S)
         return self._sender.stopped_cleanly
 
     def stats(self) -> PublisherStats:
@@ -163,7 +168,7 @@ class Publisher:
         return PublisherStats(
             connected=self._sender.connected,
             reconnects=max(0, self._sender.connections - 1),
-            depth=self._outbox.depth(),
+            depth=self._outbox.depth,
             dropped=self._outbox.dropped,
             in_flight=self._sender.in_flight,
             last_refusal=self._sender.last_refusal,

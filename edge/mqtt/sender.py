@@ -200,9 +200,9 @@ class Sender:
         """Put mail into the mailbox; from any thread, never blocks."""
         self._mailbox.put(mail)
 
-    def join(self) -> None:
-        """Wait for the thread, which ends after a `Stop`, at the latest soon after its deadline."""
-        self._thread.join()
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread, which ends after a `Stop`, at the latest soon after its deadline unless it hangs."""
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         self._connect()

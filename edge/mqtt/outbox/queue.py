@@ -78,10 +78,10 @@ class Outbox:
         self._files = files or Files()
         self._lock = threading.RLock()
         self._lock_file = LockFile(path)
-        self._found = Snapshot()  # read from a file that is being replaced
-        self._copied: frozenset[int] = frozenset()  # events both in memory and on the disk
+        self._saved = Snapshot()  # what was readable of a file that is being replaced
+        self._also_on_disk: frozenset[int] = frozenset()  # numbers of events in memory that are on the disk, too
         self._retry_at_s = 0.0
-        self._not_on_disk = ""
+        self._disk_fault = ""
         self._commits_before = 0
         self.on_disk = True
         """False while events wait in memory"""
@@ -124,8 +124,9 @@ class Outbox:
         """Delete events that the broker has; a number that is not in the outbox is ignored."""
         self._run(lambda store: store.acknowledge(seqs))
 
+    @property
     def depth(self) -> int:
-        """Return the number of events in the outbox."""
+        """Events in the outbox."""
         return self._run(Store.counts).depth
 
     @property
@@ -167,7 +168,7 @@ class Outbox:
             doubt = self._lock_file.says_in_memory()
             return self._open(doubt=doubt)
         except (*SQLITE_ERRORS, OSError) as error:
-            snapshot = self._found if self._found.seq else salvage(self._path)
+            snapshot = self._saved if self._saved.seq else salvage(self._path)
             # Without a lock file the last start could not note that its events waited in memory.
             if doubt or not snapshot.seq or not self._lock_file.has_lock:
                 snapshot = self._jump_ahead(snapshot)
@@ -179,7 +180,7 @@ class Outbox:
         jumps = doubt or not found.seq_known
         snapshot = self._jump_ahead(found.snapshot) if jumps else found.snapshot
         if found.state != "sound":
-            self._found = snapshot
+            self._saved = snapshot
             damaged = found.state == "damaged"
             aside = replace_database(self._path, self._files, partial(self._fill, snapshot), keep_old=damaged)
             if damaged:
@@ -226,13 +227,13 @@ class Outbox:
             return self._into_memory(again, snapshot)
 
     def _into_memory(self, error: Exception, snapshot: Snapshot) -> Store:
-        self._not_on_disk = str(as_user_error(error, self._path))
+        self._disk_fault = str(as_user_error(error, self._path))
         line = "%s; until then events wait in memory, where a power cut would lose them; they go on from seq %d"
-        _LOG.error(line, self._not_on_disk, snapshot.seq + 1)
+        _LOG.error(line, self._disk_fault, snapshot.seq + 1)
         self.on_disk = False
         self._retry_at_s = self._clock.monotonic() + RETRY_DISK_S
         self._lock_file.note(in_memory=True)
-        self._copied = frozenset(event.seq for event in snapshot.events)
+        self._also_on_disk = frozenset(event.seq for event in snapshot.events)
         database = in_memory()
         self._fill(snapshot, database)
         return Store(database, database, self._bounds, self._clock)
@@ -245,10 +246,10 @@ class Outbox:
             if not self._lock_file.has_lock:
                 self._lock_file = LockFile(self._path)
             store = self._open()
-            store.take_over(snapshot, instead_of=self._copied)
+            store.take_over(snapshot, instead_of=self._also_on_disk)
         except (*SQLITE_ERRORS, OSError, EmotionEdgeError) as error:
-            self._not_on_disk = str(as_user_error(error, self._path))
-            _LOG.debug("%s", self._not_on_disk)
+            self._disk_fault = str(as_user_error(error, self._path))
+            _LOG.debug("%s", self._disk_fault)
             if store is not None:
                 store.abandon()
             self._lock_file.note(in_memory=True)
@@ -258,6 +259,6 @@ class Outbox:
         _LOG.warning("outbox %s can be written again; events wait on the disk", self._path)
 
     def _log_losses(self) -> None:
-        lost = sum(event.seq not in self._copied for event in self._store.salvage().events)
+        lost = sum(event.seq not in self._also_on_disk for event in self._store.salvage().events)
         if lost:
-            _LOG.error("%d events are lost: they waited in memory, and %s", lost, self._not_on_disk)
+            _LOG.error("%d events are lost: they waited in memory, and %s", lost, self._disk_fault)

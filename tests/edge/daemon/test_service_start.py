@@ -27,7 +27,7 @@ def put_into_outbox(settings: Settings, count: int) -> None:
 
 def left_in_outbox(settings: Settings) -> int:
     with service.open_outbox(settings) as outbox:
-        return outbox.depth()
+        return outbox.depth
 
 
 @pytest.mark.broker

@@ -329,7 +329,7 @@ def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(
             assert not publisher.stop(0.2)
         finally:
             mosquitto.resume()
-    assert outbox.depth() == 50
+    assert outbox.depth == 50
 
 
 def test_discovery_is_published_again_after_a_broker_that_forgot(

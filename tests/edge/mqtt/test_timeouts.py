@@ -19,7 +19,7 @@ from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings
 from tests.edge.mqtt.test_publisher import WaitFor, listening, publishing, seqs
 from tests.fakes.clock import FakeClock
-from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.mosquitto import Mosquitto, free_port
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 
@@ -227,3 +227,23 @@ def test_each_answer_is_waited_for_as_long_as_is_due() -> None:
     assert kind_after(1000) is None
     link.stuck = True
     assert kind_after(0) is Kind.LOST
+
+
+def test_stop_does_not_wait_for_a_sender_that_hangs(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.mqtt.publisher.STOP_LIMIT_S", 0.1)
+    hangs, let_go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        let_go.wait(60)
+
+    settings = MqttSettings(url=f"mqtt://127.0.0.1:{free_port()}")
+    publisher = Publisher(settings, "dev-1", outbox, boot="b", version="1", model=lambda: "m")
+    publisher.watch(hang)
+    publisher.start()
+    assert hangs.wait(30)
+    try:
+        assert not publisher.stop(0)
+    finally:
+        let_go.set()
+    assert not publisher.stop(10), "it has ended since"

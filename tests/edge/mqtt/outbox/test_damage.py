@@ -47,7 +47,7 @@ def test_a_damaged_database_whose_numbers_can_be_read_is_continued(
     path.write_bytes(raw)
     box = reopen()
     assert "is damaged" in caplog.text
-    assert (0 < box.depth() < 300, box.depth() + box.dropped, box.append([EVENT])[0]) == (True, 300, 301)
+    assert (0 < box.depth < 300, box.depth + box.dropped, box.append([EVENT])[0]) == (True, 300, 301)
     box.close()
 
 
@@ -145,7 +145,7 @@ def test_rows_that_were_never_written_are_damage_and_stop_nothing(
     waiting = box.batch(0, 9)
     assert {1, 3} <= {event.seq for event in waiting} | ({1} if "seq = 1" in damage else set())
     assert all(event.payload == payload(event.seq) for event in waiting)
-    assert 0 <= box.depth() == len(waiting)
+    assert 0 <= box.depth == len(waiting)
     box.close()
 
 

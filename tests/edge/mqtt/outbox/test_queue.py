@@ -25,7 +25,7 @@ def test_events_wait_in_order_and_leave_when_acknowledged(reopen: Opens) -> None
     assert [(event.seq, event.payload) for event in box.batch(1, 2)] == [(2, payload(2)), (3, payload(3))]
     box.acknowledge(1, 3)
     box.acknowledge(3)
-    assert (stored(box), box.depth(), box.dropped) == ([2, 4, 5], 3, 0)
+    assert (stored(box), box.depth, box.dropped) == ([2, 4, 5], 3, 0)
     box.close()
 
 
@@ -34,7 +34,7 @@ def test_seq_goes_on_after_a_restart_with_an_empty_outbox(reopen: Opens) -> None
     box.acknowledge(*[box.append([EVENT])[0] for _ in range(3)])
     box.close()
     box = reopen()
-    assert (box.depth(), box.append([EVENT])[0]) == (0, 4)
+    assert (box.depth, box.append([EVENT])[0]) == (0, 4)
     box.close()
 
 
@@ -54,7 +54,7 @@ def test_outbox_stores_the_events_of_a_frame_all_or_none(reopen: Opens) -> None:
     assert box.commits - before == 1
     with pytest.raises(TypeError):
         box.append([EVENT, EVENT, UNENCODABLE])
-    assert (box.append([EVENT, EVENT]), stored(box), box.depth()) == ([7, 8], list(range(1, 9)), 8)
+    assert (box.append([EVENT, EVENT]), stored(box), box.depth) == ([7, 8], list(range(1, 9)), 8)
     assert [event.payload for event in box.batch(0, 10)] == [payload(seq) for seq in range(1, 9)]
     box.close()
 
@@ -62,7 +62,7 @@ def test_outbox_stores_the_events_of_a_frame_all_or_none(reopen: Opens) -> None:
 def test_outbox_keeps_the_newest_of_more_events_than_fit(reopen: Opens) -> None:
     box = reopen(max_events=3)
     assert box.append([EVENT] * 5) == [1, 2, 3, 4, 5]
-    assert (stored(box), box.depth(), box.dropped) == ([3, 4, 5], 3, 2)
+    assert (stored(box), box.depth, box.dropped) == ([3, 4, 5], 3, 2)
     box.close()
 
 
@@ -74,7 +74,7 @@ def test_outbox_drops_the_oldest_when_full_and_counts_them(reopen: Opens) -> Non
     box.close()
     box = reopen(max_events=2)
     box.append([EVENT])
-    assert (stored(box), box.depth(), box.dropped) == ([5, 6], 2, 4)
+    assert (stored(box), box.depth, box.dropped) == ([5, 6], 2, 4)
     box.close()
 
 
@@ -114,7 +114,7 @@ def test_nothing_is_lost_or_numbered_twice(tmp_path_factory: pytest.TempPathFact
         elif action == "fail":
             with pytest.raises(TypeError):
                 box.append([UNENCODABLE])
-        assert (stored(box), box.depth(), box.dropped) == (expected, len(expected), dropped)
+        assert (stored(box), box.depth, box.dropped) == (expected, len(expected), dropped)
     box.close()
 
 
@@ -150,7 +150,7 @@ def test_one_thread_appends_while_another_reads_and_acknowledges(reopen: Opens) 
     for _ in range(200):
         box.append([EVENT])
     reader.join(60)
-    assert (seen, box.depth()) == (list(range(1, 201)), 0)
+    assert (seen, box.depth) == (list(range(1, 201)), 0)
     box.close()
 
 
@@ -215,7 +215,7 @@ def test_outbox_drops_what_is_beyond_its_bounds_in_one_statement(
     statements: list[str] = []
     connections[-2].set_trace_callback(statements.append)
     box.append([EVENT])
-    assert (stored(box), box.depth(), box.dropped) == (list(range(492, 502)), 10, 491)
+    assert (stored(box), box.depth, box.dropped) == (list(range(492, 502)), 10, 491)
     assert sum(statement.startswith("DELETE") for statement in statements) == 1
     assert len(statements) < 20
     box.close()

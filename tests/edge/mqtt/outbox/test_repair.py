@@ -75,7 +75,7 @@ def test_an_outbox_of_the_first_format_is_taken_over_whole(path: Path, reopen: O
     of_format_1(path)
     box = reopen()
     assert [(event.seq, event.payload) for event in box.batch(0, 99)] == [(n, payload(n)) for n in range(3, 21)]
-    assert (box.depth(), box.dropped, box.set_aside, box.on_disk) == (18, 5, 0, True)
+    assert (box.depth, box.dropped, box.set_aside, box.on_disk) == (18, 5, 0, True)
     assert box.append([EVENT]) == [21]
     box.close()
     assert {part.name for part in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
@@ -90,7 +90,7 @@ def test_empty_outbox_of_the_first_format_keeps_its_last_number(path: Path, reop
     database.execute("DELETE FROM event")
     database.close()
     box = reopen()
-    assert (box.append([EVENT]), box.depth(), box.set_aside) == ([21], 1, 0)
+    assert (box.append([EVENT]), box.depth, box.set_aside) == ([21], 1, 0)
     box.close()
 
 
