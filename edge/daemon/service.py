@@ -54,7 +54,20 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
     """
     clock = SystemClock()
     stopping = StopTime(clock)
+    is_running = False
+    reloader = Reloader(
+        lambda: load_chosen(settings),
+        lambda classifier: daemon.take_classifier(classifier),  # noqa: PLW0108  # the daemon is made later
+    )
+
+    def stop() -> None:
+        stopping.begin()
+        if not is_running:
+            raise SystemExit(0)  # closes what is open by now
+        daemon.stop()
+
     with ExitStack() as parts:
+        parts.enter_context(_signals(stop, reloader.request))
         view = View(clock)
         _make_state_folder(settings)  # the detector is kept ready there
         if settings.web.enabled:
@@ -112,16 +125,10 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
         parts.callback(notify_systemd, "STOPPING=1")
         watchdog.start()
         parts.callback(watchdog.stop)
-        reloader = Reloader(lambda: load_chosen(settings), daemon.take_classifier)
         reloader.start()
         parts.callback(lambda: reloader.close(stopping.left_s(RELOAD_S)))
-
-        def stop() -> None:
-            stopping.begin()
-            daemon.stop()
-
-        with _signals(stop, reloader.request):
-            daemon.run()
+        is_running = True
+        daemon.run()
 
 
 class StopTime:

@@ -1,5 +1,8 @@
 """A start whose camera is not there: what waits is sent all the same, then the program ends for systemd to retry."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,3 +104,23 @@ def test_sending_begins_before_the_camera_is_opened(monkeypatch: pytest.MonkeyPa
         service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
     assert publisher.stopped
     assert [state.camera for state in publisher.states] == ["failed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("during", ["load_pipeline", "open_camera"])
+def test_stop_during_the_start_closes_what_is_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, during: str, number: int
+) -> None:
+    publisher = FakePublisher()
+
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        threading.Event().wait(30)
+
+    monkeypatch.setattr(service, "Publisher", lambda *_, **__: publisher)
+    monkeypatch.setattr(service, during, stop)
+    handler = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ended:
+        service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
+    assert (ended.value.code, publisher.stopped) == (0, during == "open_camera")
+    assert signal.getsignal(number) is handler
