@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from edge import __version__
 from edge.bundles.choice import load_chosen
@@ -31,6 +32,9 @@ from edge.pipeline import load_pipeline
 from edge.settings import Settings, require_state_dir
 from edge.web import View
 from edge.web.examination import Examination
+
+if TYPE_CHECKING:
+    from edge.web.server import PageServer
 
 STOP_S = 8.0
 """Seconds for a whole stop, from the signal to the end. The unit's TimeoutStopSec is 10: what systemd kills leaves
@@ -71,12 +75,8 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
         view = View(clock)
         _make_state_folder(settings)  # the detector is kept ready there
         if settings.web.enabled:
-            from edge.web.server import PageServer
-
-            page = PageServer(settings, view, examination=examination or Examination(), clock=clock)
-            page.start()
+            page = _start_page(settings, view, examination or Examination(), clock)
             parts.callback(lambda: page.close(stopping.left_s(PAGE_S)))
-            log.info("the page: %s", page.address)
         pipeline = load_pipeline(settings, live=is_camera(settings.camera))
         camera = WatchedCamera(
             lambda: open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip),
@@ -107,20 +107,10 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
             watchdog=watchdog, clock=clock, view=view,
         )  # fmt: skip
         if privacy.pause is None:
-            try:
+            with _last_words(settings, clock, daemon, publisher):
                 camera.open()
-            except CameraError:
-                daemon.end("failed")
-                with suppress(DeliveryError):
-                    _send_stored(settings, clock, publisher)
-                raise
-        log.info(
-            "%s: %s, bundle %s, broker %s",
-            settings.device,
-            redacted(settings.camera),
-            pipeline.classifier.name,
-            settings.mqtt.url,
-        )
+        name = pipeline.classifier.name
+        log.info("%s: %s, bundle %s, broker %s", settings.device, redacted(settings.camera), name, settings.mqtt.url)
         parts.callback(camera.close, 0.0)  # begins to close, while the broker is told
         parts.callback(notify_systemd, "STOPPING=1")
         watchdog.start()
@@ -149,6 +139,15 @@ class StopTime:
         return max(0.0, min(most_s, self.begin() - self._clock.monotonic() - reserve_s))
 
 
+def _start_page(settings: Settings, view: View, examination: Examination, clock: Clock) -> "PageServer":
+    from edge.web.server import PageServer
+
+    page = PageServer(settings, view, examination=examination, clock=clock)
+    page.start()
+    log.info("the page: %s", page.address)
+    return page
+
+
 def _announcements(settings: Settings) -> list[Message]:
     """Return the retained messages that Home Assistant wants, none where it is turned off."""
     if not settings.homeassistant.enabled:
@@ -157,15 +156,22 @@ def _announcements(settings: Settings) -> list[Message]:
     return [discovery_message(Topics(settings.device), settings.homeassistant, version=__version__, board=board)]
 
 
-def _send_stored(settings: Settings, clock: Clock, publisher: Publisher) -> None:
-    """Wait up to `LAST_CHANCE_S` until the broker has everything."""
-    until_s = clock.monotonic() + (LAST_CHANCE_S if is_camera(settings.camera) else 0.0)
-    while clock.monotonic() < until_s:
-        stats = publisher.stats()
-        if stats.last_refusal or (stats.connected and publisher.drain(_POLL_S)):
-            return
-        if not stats.connected:
-            time.sleep(_POLL_S)
+@contextmanager
+def _last_words(settings: Settings, clock: Clock, daemon: Daemon, publisher: Publisher) -> Iterator[None]:
+    """If the camera cannot be opened, publish that, and wait up to `LAST_CHANCE_S` until the broker has everything."""
+    try:
+        yield
+    except CameraError:
+        daemon.end("failed")
+        until_s = clock.monotonic() + (LAST_CHANCE_S if is_camera(settings.camera) else 0.0)
+        with suppress(DeliveryError):
+            while clock.monotonic() < until_s:
+                stats = publisher.stats()
+                if stats.last_refusal or (stats.connected and publisher.drain(_POLL_S)):
+                    break
+                if not stats.connected:
+                    time.sleep(_POLL_S)
+        raise
 
 
 def _make_state_folder(settings: Settings) -> None:
