@@ -123,17 +123,9 @@ def install(
 ) -> None:
     """Write a bundle beside its place, open it as the device does, then put it in place.
 
-    Parameters
-    ----------
-    sign
-        Signs the manifest's bytes (`load_signer`); None leaves the bundle unsigned.
-
-    Raises
-    ------
-    UsageError
-        The place holds something other than a bundle.
-    BundleError
-        The device would refuse the bundle; the place is unchanged.
+    ``sign``: signs the manifest's bytes (`load_signer`); None leaves the bundle unsigned.
+    Raises `UsageError`: the place holds something other than a bundle.
+    Raises `BundleError`: the device would refuse the bundle; the place is unchanged.
     """
     raw = encode_manifest(manifest)
     signature = {} if sign is None else {SIGNATURE_NAME: sign(raw)}
@@ -148,11 +140,8 @@ def install(
 def load_signer(path: Path) -> Callable[[bytes], bytes]:
     """Read a private key and return its signing function: a manifest's bytes to the 64 bytes of a signature.
 
-    Raises
-    ------
-    UsageError
-        The file cannot be read, is open to others, or is no Ed25519 private key in PEM without a passphrase; or
-        cryptography is not installed.
+    Raises `UsageError`: the file cannot be read, is open to others, or is no Ed25519 private key in PEM without a
+    passphrase; or cryptography is not installed.
     """
     try:
         from cryptography.exceptions import UnsupportedAlgorithm

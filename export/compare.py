@@ -38,19 +38,10 @@ def compare(
 ) -> list[NetworkOutcome]:
     """Convert each network to each format and measure it; write the models, a JSON file and a picture into a folder.
 
-    Parameters
-    ----------
-    pictures
-        Most pictures of the validation and of the test part, drawn with seed 0; None: all.
-
-    Raises
-    ------
-    UsageError
-        There is no such model, or ``out`` is no folder.
-    DataError
-        The data set is damaged, has an empty part, or is not the one that a model was trained on.
-    EmotionEdgeError
-        A network cannot be converted or run.
+    ``pictures``: most pictures of the validation and of the test part, drawn with seed 0; None: all.
+    Raises `UsageError`: there is no such model, or ``out`` is no folder.
+    Raises `DataError`: the data set is damaged, has an empty part, or is not the one that a model was trained on.
+    Raises `EmotionEdgeError`: a network cannot be converted or run.
     """
     dataset = load_dataset(data)
     for model in models:

@@ -40,10 +40,7 @@ def probe(
 ) -> Probe:
     """Score chips, uint8 [n, 48, 48], with a model under a runtime; the first of ``threads`` gives the scores.
 
-    Raises
-    ------
-    EmotionEdgeError
-        The runtime cannot run the model, or crashed; says which and why.
+    Raises `EmotionEdgeError`: the runtime cannot run the model, or crashed; says which and why.
     """
     root = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

@@ -83,14 +83,10 @@ class Outcome:
 def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
     """Convert trained networks, and install them as a bundle if they pass every check.
 
-    Raises
-    ------
-    UsageError
-        There is no such model, two are of one kind, the target folder holds something else, or the key cannot sign.
-    DataError
-        The data set is damaged, has an empty part, or is not the one that a model was trained on.
-    EmotionEdgeError
-        A network cannot be converted or run.
+    Raises `UsageError`: there is no such model, two are of one kind, the target folder holds something else, or the key
+    cannot sign.
+    Raises `DataError`: the data set is damaged, has an empty part, or is not the one that a model was trained on.
+    Raises `EmotionEdgeError`: a network cannot be converted or run.
     """
     check_place(request.out)
     sign = None if request.key is None else load_signer(request.key)
@@ -125,12 +121,8 @@ def convert_and_verify(
 ) -> NetworkOutcome:
     """Convert one network, and compare it with the float network on every runtime.
 
-    Raises
-    ------
-    EmotionEdgeError
-        It cannot be converted, or a runtime cannot run it.
-    BundleError
-        There is no runtime to verify with.
+    Raises `EmotionEdgeError`: it cannot be converted, or a runtime cannot run it.
+    Raises `BundleError`: there is no runtime to verify with.
     """
     runtimes = available_runtimes()
     if not runtimes:

@@ -172,6 +172,8 @@ def verify(
 
     The bounds are checked on the validation part; the test part is only reported.
 
+    Raises `EmotionEdgeError`: a runtime cannot run the model.
+
     Parameters
     ----------
     float_scores
@@ -182,11 +184,6 @@ def verify(
         Numbers of threads to measure the latency with.
     limit_bytes
         Largest size that passes; None: any size.
-
-    Raises
-    ------
-    EmotionEdgeError
-        A runtime cannot run the model.
     """
     validation, test = dataset.select("validation"), dataset.select("test")
     n = len(validation)
@@ -214,6 +211,9 @@ def verify(
 def measure_knn(path: Path, points: NDArray[np.float32], labels: NDArray[np.int8], validation: int) -> KnnOutcome:
     """Read a pickled pipeline and score faces with it.
 
+    Raises `UsageError`: there is no such file.
+    Raises `BundleError`: a device would refuse it.
+
     Parameters
     ----------
     path
@@ -222,13 +222,6 @@ def measure_knn(path: Path, points: NDArray[np.float32], labels: NDArray[np.int8
         [n, 68, 2]: the first ``validation`` of the validation part, the others of the test part.
     labels
         [n], index into ``EMOTIONS``.
-
-    Raises
-    ------
-    UsageError
-        There is no such file.
-    BundleError
-        A device would refuse it.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; train a landmark KNN with: python -m train knn")

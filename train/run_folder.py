@@ -25,6 +25,10 @@ COMPARED = ("settings", "network", "data_fingerprint", "teachers", "start")
 def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
     """Make a run folder, or resume the run that is in it.
 
+    Raises `UsageError`: the folder holds a run and ``resume`` is off, or it was started with other settings, network or
+    data.
+    Raises `DataError`: the folder's ``settings.json`` is damaged.
+
     Parameters
     ----------
     described
@@ -35,13 +39,6 @@ def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
     Returns
     -------
     True if there is a checkpoint to resume from.
-
-    Raises
-    ------
-    UsageError
-        The folder holds a run and ``resume`` is off, or it was started with other settings, network or data.
-    DataError
-        The folder's ``settings.json`` is damaged.
     """
     if (run / "settings.json").exists():
         if not resume:
@@ -57,17 +54,9 @@ def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
 def begin_run(run: Path, described: dict[str, Any], *, result: str) -> None:
     """Make the folder of a run that cannot be resumed; an interrupted one starts again from the beginning.
 
-    Parameters
-    ----------
-    result
-        Name of the file that such a run writes last.
-
-    Raises
-    ------
-    UsageError
-        The folder holds a complete run, or one that was started with other settings, network or data.
-    DataError
-        The folder's ``settings.json`` is damaged.
+    ``result``: name of the file that such a run writes last.
+    Raises `UsageError`: the folder holds a complete run, or one that was started with other settings, network or data.
+    Raises `DataError`: the folder's ``settings.json`` is damaged.
     """
     if (run / result).is_file():
         raise UsageError(f"{run} already holds a run: start another with --run NAME")

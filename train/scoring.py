@@ -30,6 +30,9 @@ def score(
 ) -> NDArray[np.float32]:
     """Score pictures with a model.
 
+    Raises `DataError`: there is no such model, it is damaged, or it takes another input.
+    Raises `BundleError`: the bundle is refused.
+
     Parameters
     ----------
     model
@@ -44,13 +47,6 @@ def score(
     Returns
     -------
     float32 [n, 5], rows sum to 1.
-
-    Raises
-    ------
-    DataError
-        There is no such model, it is damaged, or it takes another input.
-    BundleError
-        The bundle is refused.
     """
     return score_with(open_scorer(model, cache), images, flip=flip)
 

@@ -82,11 +82,8 @@ _CAMERAS = frozenset({"picamera2", "v4l2", *_NETWORK})
 def parse_address(uri: str) -> Address:
     """Parse and check a camera address.
 
-    Raises
-    ------
-    ConfigError
-        Unknown scheme, option or value. The message names what was found, what is allowed and the closest match,
-        and never holds a password.
+    Raises `ConfigError`: unknown scheme, option or value. The message names what was found, what is allowed and the
+    closest match, and never holds a password.
     """
     name, colon, rest = uri.partition(":")
     if not colon or name not in SCHEMES:

@@ -56,10 +56,8 @@ class Capture:
     def get(self, timeout_s: float) -> Frame | None:
         """Return a frame that has not been returned before; None if the source has ended or was closed.
 
-        Raises
-        ------
-        CameraError
-            The source failed, and its last frame has been taken. `NoFrameYetError`: no frame came within ``timeout_s``.
+        Raises `CameraError`: the source failed, and its last frame has been taken. `NoFrameYetError`: no frame came
+        within ``timeout_s``.
         """
         if self._thread is None:
             return self._pull(timeout_s)

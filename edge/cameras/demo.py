@@ -44,10 +44,7 @@ _SEED = 7
 def open_demo(address: Address) -> FrameSource:
     """Open ``demo:`` with its pace and loop.
 
-    Raises
-    ------
-    CameraError
-        scikit-image, which contains the photo, is not installed.
+    Raises `CameraError`: scikit-image, which contains the photo, is not installed.
     """
     return play(DemoClip, address)
 

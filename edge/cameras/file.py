@@ -33,10 +33,7 @@ log = logging.getLogger(__name__)
 def open_file(address: Address) -> FrameSource:
     """Open ``file:CLIP`` with its pace and loop.
 
-    Raises
-    ------
-    CameraError
-        There is no such file, or it holds no video.
+    Raises `CameraError`: there is no such file, or it holds no video.
     """
     warnings = Warnings(log)
     return play(partial(FileClip, Path(address.target), warnings), address, warnings)
@@ -71,10 +68,7 @@ class FileClip:
     def read(self, timeout_s: float) -> Frame | None:  # noqa: ARG002  # a file answers at once
         """Return the next frame with luma and colour, None at the end of the clip or once closed.
 
-        Raises
-        ------
-        CameraError
-            Not one frame of the clip can be decoded.
+        Raises `CameraError`: not one frame of the clip can be decoded.
         """
         with self._lock:
             if self._clip is None:

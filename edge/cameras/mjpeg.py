@@ -35,10 +35,7 @@ _SCAN = 0xDA
 def open_mjpeg(address: Address) -> OpenCvCamera:
     """Open a Motion JPEG stream; ``user:password@`` in the address logs in, by Basic or Digest authentication.
 
-    Raises
-    ------
-    CameraError
-        The server cannot be reached, refuses, or sends something else; never holds the password.
+    Raises `CameraError`: the server cannot be reached, refuses, or sends something else; never holds the password.
     """
     name = redacted(address.target)
     return OpenCvCamera(name, lambda: MjpegDevice(address.target, name), hint="check host, port and path")
@@ -74,10 +71,7 @@ class MjpegDevice:
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
         """Return the next picture, uint8 [height, width, 3]; False if one is damaged.
 
-        Raises
-        ------
-        CameraError
-            The stream has ended, is silent, or holds no pictures.
+        Raises `CameraError`: the stream has ended, is silent, or holds no pictures.
         """
         data = self._next_jpeg()
         header = picture_header(data)

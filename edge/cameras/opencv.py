@@ -33,10 +33,7 @@ log = logging.getLogger(__name__)
 def open_v4l2(address: Address) -> "OpenCvCamera":
     """Open ``v4l2:/dev/video0`` and ask for format, size and rate; the camera may choose the nearest that it has.
 
-    Raises
-    ------
-    CameraError
-        There is no such device, it may not be read, or it is no camera.
+    Raises `CameraError`: there is no such device, it may not be read, or it is no camera.
     """
     path = Path(address.target)
     _check_device(path)
@@ -66,10 +63,7 @@ def open_v4l2(address: Address) -> "OpenCvCamera":
 def open_rtsp(address: Address) -> "OpenCvCamera":
     """Open a network camera, over TCP.
 
-    Raises
-    ------
-    CameraError
-        It cannot be reached, refuses the password, or sends no video; never holds the password.
+    Raises `CameraError`: it cannot be reached, refuses the password, or sends no video; never holds the password.
     """
 
     def open_stream() -> Any:
@@ -129,10 +123,7 @@ class OpenCvCamera:
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame with luma and colour, None once closed; ``time_s`` is the monotonic clock's.
 
-        Raises
-        ------
-        CameraError
-            Nothing came within ``timeout_s``, or the camera is gone.
+        Raises `CameraError`: nothing came within ``timeout_s``, or the camera is gone.
         """
         with self._lock:
             if self._closed.done():

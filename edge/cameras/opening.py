@@ -14,6 +14,9 @@ FLIPS: tuple[str, ...] = get_args(Flip)
 def open_camera(uri: str, *, rotate: Rotation = 0, flip: Flip = "none") -> FrameSource:
     """Open what an address names; the caller closes it.
 
+    Raises `ConfigError`: the address itself is wrong.
+    Raises `CameraError`: what it names is not there, or gives no frames.
+
     Parameters
     ----------
     uri
@@ -23,13 +26,6 @@ def open_camera(uri: str, *, rotate: Rotation = 0, flip: Flip = "none") -> Frame
         Degrees by which the picture is turned clockwise: 0, 90, 180 or 270.
     flip
         How the turned picture is mirrored: ``none``, ``horizontal`` (left and right) or ``vertical``.
-
-    Raises
-    ------
-    ConfigError
-        The address itself is wrong.
-    CameraError
-        What it names is not there, or gives no frames.
     """
     address = parse_address(uri)
     if address.scheme == "picamera2" and rotate in (0, 180):

@@ -34,10 +34,7 @@ class PhotoFolder:
     def read(self, timeout_s: float) -> Frame | None:  # noqa: ARG002  # a folder answers at once
         """Return the next picture that can be read, None after the last.
 
-        Raises
-        ------
-        CameraError
-            Not one picture of the folder can be read.
+        Raises `CameraError`: not one picture of the folder can be read.
         """
         while self._next < len(self._paths) and not self._closed.is_set():
             path = self._paths[self._next]

@@ -27,10 +27,7 @@ log = logging.getLogger(__name__)
 def open_picamera2(address: Address, *, upside_down: bool = False, flip: str = "none") -> "PiCamera":
     """Open ``picamera2:N`` and start it with the size and rate of its options, turned by the sensor itself.
 
-    Raises
-    ------
-    CameraError
-        picamera2 is not installed, there is no such camera, or it cannot be started.
+    Raises `CameraError`: picamera2 is not installed, there is no such camera, or it cannot be started.
     """
     try:
         picamera2 = importlib.import_module("picamera2")
@@ -157,10 +154,7 @@ class PiCamera:
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None once closed; ``time_s`` is the monotonic clock's.
 
-        Raises
-        ------
-        CameraError
-            Nothing came within ``timeout_s`` (a loose cable looks like this), or the camera broke.
+        Raises `CameraError`: nothing came within ``timeout_s`` (a loose cable looks like this), or the camera broke.
         """
         with self._lock:
             if self._closed:

@@ -51,15 +51,9 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
     keeps the rows that came, with a warning in the log. The size is read from the header before anything is decoded,
     so a small file that unpacks to gigabytes is refused.
 
-    Parameters
-    ----------
-    name
-        What errors call it; default: the path.
-
-    Raises
-    ------
-    ImageError
-        Missing, empty, larger than `MAX_BYTES` or `MAX_PIXELS`, damaged, no picture, or one that needs the extra.
+    ``name``: what errors call it; default: the path.
+    Raises `ImageError`: it is missing, empty, larger than `MAX_BYTES` or `MAX_PIXELS`, damaged, no picture, or one that
+    needs the extra.
     """
     shown = name or (printable_path(source) if isinstance(source, Path) else "the picture")
     data = source if isinstance(source, bytes) else _load(source, shown)

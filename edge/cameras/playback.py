@@ -68,10 +68,7 @@ class Looped:
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame; None only once closed.
 
-        Raises
-        ------
-        CameraError
-            A round gave no frame, or the clip cannot be opened again.
+        Raises `CameraError`: a round gave no frame, or the clip cannot be opened again.
         """
         with self._lock:
             if self._closed:
@@ -109,10 +106,7 @@ class Looped:
 class Paced:
     """A clip that gives each frame at its time, as a camera would; live, so the newest frame wins.
 
-    Parameters
-    ----------
-    monotonic
-        A clock in seconds that never goes back.
+    ``monotonic``: a clock in seconds that never goes back.
     """
 
     live = True
@@ -127,10 +121,7 @@ class Paced:
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame at its time, or at once if that has passed; None at the end or once closed.
 
-        Raises
-        ------
-        CameraError
-            The next frame is not due within ``timeout_s``; it is kept for the next call.
+        Raises `CameraError`: the next frame is not due within ``timeout_s``; it is kept for the next call.
         """
         frame = self._early or (None if self._closed.is_set() else self._clip.read(timeout_s))
         if frame is None:

@@ -116,17 +116,13 @@ def run_classify(
 ) -> bool:
     """Write a line for each picture and frame to standard output; errors and a progress bar go to standard error.
 
+    Raises `ConfigError`, `BundleError` or `LandmarkModelError`: the models cannot be loaded.
+    Raises `ImageError`: the folder for annotated pictures cannot be made.
+
     Returns
     -------
     bool
         False where something could not be read; the rest was looked at.
-
-    Raises
-    ------
-    ConfigError, BundleError, LandmarkModelError
-        The models cannot be loaded.
-    ImageError
-        The folder for annotated pictures cannot be made.
     """
     failed = False
 
@@ -409,10 +405,7 @@ def _csv_rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def write_picture(path: Path, bgr: Any, *, original: str) -> None:
     """Write a picture as PNG, uint8 [height, width, 3].
 
-    Raises
-    ------
-    ImageError
-        It cannot be written, or its folder is that of the original.
+    Raises `ImageError`: it cannot be written, or its folder is that of the original.
     """
     if Path(original).resolve().parent == path.parent.resolve():
         raise ImageError(f"{original}: not drawn: {path.parent} holds the original; name another folder")

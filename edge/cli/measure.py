@@ -38,10 +38,8 @@ GROUP_FRAMES = 30
 def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
     """Process ``frames`` frames of the camera (None: all) and return what they cost.
 
-    Raises
-    ------
-    BundleError, LandmarkModelError, CameraError
-        As for the daemon; also if the camera gives no frame at all.
+    Raises `BundleError`, `LandmarkModelError` or `CameraError`: as for the daemon; also if the camera gives no frame at
+    all.
     """
     logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # nobody needs a benchmark's events in the log
     stages = Stages(kept=frames or 1_000_000, with_cpu=True)

@@ -64,10 +64,7 @@ def status(config: Config = None, state_dir: StateDir = None, *, as_json: AsJson
 def seconds(text: str) -> float:
     """Return the seconds of ``90s``, ``30m``, ``1h`` or ``2d``.
 
-    Raises
-    ------
-    UsageError
-        It is none of these, or more than 31 days.
+    Raises `UsageError`: it is none of these, or more than 31 days.
     """
     from edge.events.payloads import LONGEST_PAUSE_S
 

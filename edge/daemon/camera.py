@@ -100,10 +100,8 @@ class WatchedCamera:
     def open(self) -> None:
         """Open the camera for the first time, and wait until it is open.
 
-        Raises
-        ------
-        CameraError, ConfigError
-            It cannot be opened. At the start an error helps more than silent attempts.
+        Raises `CameraError` or `ConfigError`: it cannot be opened. At the start an error helps more than silent
+        attempts.
         """
         try:
             self._begin(self._open())
@@ -114,10 +112,7 @@ class WatchedCamera:
     def next(self, wait_s: float) -> Frame | None:
         """Return the next new frame, or None if none came within ``wait_s``.
 
-        Raises
-        ------
-        CameraError
-            It failed too often in a row, or hangs so that only a new process helps; or a clip failed.
+        Raises `CameraError`: it failed too often in a row, or hangs so that only a new process helps; or a clip failed.
         """
         if self.ended:
             return None
@@ -133,10 +128,8 @@ class WatchedCamera:
 
         It closes in the background, so that a stop need not wait for it.
 
-        Raises
-        ------
-        CameraError
-            It hangs, so that only a new process gets it closed; raised by `next` where that is not known yet.
+        Raises `CameraError`: it hangs, so that only a new process gets it closed; raised by `next` where that is not
+        known yet.
         """
         self._paused, self.fault, self._black = True, None, False
         self._opener.cancel()

@@ -16,10 +16,7 @@ log = logging.getLogger(__name__)
 class EventLog:
     """Logs events. Each of them is personal data and the journal keeps it for weeks, so that counts are the default.
 
-    Parameters
-    ----------
-    each
-        True logs each event, with the emotion; False one line a minute at most, with counts.
+    ``each``: True logs each event, with the emotion; False one line a minute at most, with counts.
     """
 
     def __init__(self, clock: Clock, *, each: bool) -> None:

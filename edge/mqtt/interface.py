@@ -42,10 +42,7 @@ class EventPublisher(Protocol):
     def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
         """Store the events of one frame, to be sent as soon as possible; return the ``seq`` that each was given.
 
-        Raises
-        ------
-        DeliveryError
-            None of them could be stored.
+        Raises `DeliveryError`: none of them could be stored.
         """
 
     def publish_state(self, state: State) -> None:

@@ -14,15 +14,8 @@ _FORM = 'allowed is a list of tables, each [[faces.zones]] with points = [[0, 0]
 def check_zones(zones: Any, origin: str) -> None:
     """Check what a file or a variable says of the zones.
 
-    Parameters
-    ----------
-    origin
-        The file or the variable, for messages.
-
-    Raises
-    ------
-    ConfigError
-        Names the zone by its number, counted from 1, and what is wrong in it.
+    ``origin``: the file or the variable, for messages.
+    Raises `ConfigError`: names the zone by its number, counted from 1, and what is wrong in it.
     """
     if not isinstance(zones, list) or not all(isinstance(zone, dict) for zone in zones):
         raise ConfigError(f"{origin}: faces.zones: found {shown(zones)}: {_FORM}")

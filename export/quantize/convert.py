@@ -24,6 +24,9 @@ def convert(network: keras.Model, quantization: Quantization, representative: ND
     no float operator, and its weights are quantized per channel (Jacob et al. 2018, arXiv:1712.05877). The others give
     float32.
 
+    Raises `UsageError`: the network has other inputs or outputs.
+    Raises `EmotionEdgeError`: TensorFlow cannot convert it.
+
     Parameters
     ----------
     network
@@ -34,13 +37,6 @@ def convert(network: keras.Model, quantization: Quantization, representative: ND
     Returns
     -------
     The TFLite flatbuffer.
-
-    Raises
-    ------
-    UsageError
-        The network has other inputs or outputs.
-    EmotionEdgeError
-        TensorFlow cannot convert it.
     """
     ranges: dict[str, Range] = {}
     if quantization == "int8":

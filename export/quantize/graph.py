@@ -50,10 +50,7 @@ class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is 
 class FakeQuant(keras.layers.Layer):  # type: ignore[misc]  # keras is untyped
     """A layer whose output range is given, instead of the one that the converter's calibration finds.
 
-    Parameters
-    ----------
-    layer
-        A built layer, whose weights are used.
+    ``layer``: a built layer, whose weights are used.
     """
 
     def __init__(self, layer: keras.layers.Layer, low: float, high: float) -> None:
@@ -70,6 +67,8 @@ def deployable(
 ) -> tuple[keras.Model, float, float]:
     """Rebuild a network for conversion, with its own weights.
 
+    Raises `UsageError`: the network has other inputs or outputs.
+
     Parameters
     ----------
     network
@@ -82,11 +81,6 @@ def deployable(
     Returns
     -------
     The rebuilt network, and scale and offset that turn a pixel into its input: 1 and 0 if nothing was left out.
-
-    Raises
-    ------
-    UsageError
-        The network has other inputs or outputs.
     """
     shapes = network.input_shape, network.output_shape
     if shapes != ((None, 48, 48, 1), (None, 5)):

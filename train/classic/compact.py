@@ -19,10 +19,7 @@ _SIGN, _SIZE_MASK = 0x80, 0x0F
 def compact_predictor(source: Path, out: Path) -> None:
     """Copy a shape predictor with its leaf values rounded.
 
-    Raises
-    ------
-    DataError
-        ``source`` is not a shape predictor of dlib's version 1.
+    Raises `DataError`: ``source`` is not a shape predictor of dlib's version 1.
     """
     copier = _Copier(source.read_bytes())
     try:

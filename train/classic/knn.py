@@ -65,21 +65,13 @@ def train_knn(
 ) -> Pipeline:
     """Choose, fit, measure on the validation part, and write the run folder.
 
-    Parameters
-    ----------
-    features
-        Features of every training and validation picture of ``dataset``.
+    ``features``: features of every training and validation picture of ``dataset``.
+    Raises `UsageError`: the folder holds another run.
+    Raises `DataError`: a part is empty, or lacks an emotion.
 
     Returns
     -------
     The pipeline from features float32 [n, k] to the five emotions.
-
-    Raises
-    ------
-    UsageError
-        The folder holds another run.
-    DataError
-        A part is empty, or lacks an emotion.
     """
     rows = dataset.select("train")
     labels = dataset.labels[rows]
@@ -117,10 +109,7 @@ def fit_pipeline(
 ) -> Pipeline:
     """Fit on these rows of the data set, with the ``components`` and ``neighbors`` of ``best``.
 
-    Parameters
-    ----------
-    labels
-        int8 [n], of ``rows``, index into ``EMOTIONS``.
+    ``labels``: int8 [n], of ``rows``, index into ``EMOTIONS``.
 
     Returns
     -------

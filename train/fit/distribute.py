@@ -57,16 +57,9 @@ class Distribution:
 def open_distribution(kind: Kind) -> Distribution:
     """Return the distribution of this kind. Call it before anything else uses TensorFlow.
 
-    Parameters
-    ----------
-    kind
-        ``none``; ``mirrored``: all GPUs of this machine; ``multiworker``: one process on each machine, each started
-        with the same command and its own ``TF_CONFIG``.
-
-    Raises
-    ------
-    UsageError
-        The Keras backend is not TensorFlow, or ``TF_CONFIG`` is missing or invalid.
+    ``kind``: ``none``; ``mirrored``: all GPUs of this machine; ``multiworker``: one process on each machine, each
+    started with the same command and its own ``TF_CONFIG``.
+    Raises `UsageError`: the Keras backend is not TensorFlow, or ``TF_CONFIG`` is missing or invalid.
     """
     if kind not in get_args(Kind):
         raise UsageError(f"--distribute takes {', '.join(get_args(Kind))}, found {kind!r}")

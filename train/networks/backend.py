@@ -24,10 +24,7 @@ def choose_backend() -> None:
 def load_network(model: Path) -> Any:
     """Load a run's or file's network, a ``keras.Model``, without its optimizer.
 
-    Raises
-    ------
-    DataError
-        There is no such network, or its file is damaged.
+    Raises `DataError`: there is no such network, or its file is damaged.
     """
     path = model_file(model)
     choose_backend()

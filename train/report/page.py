@@ -37,6 +37,8 @@ class Report:
 def write_report(run: Path, dataset: Dataset, *, part: str, flip: bool = False, cache: Path | None = None) -> Report:
     """Measure a complete run on a part of the data and write ``report.html`` and ``report-*.png`` into its folder.
 
+    Raises `DataError`: there is no complete run, or the part is empty.
+
     Parameters
     ----------
     run
@@ -45,11 +47,6 @@ def write_report(run: Path, dataset: Dataset, *, part: str, flip: bool = False, 
         Average each picture's scores with those of its mirror image.
     cache
         File that keeps the pictures' landmarks, for models that look at those (`train.data.landmarks`).
-
-    Raises
-    ------
-    DataError
-        There is no complete run, or the part is empty.
     """
     if not run.is_dir():
         raise DataError(f"{run}: no such run folder")
