@@ -3,6 +3,7 @@
 from edge.cli.bench import bench
 from edge.cli.bundle import bundle_app
 from edge.cli.classify import classify
+from edge.cli.collect import collect
 from edge.cli.config import config_app
 from edge.cli.demo import demo
 from edge.cli.doctor import doctor
@@ -21,6 +22,7 @@ app.command(epilog="Example: emotion-edge classify holiday/ clip.mp4 https://exa
 )
 app.command(epilog="Example: sudo emotion-edge doctor")(doctor)
 app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --password-file ~/.mqtt-password")(watch)
+app.command(epilog="Example: emotion-edge collect --mqtt mqtt://me@broker.local --to events.db")(collect)
 app.command(epilog="Example: emotion-edge bench --camera file:clip.mp4 --json")(bench)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(privacy_app, name="privacy")

@@ -81,6 +81,17 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """What a reader asks for that acknowledges each message itself, when it is safe."""
+
+    keep_s: int = 0
+    """seconds for which the broker keeps the session, and what comes in the meantime, while nobody is connected; with
+    3.1.1 for ever, unless it is 0"""
+    max_in_flight: int = 1000
+    """messages that the broker sends before it waits for an acknowledgement (MQTT 5; others choose themselves)"""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """The TCP connection is open and TLS is set up; the login is being sent."""
 
@@ -94,6 +105,8 @@ class Connected:
     connection: "Connection"
     in_flight: int
     """unacknowledged messages that the broker allows, at most `IN_FLIGHT`"""
+    session_present: bool = False
+    """True if the broker has kept the session"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,8 @@ class Arrived:
     payload: bytes
     """of one that was not read, as many zeros as make it too long for a command"""
     retained: bool
+    mid: int = 0
+    """for `Connection.acknowledge`, if there is a `Session`; 0 for a message that needs none"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +182,8 @@ class Connection:
         Receives the notices; called on paho's thread, must not block or take a lock.
     max_packet_bytes
         The longest packet that is accepted.
+    session
+        For a reader that acknowledges messages itself; None: a new session, in which paho acknowledges.
     """
 
     def __init__(
@@ -179,6 +196,7 @@ class Connection:
         protocol: MQTTProtocolVersion,
         report: Callable[[Notice], None],
         max_packet_bytes: int = MAX_PACKET_BYTES,
+        session: Session | None = None,
     ) -> None:
         self.protocol = protocol
         self.version = _VERSIONS[protocol]
@@ -186,11 +204,12 @@ class Connection:
         self._unanswered: dict[int, str] = {}  # topics by message id
         self._report = report
         self._max_packet_bytes = max_packet_bytes
+        self._session = session
         self._ending: Ending | None = None
         self._connected = False
         self._client = _SingleUseClient(
-            client_id, protocol, address, max_packet_bytes=max_packet_bytes, on_too_long=self._on_too_long,
-            on_end=self._on_thread_end,
+            client_id, protocol, address, session=session, max_packet_bytes=max_packet_bytes,
+            on_too_long=self._on_too_long, on_end=self._on_thread_end,
         )  # fmt: skip
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages_set(IN_FLIGHT)
@@ -215,6 +234,10 @@ class Connection:
         properties = self._properties(PacketTypes.PUBLISH, message)
         info = self._client.publish(message.topic, message.payload, _QOS, message.retain, properties)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def acknowledge(self, mid: int) -> None:
+        """Acknowledge a message that has arrived: the broker forgets it."""
+        self._client.ack(mid, _QOS)
 
     def close(self) -> None:
         """Send a DISCONNECT, so that the broker discards the will; an `Ended` follows if the broker still answers."""
@@ -242,7 +265,7 @@ class Connection:
         self._report(Opened(self))
 
     def _on_connect(
-        self, _client: object, _data: object, _flags: object, code: ReasonCode, properties: Properties | None
+        self, _client: object, _data: object, flags: paho.ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
             self._ending = of_connack(code)
@@ -255,7 +278,7 @@ class Connection:
         # Subscribe first: whoever reads "online" may send a command at once.
         for subscription in self._subscriptions:
             self._subscribe(subscription)
-        self._report(Connected(self, min(IN_FLIGHT, allowed)))
+        self._report(Connected(self, min(IN_FLIGHT, allowed), flags.session_present))
 
     def _subscribe(self, subscription: Subscription) -> None:
         if self.protocol is MQTTProtocolVersion.MQTTv5:
@@ -287,7 +310,7 @@ class Connection:
         self._report(Acknowledged(self, mid, refusal, unheard=code.value == _NO_MATCHING_SUBSCRIBERS))
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._report(Arrived(self, message.topic, bytes(message.payload), message.retain))
+        self._report(Arrived(self, message.topic, bytes(message.payload), message.retain, message.mid))
 
     def _on_too_long(self) -> None:
         kind = Kind.LOST if self._connected else Kind.UNREACHABLE
@@ -314,12 +337,16 @@ class Connection:
         self._report(Ended(self, ending))
 
     def _limits(self) -> dict[str, Any]:
-        """Return the request that the broker send no packet too large to be a command (MQTT 5 only)."""
+        """Return what is asked of the broker: no packet that is too large, and the session (MQTT 5 only)."""
         if self.protocol is not MQTTProtocolVersion.MQTTv5:
             return {}
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.MaximumPacketSize = self._max_packet_bytes
-        return {"properties": properties}
+        if self._session is None:
+            return {"properties": properties}
+        properties.ReceiveMaximum = self._session.max_in_flight
+        properties.SessionExpiryInterval = self._session.keep_s
+        return {"properties": properties, "clean_start": self._session.keep_s == 0}
 
     def _properties(self, kind: int, message: Message) -> Properties | None:
         if self.protocol is not MQTTProtocolVersion.MQTTv5:
@@ -393,6 +420,8 @@ class _SingleUseClient(paho.Client):
 
     Parameters
     ----------
+    session
+        As of `Connection`.
     max_packet_bytes, on_too_long
         Called when a longer packet is announced: the connection ends, none of it is read.
     on_end
@@ -405,6 +434,7 @@ class _SingleUseClient(paho.Client):
         protocol: MQTTProtocolVersion,
         address: BrokerAddress,
         *,
+        session: Session | None,
         max_packet_bytes: int,
         on_too_long: Callable[[], None],
         on_end: Callable[[Ending | None], None],
@@ -412,10 +442,11 @@ class _SingleUseClient(paho.Client):
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
-            clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
+            clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else not (session and session.keep_s),
             protocol=protocol,
             reconnect_on_failure=False,
             transport=address.transport,
+            manual_ack=session is not None,
         )
         self.username_pw_set(address.username, address.password)
         if address.tls is not None:

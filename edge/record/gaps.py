@@ -1,0 +1,112 @@
+"""Gaps in ``seq``: events that a device numbered and that the record does not have.
+
+``seq`` grows by one for ever, and begins again at 1 if the device's state folder was deleted. A *count* is what lies
+between two such beginnings. Each start of the daemon (``boot``) belongs to one count.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from edge.clock import utc_time
+from edge.record.database import EVENT
+
+_SAME_TIME_MS = 60_000
+"""Collectors that share the load may store the first events of two starts in the wrong order, but within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Numbers that are missing between two events of a device."""
+
+    device: str
+    first_seq: int
+    """the first number that is missing"""
+    last_seq: int
+    after: str
+    """time of the event before the gap"""
+    before: str
+    """time of the event behind the gap"""
+
+    @property
+    def missing(self) -> int:
+        """How many events are missing."""
+        return self.last_seq - self.first_seq + 1
+
+
+@dataclass(slots=True)
+class _Start:
+    """The events of one start of a daemon."""
+
+    device: str
+    boot: str
+    low: int
+    high: int
+    received_ms: int
+
+
+def find_gaps(engine: Engine, *, device: str = "") -> list[Gap]:
+    """Return all gaps, by device and number; ``device`` chooses one."""
+    with engine.connect() as connection:
+        found = [*_within_starts(connection, device), *_between_starts(connection, device)]
+    return sorted(found, key=lambda gap: (gap.device, gap.after, gap.first_seq))
+
+
+def _within_starts(connection: Connection, device: str) -> Iterator[Gap]:
+    def before(column: "sa.Column[int]") -> "sa.ColumnElement[int]":
+        return sa.func.lag(column).over(partition_by=(EVENT.c.device, EVENT.c.boot), order_by=EVENT.c.seq)
+
+    numbered = sa.select(
+        EVENT.c.device, EVENT.c.seq, EVENT.c.time_ms, before(EVENT.c.seq).label("last"),
+        before(EVENT.c.time_ms).label("last_ms"),
+    )  # fmt: skip
+    rows = _of(numbered, device).subquery()
+    for name, seq, time_ms, last, last_ms in connection.execute(sa.select(rows).where(rows.c.seq > rows.c.last + 1)):
+        yield Gap(name, last + 1, seq - 1, utc_time(last_ms / 1000), utc_time(time_ms / 1000))
+
+
+def _between_starts(connection: Connection, device: str) -> Iterator[Gap]:
+    """Compare the last number of each start with the first of the next one of the same count."""
+    starts = sa.select(
+        EVENT.c.device, EVENT.c.boot, sa.func.min(EVENT.c.seq), sa.func.max(EVENT.c.seq),
+        sa.func.min(EVENT.c.received_ms),
+    ).group_by(EVENT.c.device, EVENT.c.boot)  # fmt: skip
+    counts: list[list[_Start]] = []
+    for start in sorted((_Start(*row) for row in connection.execute(_of(starts, device))), key=_arrival):
+        if not counts or _begins_count(start, counts[-1]):
+            counts.append([])
+        counts[-1].append(start)
+    for count in counts:
+        count.sort(key=lambda start: start.low)
+        for earlier, later in pairwise(count):
+            if later.low > earlier.high + 1:
+                after, before = (_time(connection, earlier, earlier.high), _time(connection, later, later.low))
+                yield Gap(later.device, earlier.high + 1, later.low - 1, after, before)
+
+
+def _begins_count(start: _Start, count: list[_Start]) -> bool:
+    last = max(count, key=lambda one: one.high)
+    if start.device != last.device:
+        return True
+    overlaps = any(start.low <= one.high and one.low <= start.high for one in count)
+    is_late = start.received_ms - last.received_ms <= _SAME_TIME_MS
+    return start.low <= last.high and (start.low == 1 or overlaps or not is_late)
+
+
+def _arrival(start: _Start) -> tuple[str, int, int]:
+    return start.device, start.received_ms, start.low
+
+
+def _time(connection: Connection, start: _Start, seq: int) -> str:
+    query = sa.select(EVENT.c.time_ms).where(
+        EVENT.c.device == start.device, EVENT.c.boot == start.boot, EVENT.c.seq == seq
+    )
+    return utc_time(connection.execute(query.limit(1)).scalar_one() / 1000)
+
+
+def _of(query: "sa.Select[Any]", device: str) -> "sa.Select[Any]":
+    return query.where(EVENT.c.device == device) if device else query
