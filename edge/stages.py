@@ -50,12 +50,8 @@ class _Timer:
 class Stages:
     """Measures the stages of frames, for one thread. A frame without a stage adds no measurement to it.
 
-    Parameters
-    ----------
-    kept
-        Newest measurements kept for each stage.
-    with_cpu
-        Also measure the thread's CPU time, for a benchmark.
+    ``kept``: newest measurements kept for each stage.
+    ``with_cpu``: also measure the thread's CPU time, for a benchmark.
     """
 
     def __init__(self, kept: int = KEPT, *, with_cpu: bool = False) -> None:

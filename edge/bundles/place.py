@@ -33,12 +33,7 @@ def install_in_place(
     Raises `UsageError`: the place holds something other than a bundle.
     Raises `BundleError`: another install is at work there.
 
-    Parameters
-    ----------
-    contents
-        Every file of the bundle.
-    check
-        Opens the folder as the device would; what it raises ends the install, and nothing has changed.
+    ``check``: opens the folder as the device would; what it raises ends the install, and nothing has changed.
     """
     files = files or Files()
     check_place(out)

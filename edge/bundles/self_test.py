@@ -24,12 +24,8 @@ def load_tested(folder: Path | None, kind: ClassifierKind, keys: TrustedKeys | N
 
     Raises `BundleError`: the bundle is refused, cannot run here, or gives numbers that are no scores.
 
-    Parameters
-    ----------
-    folder
-        None is the bundle that ships.
-    kind, keys
-        As for `edge.inference.load_classifier`.
+    ``folder``: None is the bundle that ships.
+    ``kind``, ``keys``: as for `edge.inference.load_classifier`.
     """
     classifier: Classifier
     try:

@@ -95,12 +95,8 @@ class BundleStore:
 
         Raises `BundleError`: the bundle is refused, or another install is running; nothing has changed.
 
-        Parameters
-        ----------
-        bring
-            Opens the bundle, given a folder to work in; see `edge.bundles.source.bring`.
-        check
-            Called on the stored copy before the switch.
+        ``bring``: opens the bundle, given a folder to work in; see `edge.bundles.source.bring`.
+        ``check``: called on the stored copy before the switch.
         """
         with self._changing() as scratch:
             bundle = bring(scratch)

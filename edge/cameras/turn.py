@@ -23,12 +23,8 @@ def rotated(image: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
 class Turned:
     """A source whose frames are turned clockwise, then mirrored.
 
-    Parameters
-    ----------
-    rotate
-        0, 90, 180 or 270 degrees.
-    flip
-        ``horizontal`` exchanges left and right, ``vertical`` top and bottom.
+    ``rotate``: 0, 90, 180 or 270 degrees.
+    ``flip``: ``horizontal`` exchanges left and right, ``vertical`` top and bottom.
     """
 
     def __init__(self, source: FrameSource, *, rotate: int, flip: Flip) -> None:

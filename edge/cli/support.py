@@ -46,12 +46,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str |
     Ctrl-C exit 130. A reader that went away (``| head``) ends the command silently. Any other exception becomes
     one line with exit 1. ``--debug`` adds the traceback to each.
 
-    Parameters
-    ----------
-    arguments
-        Without the program's name; defaults to the process's own.
-    name
-        How help and hints call the program, for example ``python -m train``.
+    ``arguments``: without the program's name; defaults to the process's own.
+    ``name``: how help and hints call the program, for example ``python -m train``.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG_FLAG in given

@@ -33,12 +33,8 @@ log = logging.getLogger(__name__)
 class Governor:
     """Tells the loop how long to rest before the next frame.
 
-    Parameters
-    ----------
-    cpu_s
-        Returns the CPU seconds of this process so far.
-    root
-        Folder that holds ``sys``; tests pass their own.
+    ``cpu_s``: returns the CPU seconds of this process so far.
+    ``root``: folder that holds ``sys``; tests pass their own.
     """
 
     def __init__(

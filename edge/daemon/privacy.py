@@ -137,12 +137,7 @@ def pause(folder: Path, for_s: float | None, clock: Clock, files: Files | None =
 
     Raises `PrivacyError`: the folder cannot be written.
 
-    Parameters
-    ----------
-    folder
-        The state folder of the daemon.
-    for_s
-        Limit, seconds; None: until `resume`.
+    ``for_s``: limit, seconds; None: until `resume`.
     """
     asked = Pause(for_s=for_s, since=clock.stamp() if for_s is not None else None)
     try:

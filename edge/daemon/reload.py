@@ -16,12 +16,8 @@ log = logging.getLogger(__name__)
 class Reloader:
     """Loads a bundle in the background, so that no frame waits for it; a failure changes nothing.
 
-    Parameters
-    ----------
-    load
-        Returns a classifier that has passed its self-test.
-    take
-        Puts it to use; called in the background thread.
+    ``load``: returns a classifier that has passed its self-test.
+    ``take``: puts it to use; called in the background thread.
     """
 
     def __init__(self, load: Callable[[], Classifier], take: Callable[[Classifier], None]) -> None:

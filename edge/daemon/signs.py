@@ -16,12 +16,8 @@ _STEP = 8  # every eighth row and column is enough to detect black
 class Signs:
     """Watches the frames of one opened camera, without knowing threads or devices.
 
-    Parameters
-    ----------
-    settings
-        How long each sign must last.
-    now_s
-        Monotonic time at which the camera was opened; every method takes the present one.
+    ``settings``: how long each sign must last.
+    ``now_s``: monotonic time at which the camera was opened; every method takes the present one.
     """
 
     def __init__(self, settings: CameraWatchSettings, now_s: float) -> None:

@@ -31,16 +31,9 @@ _CORNERS = (0j, complex(CHIP_PX, 0), complex(CHIP_PX, CHIP_PX), complex(0, CHIP_
 def face_chip(luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Cut one face out of a frame.
 
-    Parameters
-    ----------
-    luma
-        uint8 [height, width].
-    landmarks
-        [68, 2] in pixels of ``luma``. The face may reach over the edge, whose pixels are then repeated.
-
-    Returns
-    -------
-    uint8 [48, 48].
+    ``luma``: uint8 [height, width].
+    ``landmarks``: [68, 2] in pixels of ``luma``. The face may reach over the edge, whose pixels are then repeated.
+    Returns uint8 [48, 48].
     """
     turn, shift = _similarity(landmarks)
     return _warp(*_surroundings(luma, turn, shift))

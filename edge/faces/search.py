@@ -35,16 +35,10 @@ _Blocks = tuple[int, int, int, int]
 class SearchPlan:
     """Decides for each frame of one source which region to search for new faces, if any.
 
-    Parameters
-    ----------
-    every_s
-        Seconds between two searches of what has changed.
-    small_every_s
-        The same for small faces, at four times the cost; 0 for never.
-    upsample
-        How often the frame is doubled for every search.
-    zones
-        Where faces count: nothing else is searched, but for a margin, and changes elsewhere start no search.
+    ``every_s``: seconds between two searches of what has changed.
+    ``small_every_s``: the same for small faces, at four times the cost; 0 for never.
+    ``upsample``: how often the frame is doubled for every search.
+    ``zones``: where faces count: nothing else is searched, but for a margin, and changes elsewhere start no search.
     """
 
     def __init__(self, *, every_s: float, small_every_s: float, upsample: int, zones: Zones | None = None) -> None:
@@ -63,12 +57,8 @@ class SearchPlan:
     def next_region(self, luma: NDArray[np.uint8], now_s: float, *, every_s: float, known: list[Box]) -> Region | None:
         """Return what to search in this frame, uint8 [height, width]; None where no search is due.
 
-        Parameters
-        ----------
-        every_s
-            Seconds between two searches at this moment, if that is less than usual.
-        known
-            Faces seen in this frame already: changes there are their own movements.
+        ``every_s``: seconds between two searches at this moment, if that is less than usual.
+        ``known``: faces seen in this frame already: changes there are their own movements.
         """
         if self._planned_s is None:
             self._small_planned_s = now_s  # the first frames of a run have enough to do

@@ -24,16 +24,9 @@ class Classifier(Protocol):
 
         Raises `ValueError`: an array has another shape or dtype.
 
-        Parameters
-        ----------
-        chips
-            uint8 [n, 48, 48].
-        points
-            float32 [n, 68, 2]: the same faces' landmarks, in pixels of any scale.
-
-        Returns
-        -------
-        float32 [n, 5], rows sum to 1, in the order of ``EMOTIONS``.
+        ``chips``: uint8 [n, 48, 48].
+        ``points``: float32 [n, 68, 2]: the same faces' landmarks, in pixels of any scale.
+        Returns float32 [n, 5], rows sum to 1, in the order of ``EMOTIONS``.
         """
 
 
@@ -67,18 +60,11 @@ def load_classifier(
     Raises `ModelLibraryError`: a library that the model needs is missing, or its version cannot read the model.
     Raises `BundleError`: the bundle is refused, holds no such model, or no runtime can run it.
 
-    Parameters
-    ----------
-    folder
-        None takes the bundle that ships and holds this kind.
-    kind
-        A model of the bundle, or ``ensemble``: the mean of several, weighted as the manifest says.
-    threads
-        CPU threads that a network may use.
-    runtime
-        A key of `edge.inference.networks.RUNTIMES`; None takes the best that is installed.
-    keys
-        One of them must have signed the bundle; None takes any bundle.
+    ``folder``: None takes the bundle that ships and holds this kind.
+    ``kind``: a model of the bundle, or ``ensemble``: the mean of several, weighted as the manifest says.
+    ``threads``: CPU threads that a network may use.
+    ``runtime``: a key of `edge.inference.networks.RUNTIMES`; None takes the best that is installed.
+    ``keys``: one of them must have signed the bundle; None takes any bundle.
     """
     bundle = open_bundle(folder or shipped_bundle("vgg" if kind in IN_LARGE_BUNDLE else "default"), keys)
     if kind not in bundle.manifest.classifiers():

@@ -157,12 +157,8 @@ def open_interpreter(model: bytes, threads: int = 1, runtime: str | None = None)
 
     Raises `BundleError`: no runtime is installed, or not this one, or it cannot run the model.
 
-    Parameters
-    ----------
-    model
-        A TFLite flatbuffer. Its hash must have been verified, as the runtimes trust its content.
-    runtime
-        One of ``RUNTIMES``; None takes the best that is installed.
+    ``model``: a TFLite flatbuffer. Its hash must have been verified, as the runtimes trust its content.
+    ``runtime``: one of ``RUNTIMES``; None takes the best that is installed.
     """
     names = available_runtimes() if runtime is None else (runtime,)
     failure = ""

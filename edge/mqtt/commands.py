@@ -58,12 +58,8 @@ def read_command(payload: bytes, *, retained: bool) -> PrivacyCommand:
 
     Raises `CommandError`: the payload is too long, retained, not JSON, of another shape, or contradicts itself.
 
-    Parameters
-    ----------
-    payload
-        As it came; of a longer one the first `MAX_COMMAND_BYTES` + 1 bytes are enough.
-    retained
-        True if the broker kept it from before this connection.
+    ``payload``: as it came; of a longer one the first `MAX_COMMAND_BYTES` + 1 bytes are enough.
+    ``retained``: True if the broker kept it from before this connection.
     """
     if retained:
         raise CommandError("it is retained: it would be obeyed again at every reconnect")

@@ -77,14 +77,7 @@ class NameGuard:
 def client_id(device: str, folder: Path, *, root: Path = Path("/")) -> str:
     """Return an id that is the same at each start, and another one on another machine or with another state folder.
 
-    Parameters
-    ----------
-    device
-        The name in the topics.
-    folder
-        The state folder.
-    root
-        The folder that holds ``proc`` and ``etc``.
+    ``root``: the folder that holds ``proc`` and ``etc``.
     """
     machine = socket.gethostname()
     for name in ("proc/device-tree/serial-number", "etc/machine-id"):

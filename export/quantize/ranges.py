@@ -23,16 +23,9 @@ def activation_ranges(network: keras.Model, chips: NDArray[np.uint8]) -> dict[st
     of VGG16 leaves out a row and a column. TFLite's pool has its input's step, but the converter rounds the bias after
     it with the step that calibration found for the pool, which disturbed VGG16's logits by 0.43 instead of 0.04.
 
-    Parameters
-    ----------
-    network
-        Functional, from pixels [batch, 48, 48, 1].
-    chips
-        uint8 [n, 48, 48].
-
-    Returns
-    -------
-    (lowest, highest) by the layer's name; each contains 0.
+    ``network``: functional, from pixels [batch, 48, 48, 1].
+    ``chips``: uint8 [n, 48, 48].
+    Returns (lowest, highest) by the layer's name; each contains 0.
     """
     summands = {layer.name: _sources(layer) for layer in network.layers if isinstance(layer, keras.layers.Add)}
     names = [layer.name for layer in network.layers if isinstance(layer, keras.layers.ReLU)]

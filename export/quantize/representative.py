@@ -19,9 +19,7 @@ def representative_chips(dataset: Dataset, *, n: int = PICTURES) -> tuple[NDArra
     The pictures are crops of 48x48, so they are enlarged first. The crops themselves are used too: the network was
     trained on them, and the detector does not find a face in each.
 
-    Returns
-    -------
-    Chips uint8 [m, 48, 48], and how many are crops and how many were cut by the device's code.
+    Returns chips uint8 [m, 48, 48], and how many are crops and how many were cut by the device's code.
     """
     from edge.faces.detector import FaceDetector
     from edge.faces.landmarks import LandmarkPredictor

@@ -20,13 +20,9 @@ def round_weights(network: keras.Model, chips: NDArray[np.uint8]) -> keras.Model
     weight's error, by the layer's real inputs (GPTQ, Frantar et al. 2022, arXiv:2210.17323). The grid is the
     converter's own, since the largest weight of each channel stays at its end.
 
-    Parameters
-    ----------
-    network
-        Functional, from pixels [batch, 48, 48, 1]; BatchNorm after a convolution scales whole channels, which changes
-        nothing here.
-    chips
-        uint8 [n, 48, 48]: what the layers' inputs are made from.
+    ``network``: functional, from pixels [batch, 48, 48, 1]; BatchNorm after a convolution scales whole channels, which
+    changes nothing here.
+    ``chips``: uint8 [n, 48, 48]: what the layers' inputs are made from.
     """
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
@@ -50,16 +46,9 @@ def round_weights(network: keras.Model, chips: NDArray[np.uint8]) -> keras.Model
 def round_kernel(kernel: Floats, products: Floats) -> Floats:
     """Round a kernel to 255 levels a column, with the least squared change of inputs times kernel.
 
-    Parameters
-    ----------
-    kernel
-        [inputs, channels].
-    products
-        [inputs, inputs]: sum of the outer products of the inputs with themselves.
-
-    Returns
-    -------
-    [inputs, channels]; whole multiples of each column's largest magnitude over 127.
+    ``kernel``: [inputs, channels].
+    ``products``: [inputs, inputs]: sum of the outer products of the inputs with themselves.
+    Returns [inputs, channels]; whole multiples of each column's largest magnitude over 127.
     """
     largest = np.abs(kernel).argmax(axis=0)
     steps = np.abs(kernel).max(axis=0) / LEVELS

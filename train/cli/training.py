@@ -27,12 +27,8 @@ def run_training(
 
     Raises what ``work`` raises. Ctrl-C ends the process with exit code 130 and a line that says how to go on.
 
-    Parameters
-    ----------
-    resumes
-        The command has ``--resume``; one without it starts again from the beginning.
-    result
-        The file in ``run`` that holds the model.
+    ``resumes``: the command has ``--resume``; one without it starts again from the beginning.
+    ``result``: the file in ``run`` that holds the model.
     """
     dataset = load_dataset(data)
     choose_backend()

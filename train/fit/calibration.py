@@ -40,14 +40,9 @@ class Calibration:
 def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int8], balance: float) -> Calibration:
     """Find the calibration with the highest likelihood of the labels.
 
-    Parameters
-    ----------
-    logits
-        [n, 5], of pictures that were not trained on.
-    labels
-        [n], index into ``EMOTIONS``.
-    balance
-        Exponent of the class weights, as in training; see `train.fit.targets.class_weights`.
+    ``logits``: [n, 5], of pictures that were not trained on.
+    ``labels``: [n], index into ``EMOTIONS``.
+    ``balance``: exponent of the class weights, as in training; see `train.fit.targets.class_weights`.
     """
     from scipy.optimize import minimize
 

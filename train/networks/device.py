@@ -34,9 +34,7 @@ def device_cnn(shape: DeviceCnnShape | None = None, *, side_px: int = 48) -> ker
     shortcuts (ResNet-D, He et al. 2018, arXiv:1812.01187), global average pooling: no operator that int8 TFLite
     lacks.
 
-    Returns
-    -------
-    A model from pixels [batch, side_px, side_px, 1], 0..255 in any numeric type, to logits [batch, 5].
+    Returns a model from pixels [batch, side_px, side_px, 1], 0..255 in any numeric type, to logits [batch, 5].
     """
     shape = shape or DeviceCnnShape()
     inputs = keras.Input((side_px, side_px, 1), name="chip")

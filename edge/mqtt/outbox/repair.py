@@ -104,14 +104,7 @@ def examine(path: Path, files: Files, salvaged: Snapshot | None = None) -> Found
     Raises `ConfigError`: a newer version created it.
     Raises `sqlite3.Error` or `OSError`: the disk is full, read-only, …
 
-    Parameters
-    ----------
-    path
-        The database.
-    files
-        Renames and syncs files.
-    salvaged
-        What could be read of a database that is known to be damaged; None if nothing is known.
+    ``salvaged``: what could be read of a database that is known to be damaged; None if nothing is known.
     """
     if _beside(path, _NEW).exists():
         _put_in_place(path, files, keep_old=True)
@@ -139,21 +132,9 @@ def replace_database(
     Raises `sqlite3.Error` or `OSError`: the disk is full, read-only, …: nothing has changed, or `examine` will complete
     it.
 
-    Parameters
-    ----------
-    path
-        The database.
-    files
-        Renames and syncs files.
-    fill
-        Writes the old content into the new database.
-    keep_old
-        True renames the old one, False deletes it.
-
-    Returns
-    -------
-    str
-        The old one's new name, None if it was deleted.
+    ``fill``: writes the old content into the new database.
+    ``keep_old``: True renames the old one, False deletes it.
+    Returns the old one's new name, None if it was deleted.
     """
     building = _beside(path, _BUILDING)
     try:

@@ -103,11 +103,8 @@ class Store:
     Raises `DamagedError` or `sqlite3.Error`: from every method but `close` and `abandon`: the database is damaged or
     cannot be used.
 
-    Parameters
-    ----------
-    writer, reader
-        Connections to the same database, which may be the same: the writer's commits are flushed to the disk, the
-        reader's need not be.
+    ``writer``, ``reader``: connections to the same database, which may be the same: the writer's commits are flushed to
+    the disk, the reader's need not be.
     """
 
     def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, bounds: Bounds, clock: Clock) -> None:
@@ -174,12 +171,9 @@ class Store:
     def take_over(self, snapshot: Snapshot, *, instead_of: Iterable[int] = ()) -> None:
         """Add the events of another store; numbering continues after its last number.
 
-        Parameters
-        ----------
-        snapshot
-            Its content. Events that it counts and does not hold, or whose number is in use here, count as dropped.
-        instead_of
-            Numbers of events that the other store had copied from here; they are replaced.
+        ``snapshot``: its content. Events that it counts and does not hold, or whose number is in use here, count as
+        dropped.
+        ``instead_of``: numbers of events that the other store had copied from here; they are replaced.
         """
         with self._transaction(self._writer) as database:
             _remove(database, instead_of)
