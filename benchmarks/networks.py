@@ -26,7 +26,8 @@ from rich.table import Table
 
 from edge.inference.networks import Interpreter, available_runtimes, open_interpreter
 from export.quantize.convert import convert
-from train.networks.device import DeviceCnnShape, device_cnn
+from train.networks.plain import plain_cnn
+from train.networks.residual import ResidualShape, residual_cnn
 
 
 def main() -> None:
@@ -91,12 +92,15 @@ def _batch_norm(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def residual(stem: int, stages: tuple[int, ...], blocks: tuple[int, ...]) -> Callable[[], keras.Model]:
-    """Return a builder for the shape that ships, with other widths and depths."""
-    return lambda: device_cnn(DeviceCnnShape(stem=stem, stages=stages, blocks=blocks))
+    """Return a builder for a residual network, which shipped with version 0.1 at 32-64-96."""
+    return lambda: residual_cnn(ResidualShape(stem=stem, stages=stages, blocks=blocks))
 
 
 SHAPES: dict[str, Callable[[], keras.Model]] = {
-    "residual 32-64-96 (ships)": residual(32, (32, 64, 96), (1, 2, 2)),
+    "plain 24-48-96-192 (ships)": plain_cnn,
+    "plain 16-32-64-128": lambda: plain_cnn((16, 16, 32, 32, 64, 64, 128, 128)),
+    "plain 64-128-256-512 (vgg)": lambda: plain_cnn((64, 64, 128, 128, 256, 256, 512, 512)),
+    "residual 32-64-96 (0.1)": residual(32, (32, 64, 96), (1, 2, 2)),
     "residual 16-32-64": residual(16, (16, 32, 64), (1, 2, 2)),
     "residual 24-48-96": residual(24, (24, 48, 96), (1, 2, 2)),
     "residual 32-64-128": residual(32, (32, 64, 128), (1, 2, 2)),

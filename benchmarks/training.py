@@ -5,9 +5,9 @@
 Each model trains in its own process, one after the other, so that the peak resident set (``/proc/self/status``, VmHWM)
 is that model's, libraries and data set included. Networks and the MLP are fitted as their commands do it (settings,
 batches, augmentation, Keras's `fit` on the backend that ``KERAS_BACKEND`` names) for ``--seconds``. The first step,
-which builds the graph, is not counted, and nothing is validated or saved meanwhile. VGG16 has half its channels and
-fine-tunes all layers; the article's CNN has 128 filters, or the number in the environment variable ``ARTICLE_FILTERS``.
-An image is one picture in one training step; for the MLP, a mirrored picture counts as another one.
+which builds the graph, is not counted, and nothing is validated or saved meanwhile. The article's CNN has 128 filters,
+or the number in the environment variable ``ARTICLE_FILTERS``. An image is one picture in one training step; for the
+MLP, a mirrored picture counts as another one.
 
 The KNN is fitted to the whole training part, at least once: that is the last fit of `train knn`, without the
 cross-validation that chooses its parameters. Its landmarks are random, 68 points a picture: finding the real ones takes
@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.daemon.machine import peak_memory_mb
-from train.data.dataset import Dataset, load_dataset
+from train.data.dataset import CLASSES, Dataset, load_dataset
 from train.fit.settings import FitSettings
 from train.networks.backend import choose_backend
 
@@ -135,18 +135,21 @@ def watch(clock: Clock, model: "keras.Model", pictures: int, batch: int) -> "ker
     return keras.callbacks.LambdaCallback(on_train_batch_end=step)
 
 
-def train_network(build: Callable[[], "keras.Model"], dataset: Dataset, settings: FitSettings, seconds: float) -> Clock:
+def train_network(
+    build: Callable[[], "keras.Model"], dataset: Dataset, seconds: float, settings: FitSettings | None = None
+) -> Clock:
     """Fit a network as `train.fit.loop.fit` does, without what that does between epochs."""
     import keras
 
-    from train.fit.batches import Batches
+    from train.fit.batches import Batches, trained_rows
     from train.fit.distribute import Distribution
     from train.fit.loop import compile_network
-    from train.networks.torch_speed import use_fused_batch_norm
 
+    settings = settings or FitSettings()
     keras.utils.set_random_seed(settings.seed)
-    model, batches, clock = build(), Batches(dataset, settings), Clock(seconds)
-    use_fused_batch_norm(model)
+    rows = trained_rows(dataset)
+    points = np.random.default_rng(0).uniform(8, 40, size=(len(rows), 68, 2)).astype(np.float32)
+    model, batches, clock = build(), Batches(dataset, settings, None, points), Clock(seconds)
     compile_network(model, settings, steps=settings.epochs * len(batches))
     callbacks = [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _logs: batches.start_epoch(epoch)),
@@ -158,9 +161,9 @@ def train_network(build: Callable[[], "keras.Model"], dataset: Dataset, settings
 
 def train_device(dataset: Dataset, seconds: float) -> Clock:
     """The network of the device."""
-    from train.networks.device import device_cnn
+    from train.networks.plain import plain_cnn
 
-    return train_network(device_cnn, dataset, FitSettings(), seconds)
+    return train_network(lambda: plain_cnn(classes=CLASSES, dropout=0.1), dataset, seconds)
 
 
 def train_article(dataset: Dataset, seconds: float) -> Clock:
@@ -168,16 +171,14 @@ def train_article(dataset: Dataset, seconds: float) -> Clock:
     from train.networks.article import ARTICLE_PEAK_LEARNING_RATE, article_cnn
 
     settings = replace(FitSettings(), peak_learning_rate=ARTICLE_PEAK_LEARNING_RATE)
-    return train_network(lambda: article_cnn(FILTERS), dataset, settings, seconds)
+    return train_network(lambda: article_cnn(FILTERS, classes=CLASSES), dataset, seconds, settings)
 
 
 def train_vgg(dataset: Dataset, seconds: float) -> Clock:
-    """VGG16, all layers."""
-    from train.fit.vgg import VggPlan
-    from train.networks.vgg import vgg16
+    """The large network of VGG's shape."""
+    from train.networks.plain import VGG_CHANNELS, plain_cnn
 
-    plan = VggPlan()
-    return train_network(lambda: vgg16(width=plan.width), dataset, plan.fine_tuning(), seconds)
+    return train_network(lambda: plain_cnn(VGG_CHANNELS, classes=CLASSES, dropout=0.4), dataset, seconds)
 
 
 def train_mlp(dataset: Dataset, seconds: float) -> Clock:
@@ -234,7 +235,7 @@ TITLES = {
     "mlp": "MLP, landmark distances, ours",
     "article": f"CNN, the article's at {FILTERS} filters",
     "device": "CNN, for the device",
-    "vgg": "VGG16 at half its channels",
+    "vgg": "VGG, eight convolutions",
 }
 
 

@@ -47,7 +47,7 @@ def open_source(model: Path) -> Source:
     with quiet_stderr():
         import keras
 
-        from train.networks.device import count_macs
+        from train.networks.plain import count_macs
 
     if keras.backend.backend() != "tensorflow":
         raise UsageError("export needs TensorFlow; run it with KERAS_BACKEND=tensorflow")

@@ -25,13 +25,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     pytest.importorskip("tensorflow", reason="trains a network")
     import keras
 
-    from train.networks.device import DeviceCnnShape, device_cnn
+    from train.networks.residual import ResidualShape, residual_cnn
 
     folder = tmp_path_factory.mktemp("trained")
     dataset = striped_contrasts(700)
     dataset.save(folder / "data.npz")
     keras.utils.set_random_seed(0)
-    network = device_cnn(DeviceCnnShape(stem=8, stages=(8,), blocks=(1,), dropout=0))
+    network = residual_cnn(ResidualShape(stem=8, stages=(8,), blocks=(1,), dropout=0))
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     network.optimizer.learning_rate = 0.01
     rows = dataset.select("train")
@@ -58,12 +58,12 @@ def trained_vgg(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> T
     import keras
 
     from train.data.dataset import load_dataset
-    from train.networks.vgg import vgg16
+    from train.networks.plain import VGG16_CHANNELS, VGG16_POOLS, plain_cnn
 
     folder = tmp_path_factory.mktemp("vgg")
     dataset = load_dataset(trained.data)
     keras.utils.set_random_seed(0)
-    network = vgg16(width=1 / 16, dropout=0)
+    network = plain_cnn([n // 16 for n in VGG16_CHANNELS], pools=VGG16_POOLS, name="vgg16")
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     rows = dataset.select("train")
     network.fit(dataset.images[rows][..., None], dataset.labels[rows], epochs=12, batch_size=25, verbose=0)

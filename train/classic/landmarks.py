@@ -20,7 +20,7 @@ from edge.errors import DataError
 from edge.faces.detector import FaceDetector
 from edge.faces.types import Box
 from train.classic.compact import compact_predictor
-from train.data.landmarks import MIRROR
+from train.data.augment import MIRROR
 from train.files import replacing, write_json
 
 HELD_OUT_SHARE = 0.2

@@ -116,7 +116,12 @@ def training_set(
     If the settings mirror, those of their mirror images follow.
     """
     targets = soft_targets(
-        dataset, rows, vote_share=settings.vote_share, label_smoothing=settings.label_smoothing, match=False
+        dataset,
+        rows,
+        vote_share=settings.vote_share,
+        label_smoothing=settings.label_smoothing,
+        match=False,
+        classes=len(EMOTIONS),
     )
     weights = class_weights(dataset.labels[rows], 1.0 if settings.balanced else 0.0)
     x = features.of(rows)

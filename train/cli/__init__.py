@@ -4,7 +4,6 @@ import sys
 
 from edge.cli.support import make_app, run
 from train.cli.all import train_all
-from train.cli.average import average
 from train.cli.cnn import cnn
 from train.cli.evaluate import evaluate
 from train.cli.import_arrays import import_arrays
@@ -16,7 +15,7 @@ from train.cli.report import report
 from train.cli.vgg import vgg
 
 app = make_app("Prepare data, train networks, and measure them on held-out pictures.")
-for command in (prepare, cnn, average, report, landmarks, evaluate, knn, mlp, vgg):
+for command in (prepare, cnn, report, landmarks, evaluate, knn, mlp, vgg):
     app.command()(command)
 app.command("import")(import_arrays)
 app.command("all")(train_all)

@@ -1,6 +1,5 @@
 """``python -m train cnn``: the CNN of the device, or the article's."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ from train.cli.options import (
     DATA,
     BatchOption,
     DataOption,
+    DegradeOption,
     MixOption,
     ResumeOption,
     SeedOption,
@@ -20,7 +20,7 @@ from train.cli.options import (
     say,
 )
 from train.cli.training import run_training
-from train.data.dataset import Dataset
+from train.data.dataset import Dataset, landmark_cache
 from train.fit.distribute import Distribution
 from train.fit.settings import TAUGHT, FitSettings
 from train.networks.article import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULTS = FitSettings()
+Arch = Literal["device", "residual", "article"]
 
 
 def cnn(
@@ -46,19 +47,19 @@ def cnn(
         typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/cnn-ARCH"),
     ] = None,
     arch: Annotated[
-        Literal["device", "plain", "article"],
-        typer.Option(help="Residual blocks for the device, plain pairs of convolutions, or the article's."),
+        Arch, typer.Option(help="Pairs of convolutions, residual blocks (the device's up to 0.1), or the article's.")
     ] = "device",
     filters: Annotated[int, typer.Option(min=1, help="Filters of --arch article; the article had 5000.")] = 128,
     width: Annotated[
         float,
-        typer.Option(min=0.25, max=4.0, help="Channels of --arch device or plain, as a share of the default."),
+        typer.Option(min=0.25, max=4.0, help="Channels of --arch device or residual, as a share of the default."),
     ] = 1.0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = DEFAULTS.epochs,
     batch: BatchOption = DEFAULTS.batch,
     teacher: TeacherOption = None,
     views: ViewsOption = DEFAULTS.views,
     mix: MixOption = DEFAULTS.mix_share,
+    degrade: DegradeOption = DEFAULTS.degrade_share,
     start: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Run or int8 bundle whose weights it starts from.")
     ] = None,
@@ -76,7 +77,7 @@ def cnn(
         typer.Option(help="Split each step between the GPUs of this machine, or between the machines of TF_CONFIG."),
     ] = "none",
 ) -> None:  # fmt: skip
-    """Train a CNN for the device, of residual blocks or of plain convolutions, or the CNN of the article.
+    """Train the CNN of the device from scratch, or the CNN of the article.
 
     A checkpoint is written after each epoch: Ctrl-C or a crash loses at most one epoch. Go on with the same command
     and `--resume`. The Keras backend is TensorFlow unless `KERAS_BACKEND` names another.
@@ -86,22 +87,24 @@ def cnn(
     - `python -m train cnn`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1`
     - `python -m train cnn --run runs/short --epochs 20 --seed 1 --resume`
-    - `python -m train cnn --teacher runs/vgg --teacher runs/cnn-device --run runs/cnn-taught`
-    - `python -m train cnn --width 2 --run runs/cnn-wide`
-    - `python -m train cnn --arch plain --start runs/vgg24 --teacher runs/vgg64 --rate 0.05 --run runs/plain-further`
+    - `python -m train cnn --teacher runs/vgg --run runs/cnn-taught`
+    - `python -m train cnn --start runs/vgg24 --teacher runs/vgg64 --rate 0.05 --epochs 60 --run runs/cnn-further`
     - `python -m train cnn --arch article --filters 64 --epochs 20`
     - `TF_CONFIG=... python -m train cnn --distribute multiworker`
     """
     if arch == "article":
-        refuse_unused(context, "width", unless="--arch device or plain")
+        refuse_unused(context, "width", unless="--arch device or residual")
     else:
         refuse_unused(context, "filters", unless="--arch article")
     if not teacher:
-        refuse_unused(context, "views", "mix", unless="--teacher MODEL")
+        refuse_unused(context, "views", unless="--teacher MODEL")
     highest = rate or (ARTICLE_PEAK_LEARNING_RATE if arch == "article" else DEFAULTS.peak_learning_rate)
-    settings = FitSettings(epochs=epochs, batch=batch, seed=seed, peak_learning_rate=highest)
+    settings = FitSettings(
+        epochs=epochs, batch=batch, seed=seed, peak_learning_rate=highest, views=views, mix_share=mix,
+        degrade_share=degrade,
+    )  # fmt: skip
     if teacher:
-        settings = replace(settings, views=views, mix_share=mix, **TAUGHT)
+        settings = replace(settings, **TAUGHT)
     if arch == "article":
         say(
             f"{filters:,} filters make {count_parameters(filters):,} parameters; "
@@ -109,34 +112,24 @@ def cnn(
         )
         require_memory(filters, batch=batch)
     folder = run_folder or Path("runs") / f"cnn-{arch}"
-    build = _builder(arch, filters, width)
+
+    def build(classes: int) -> "keras.Model":
+        if arch == "article":
+            return article_cnn(filters, classes=classes)
+        if arch == "residual":
+            from train.networks.residual import ResidualShape, residual_cnn
+
+            return residual_cnn(ResidualShape().scaled(width), classes=classes)
+        from train.networks.plain import DEVICE_CHANNELS, plain_cnn
+
+        return plain_cnn([round(n * width) for n in DEVICE_CHANNELS], classes=classes, dropout=0.1)
 
     def work(dataset: Dataset, distribution: Distribution) -> None:
         from train.fit.loop import fit
 
         fit(
-            build, dataset, folder, settings, teachers=teacher or (), start=start, resume=resume, report=say,
-            distribution=distribution,
+            build, dataset, folder, settings, teachers=teacher or (), landmarks=landmark_cache(data), start=start,
+            resume=resume, report=say, distribution=distribution,
         )  # fmt: skip
 
     run_training(work, data, folder, distribute=distribute)
-
-
-def _builder(arch: str, filters: int, width: float) -> Callable[[], "keras.Model"]:
-    if arch == "article":
-        return lambda: article_cnn(filters)
-    if arch == "plain":
-
-        def build_plain() -> "keras.Model":
-            from train.networks.plain import CHANNELS, plain_cnn
-
-            return plain_cnn([round(n * width) for n in CHANNELS], dropout=0.1)
-
-        return build_plain
-
-    def build() -> "keras.Model":
-        from train.networks.device import DeviceCnnShape, device_cnn
-
-        return device_cnn(DeviceCnnShape().scaled(width))
-
-    return build

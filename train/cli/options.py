@@ -29,8 +29,15 @@ ViewsOption = Annotated[
 ]
 MixOption = Annotated[
     float,
-    typer.Option(min=0.0, max=1.0, help="Share of these copies that another picture is mixed into (mixup)."),
+    typer.Option(min=0.0, max=1.0, help="Share of the batches whose pictures are mixed with each other (mixup)."),
 ]
+DegradeOption = Annotated[
+    float,
+    typer.Option(
+        min=0.0, max=1.0,
+        help="Share of the pictures that are blurred, darkened, covered and so on; 0 leaves out no-face chips, too.",
+    ),
+]  # fmt: skip
 
 
 def refuse_unused(context: typer.Context, *names: str, unless: str) -> None:

@@ -114,7 +114,7 @@ def _print_table(out: Path, dataset: Dataset) -> None:
     for line in (
         f"excluded as copies of pictures in another part: {excluded:,}",
         f"all black, removed: {dataset.notes['black_removed']:,}",
-        f"faces of other classes (disgust, fear), kept aside: {dataset.notes['other_classes']:,}",
+        f"faces of other classes (disgust, fear), trained on but not measured: {dataset.notes['other_classes']:,}",
         f"bad rows or files, skipped: {dataset.notes['bad_rows']:,}",
         f"fingerprint: {dataset.fingerprint()}",
         f"written: {out}",

@@ -8,139 +8,130 @@ from numpy.typing import NDArray
 
 STRIP_PICTURES = 256
 """Pictures that OpenCV warps in one call, one below the other: it takes at most 32,767 rows."""
+GRAY = 127.5
+MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
+     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+"""The index of the landmark that each becomes in a mirrored picture (iBUG order)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """Ranges of the uniform draws for each picture."""
 
-    shift: float = 0.08
+    shift: float = 0.075
     """share of the side, either way"""
-    rotation_deg: float = 15.0
+    rotation_deg: float = 17.0
     """degrees, either way"""
-    scale: float = 0.12
-    """0.12: 0.88 to 1.12 times"""
-    shear: float = 0.08
+    scale: float = 0.2
+    """0.2: 0.8 to 1.2 times"""
+    aspect: float = 0.06
+    """0.06: 0.94 to 1.06 times as high as wide"""
+    shear: float = 0.1
     """horizontal shear factor, either way"""
-    brightness: float = 0.2
+    brightness: float = 0.15
     """share of 255 added, either way"""
     contrast: float = 0.35
-    """0.35: 0.65 to 1.35 times, around the picture's mean"""
-    erase_probability: float = 0.4
-    erase_share: tuple[float, float] = (0.02, 0.15)
-    """area of the erased rectangle as share of the picture"""
+    """0.35: 0.65 to 1.35 times, around medium gray"""
+    erase_probability: float = 0.5
+    erase_px: tuple[int, int] = (5, 19)
+    """shortest and longest side of the erased rectangle"""
 
 
-def augment(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return an augmented copy of each picture: `warp`, then `disturb`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """How each of n pictures is moved, turned, scaled and sheared; edge pixels are repeated outside a picture."""
 
-    All pictures are changed in a few calls that release Python's lock most of the time, so that several batches can be
-    made at once.
+    linear: NDArray[np.float32]
+    """[n, 2, 2] from a pixel's (x, y) to its place in the source picture"""
+    offset: NDArray[np.float32]
+    """[n, 2]"""
 
-    Parameters
-    ----------
-    images
-        uint8 [n, side, side].
+    @classmethod
+    def draw(cls, n: int, rng: np.random.Generator, s: Augmentation, *, side: int = 48) -> "Warp":
+        """Draw ``n`` warps."""
+        angle = np.deg2rad(rng.uniform(-s.rotation_deg, s.rotation_deg, n))
+        zoom = 1 + rng.uniform(-s.scale, s.scale, n)
+        aspect = 1 + rng.uniform(-s.aspect, s.aspect, n)
+        shear = rng.uniform(-s.shear, s.shear, n)
+        shift = rng.uniform(-s.shift, s.shift, (n, 2)) * side
+        turned = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(n, 2, 2)
+        sheared = np.stack([zoom, shear, np.zeros(n), zoom * aspect], axis=1).reshape(n, 2, 2)
+        linear = np.linalg.inv(turned @ sheared)
+        centre = np.full(2, (side - 1) / 2)
+        offset = centre - (linear @ (centre + shift)[:, :, None])[:, :, 0]
+        return cls(linear.astype(np.float32), offset.astype(np.float32))
 
-    Returns
-    -------
-    uint8 [n, side, side]; the same ``rng`` state gives the same pictures.
+    def of(self, rows: NDArray[np.intp]) -> "Warp":
+        """Return the warps of some of the pictures."""
+        return Warp(self.linear[rows], self.offset[rows])
+
+    def apply(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a warped copy of each picture, uint8 [n, side, side].
+
+        All are moved in a few calls that release Python's lock, so that several batches can be made at once.
+        """
+        side = images.shape[1]
+        rows, columns = np.indices((side, side), dtype=np.float32).reshape(2, -1)
+        out = np.empty_like(images)
+        for begin in range(0, len(images), STRIP_PICTURES):
+            part = slice(begin, begin + STRIP_PICTURES)
+            a, b = self.linear[part], self.offset[part]
+            x = a[:, 0, :1] * columns + a[:, 0, 1:] * rows + b[:, :1]
+            y = a[:, 1, :1] * columns + a[:, 1, 1:] * rows + b[:, 1:]
+            last = np.float32(side - 1)
+            np.clip(x, 0, last, out=x)
+            np.clip(y, 0, last, out=y)
+            y += side * np.arange(len(y), dtype=np.float32)[:, None]
+            strip = images[part].reshape(-1, side)
+            moved = cv2.remap(strip, x.reshape(-1, side), y.reshape(-1, side), cv2.INTER_LINEAR)
+            out[part] = moved.reshape(-1, side, side)
+        return out
+
+    def move(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return where points [n, k, 2] of the source pictures lie in the warped ones."""
+        return np.asarray((points - self.offset[:, None]) @ np.linalg.inv(self.linear).transpose(0, 2, 1), np.float32)
+
+
+def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.float32]:
+    """Return a copy of each picture with other contrast and brightness, partly covered.
+
+    The result, float32 [n, side, side], is not cut to 0..255: a bright picture keeps its differences.
     """
-    return disturb(warp(images, rng, settings), rng, settings)
-
-
-def warp(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return a moved, turned, scaled, sheared and perhaps mirrored copy of each picture, uint8 [n, side, side].
-
-    The edge pixels are repeated outside the picture.
-    """
-    side = images.shape[1]
-    linear, offset = _draw_affine(len(images), side, rng, settings)
-    rows, columns = np.indices((side, side), dtype=np.float32).reshape(2, -1)
-    out = np.empty_like(images)
-    for begin in range(0, len(images), STRIP_PICTURES):
-        part = slice(begin, begin + STRIP_PICTURES)
-        a, b = linear[part].astype(np.float32), offset[part].astype(np.float32)
-        x = a[:, 0, :1] * columns + a[:, 0, 1:] * rows + b[:, :1]
-        y = a[:, 1, :1] * columns + a[:, 1, 1:] * rows + b[:, 1:]
-        last = np.float32(side - 1)
-        np.clip(x, 0, last, out=x)
-        np.clip(y, 0, last, out=y)
-        y += side * np.arange(len(y), dtype=np.float32)[:, None]
-        strip = images[part].reshape(-1, side)
-        moved = cv2.remap(strip, x.reshape(-1, side), y.reshape(-1, side), cv2.INTER_LINEAR)
-        out[part] = moved.reshape(-1, side, side)
-    return out
-
-
-def disturb(images: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation) -> NDArray[np.uint8]:
-    """Return a copy of each picture with other contrast and brightness, partly covered; uint8 [n, side, side]."""
-    n = len(images)
+    n, side = images.shape[:2]
     gain = (1 + rng.uniform(-settings.contrast, settings.contrast, n)).astype(np.float32)[:, None, None]
     lift = (255 * rng.uniform(-settings.brightness, settings.brightness, n)).astype(np.float32)[:, None, None]
-    mean = images.mean(axis=(1, 2), dtype=np.float32, keepdims=True)
-    lit = images * gain
-    lit += mean + lift - mean * gain
-    np.rint(np.clip(lit, 0, 255, out=lit), out=lit)
-    out = lit.astype(np.uint8)
-    _erase(out, rng, settings)
+    out = np.asarray((images - np.float32(GRAY)) * gain + (GRAY + lift), np.float32)
+    chosen = rng.random(n) < settings.erase_probability
+    shortest, longest = settings.erase_px
+    height, width = rng.integers(shortest, min(longest, side) + 1, (2, n))
+    top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
+    gray = GRAY * (1 + 0.5 * rng.standard_normal(n))
+    for k in np.flatnonzero(chosen):
+        out[k, top[k] : top[k] + height[k], left[k] : left[k] + width[k]] = gray[k]
     return out
 
 
 def mix(
-    images: NDArray[np.uint8], rng: np.random.Generator, share: float
-) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.float32]]:
-    """Mix some of the pictures with another one, by a random share (mixup, Zhang et al. 2018, arXiv:1710.09412).
+    images: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    rng: np.random.Generator,
+    share: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Mix each picture of a batch, its target and its weight, with those of another, in a share of the calls.
 
-    Parameters
-    ----------
-    images
-        uint8 [n, side, side].
-    share
-        0..1, share of the pictures that are mixed.
-
-    Returns
-    -------
-    The pictures, uint8 [n, side, side]; the index [n] of the picture that is mixed into each; and each picture's own
-    share, float32 [n], 1 if it is not mixed.
+    Mixup (Zhang et al. 2018, arXiv:1710.09412), one ratio for the batch; the picture itself has the larger part.
     """
-    n = len(images)
-    partners = rng.permutation(n)
-    own = np.where(rng.random(n) < share, rng.random(n), 1.0).astype(np.float32)
-    mixed = images.copy()
-    chosen = np.flatnonzero(own < 1)
-    for begin in range(0, len(chosen), STRIP_PICTURES):
-        part = chosen[begin : begin + STRIP_PICTURES]
-        weight = own[part, None, None]
-        mixed[part] = np.rint(weight * images[part] + (1 - weight) * images[partners[part]]).astype(np.uint8)
-    return mixed, partners, own
+    if rng.random() >= share:
+        return images, targets, weights
+    drawn = rng.beta(0.4, 0.4)
+    own = np.float32(max(drawn, 1 - drawn))
+    others = rng.permutation(len(images))
 
+    def mixed(mine: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(own * mine + (1 - own) * mine[others], np.float32)
 
-def _draw_affine(
-    n: int, side: int, rng: np.random.Generator, s: Augmentation
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices [n, 2, 2] and offsets [n, 2] from a pixel's (x, y) to its place in the source picture."""
-    angle = np.deg2rad(rng.uniform(-s.rotation_deg, s.rotation_deg, n))
-    zoom = 1 + rng.uniform(-s.scale, s.scale, n)
-    flip = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    shear = rng.uniform(-s.shear, s.shear, n)
-    shift = rng.uniform(-s.shift, s.shift, (n, 2)) * side
-    turned = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(n, 2, 2)
-    sheared = np.stack([flip, shear, np.zeros(n), np.ones(n)], axis=1).reshape(n, 2, 2)
-    linear = np.linalg.inv(zoom[:, None, None] * turned @ sheared)
-    centre = np.full(2, (side - 1) / 2)
-    return linear, centre - (linear @ (centre + shift)[:, :, None])[:, :, 0]
-
-
-def _erase(images: NDArray[np.uint8], rng: np.random.Generator, s: Augmentation) -> None:
-    """Cover a random rectangle of some of the pictures with one gray value each, in place."""
-    n, side = images.shape[:2]
-    chosen = rng.random(n) < s.erase_probability
-    area = rng.uniform(*s.erase_share, n) * side * side
-    aspect = np.exp(rng.uniform(np.log(0.4), np.log(2.5), n))
-    height = np.clip(np.rint(np.sqrt(area * aspect)), 1, side).astype(int)
-    width = np.clip(np.rint(np.sqrt(area / aspect)), 1, side).astype(int)
-    top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
-    gray = rng.integers(0, 256, n)
-    for k in np.flatnonzero(chosen):
-        images[k, top[k] : top[k] + height[k], left[k] : left[k] + width[k]] = gray[k]
+    return mixed(images), mixed(targets), mixed(weights)

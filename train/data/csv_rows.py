@@ -23,8 +23,8 @@ SIDE_PX = 48
 PIXELS = SIDE_PX * SIDE_PX
 USAGES = ("Training", "PublicTest", "PrivateTest")
 KAGGLE_CLASSES = 7
-KAGGLE_TO_EMOTION = np.array([0, -1, -1, 1, 2, 3, 4], dtype=np.int8)
-"""Kaggle's label to ours; -1 for disgust and fear, which are none of the five."""
+KAGGLE_TO_EMOTION = np.array([0, 5, 6, 1, 2, 3, 4], dtype=np.int8)
+"""Kaggle's label to ours; 5 and 6 are disgust and fear, which are none of the five emotions."""
 
 SHARES: dict[Form, tuple[float, ...]] = {
     "kaggle": (0.138, 0.015, 0.143, 0.25, 0.169, 0.112, 0.173),

@@ -19,7 +19,9 @@ from edge.errors import DataError
 from train.files import replacing
 
 PARTS = ("train", "validation", "test", "excluded")
-SCHEMA = 1
+SCHEMA = 2
+CLASSES = 7
+"""Number of classes that networks are trained on: the five emotions, disgust, fear."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,11 +34,11 @@ class Dataset:
     images: NDArray[np.uint8]
     """gray [n, 48, 48]"""
     labels: NDArray[np.int8]
-    """[n], index into ``EMOTIONS``; -1 for a face of another class"""
+    """[n], index into ``EMOTIONS``; 5 for disgust, 6 for fear, -1 for a face of another class"""
     parts: NDArray[np.uint8]
     """[n], index into ``PARTS``; excluded: a copy of a picture of another part"""
     votes: NDArray[np.float32] | None
-    """float32 [n, 5] share of the crowd's votes (FER+) for each emotion, rows sum to 1 or are all 0"""
+    """float32 [n, 7] the crowd's votes (FER+) for each class"""
     notes: dict[str, Any]
     """its source: files, split, and counts of what was left out"""
 
@@ -47,29 +49,39 @@ class Dataset:
         for name, array, dtype in (("labels", self.labels, np.int8), ("parts", self.parts, np.uint8)):
             if array.shape != (n,) or array.dtype != dtype:
                 raise DataError(f"{name} must be {np.dtype(dtype)} [{n}], found {array.dtype} {array.shape}")
-        if n and (self.parts.max() >= len(PARTS) or self.labels.min() < -1 or self.labels.max() >= len(EMOTIONS)):
-            raise DataError(f"parts must be 0..{len(PARTS) - 1} and labels -1..{len(EMOTIONS) - 1}")
-        self._check_votes(n)
-
-    def _check_votes(self, n: int) -> None:
-        if self.votes is None:
-            return
-        if self.votes.shape != (n, len(EMOTIONS)) or self.votes.dtype != np.float32:
-            raise DataError(f"votes must be float32 [{n}, 5], found {self.votes.dtype} {self.votes.shape}")
-        total = self.votes.sum(axis=1)
-        if not np.all((self.votes >= 0).all(axis=1) & ((total == 0) | (np.abs(total - 1) < 1e-3))):
-            raise DataError("each row of votes must be all 0 or shares that sum to 1")
+        if n and (self.parts.max() >= len(PARTS) or self.labels.min() < -1 or self.labels.max() >= CLASSES):
+            raise DataError(f"parts must be 0..{len(PARTS) - 1} and labels -1..{CLASSES - 1}")
+        if self.votes is not None:
+            if self.votes.shape != (n, CLASSES) or self.votes.dtype != np.float32:
+                raise DataError(f"votes must be float32 [{n}, {CLASSES}], found {self.votes.dtype} {self.votes.shape}")
+            if not np.all(np.isfinite(self.votes) & (self.votes >= 0)):
+                raise DataError("votes must be numbers from 0")
 
     def select(self, part: str) -> NDArray[np.intp]:
         """Row indices of the five-emotion pictures of a part, in stored order."""
         if part not in PARTS:
             raise DataError(f"no part is called {part!r}; there are {', '.join(PARTS)}")
-        return np.flatnonzero((self.parts == PARTS.index(part)) & (self.labels >= 0))
+        return np.flatnonzero((self.parts == PARTS.index(part)) & (self.emotion_labels >= 0))
+
+    @property
+    def emotion_labels(self) -> NDArray[np.int8]:
+        """Labels [n] of the five emotions, -1 for every other face."""
+        return np.where(self.labels < len(EMOTIONS), self.labels, np.int8(-1))
+
+    def vote_shares(self, rows: NDArray[np.intp], classes: int = len(EMOTIONS)) -> NDArray[np.float32]:
+        """Shares of the votes for the first ``classes`` classes, float32 [n, classes]; rows sum to 1 or are all 0."""
+        counts = np.zeros((len(rows), classes), np.float32) if self.votes is None else self.votes[rows, :classes]
+        total = counts.sum(axis=1, keepdims=True)
+        return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
 
     def fingerprint(self) -> str:
-        """sha256 over the arrays: the same data gives the same text on every machine."""
+        """sha256 of the five emotions' data: the same data gives the same text on every machine.
+
+        Disgust and fear are left out, so that it is the one that version 0.1 gave.
+        """
         digest = hashlib.sha256()
-        for array in (self.images, self.labels, self.parts, self.votes):
+        votes = None if self.votes is None else self.vote_shares(np.arange(len(self.images)))
+        for array in (self.images, self.emotion_labels, self.parts, votes):
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())

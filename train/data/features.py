@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from edge.faces.distances import landmark_features
-from train.data.landmarks import MIRROR, PictureLandmarks, read_landmarks, smooth_landmarks
+from train.data.augment import MIRROR
+from train.data.landmarks import PictureLandmarks, read_landmarks, smooth_landmarks
 
 Kind = Literal["landmarks", "pixels"]
 

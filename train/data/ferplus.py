@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 
-COLUMNS = ("anger", "happiness", "sadness", "surprise", "neutral")
-"""Columns of the votes for the five emotions, in our order."""
+COLUMNS = ("anger", "happiness", "sadness", "surprise", "neutral", "disgust", "fear")
+"""Columns of the votes: the five emotions in our order, and the other two classes of FER2013."""
 MOST_ROWS = 1_000_000
 """A larger row number is an error, and would take memory for every row below it."""
 
 
 def read_votes(path: Path) -> NDArray[np.float32]:
-    """Read votes as shares of the votes for the five emotions.
+    """Read the number of votes for each class.
 
     A column ``row`` gives the row of ``fer2013.csv``; without one the order of the lines does, as in
     ``fer2013new.csv``. The image names are not used, since they do not count every row.
 
     Returns
     -------
-    float32 [rows, 5]; zeros for a picture without a vote for any of the five.
+    float32 [rows, 7]; zeros for a picture without a vote for any of them.
 
     Raises
     ------
@@ -51,8 +51,7 @@ def read_votes(path: Path) -> NDArray[np.float32]:
         raise DataError(f"{path}: no votes in it")
     counts = np.zeros((max(table) + 1, len(COLUMNS)), dtype=np.float32)
     counts[list(table)] = list(table.values())
-    total = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    return counts
 
 
 def _counts(row: int, fields: dict[str, str]) -> list[float]:

@@ -27,11 +27,14 @@ SYNONYMS = {
     "sad": ("sadness",),
     "surprise": ("surprised",),
     "neutral": ("neutrality",),
+    "disgust": ("disgusted",),
+    "fear": ("afraid", "fearful"),
 }
-"""Other names of the five emotions in data sets (FER+, AffectNet, RAF-DB, KDEF, CK+ and others)."""
+"""Other names of the classes in data sets (FER+, AffectNet, RAF-DB, KDEF, CK+ and others)."""
 OTHER_CLASS = -1
 
-_LABELS = {name: label for label, emotion in enumerate(EMOTIONS) for name in (str(emotion), *SYNONYMS[str(emotion)])}
+_LABELS = {name: label for label, (own, others) in enumerate(SYNONYMS.items()) for name in (own, *others)}
+"""In the order of ``EMOTIONS``, and then the other two classes of FER2013."""
 _USAGES = {
     "train": "Training", "training": "Training",
     "val": "Validation", "valid": "Validation", "validation": "Validation",
@@ -47,7 +50,7 @@ class PictureFile:
 
     path: Path
     label: int
-    """index into ``EMOTIONS``, or `OTHER_CLASS`"""
+    """index into ``EMOTIONS``, 5 for disgust, 6 for fear, or `OTHER_CLASS`"""
     usage: str | None
     """Training, Validation, PublicTest or PrivateTest; None if the folder is not split"""
 
@@ -91,7 +94,7 @@ def list_pictures(folder: Path) -> list[PictureFile]:
         usages = {child: "PublicTest" if usage == "Validation" else usage for child, usage in usages.items()}
     parts = list(usages.items()) if usages else [(folder, None)]
     files = [found for part, usage in parts for found in _of_part(part, usage)]
-    if not any(file.label != OTHER_CLASS for file in files):
+    if not any(0 <= file.label < len(EMOTIONS) for file in files):
         raise DataError(
             f"{folder}: holds no pictures in folders named {', '.join(EMOTIONS)}, in it or in train and test"
         )

@@ -35,12 +35,6 @@ from train.data.csv_rows import SIDE_PX
 from train.data.dataset import DAMAGE
 from train.files import replacing
 
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
-     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)  # fmt: skip
-"""The index of the point that each point becomes in a mirrored picture (iBUG order)."""
 HOW = ("found", "found at low threshold", "standard box")
 FOUND, LOW, STANDARD = range(len(HOW))
 
@@ -75,6 +69,10 @@ class PictureLandmarks:
     def features(self) -> NDArray[np.float32]:
         """`edge.faces.distances.landmark_features` of each."""
         return landmark_features(self.points)
+
+    def in_pictures(self) -> NDArray[np.float32]:
+        """Points [n, 68, 2] in pixels of the pictures as they were given."""
+        return (self.points - PAD_PX - (ENLARGE - 1) / 2) / ENLARGE
 
     def counts(self) -> dict[str, int]:
         """Number of pictures by how their points were found."""

@@ -144,12 +144,12 @@ def _assemble(
         _carve_validation(parts, labels, content)
     if votes is not None:
         votes = votes[[rows[i].number for i in keep]]
-    counts = Counter(PARTS[p] for p, label in zip(parts, labels, strict=True) if label >= 0)
+    counts = Counter(PARTS[p] for p, label in zip(parts, labels, strict=True) if 0 <= label < len(EMOTIONS))
     notes |= {
         "black_removed": int(black.sum()),
         "ferplus": votes is not None,
         "five_class_counts": dict(counts),
-        "other_classes": int((labels < 0).sum()),
+        "other_classes": len(labels) - counts.total(),
         "split_seed": SPLIT_SEED,
     }
     return Dataset(images, labels, parts, votes, notes)
@@ -181,8 +181,9 @@ def _article_parts(labels: NDArray[np.int8], content: NDArray[np.intp]) -> NDArr
 
 def _carve_validation(parts: NDArray[np.uint8], labels: NDArray[np.int8], content: NDArray[np.intp]) -> None:
     rng = np.random.default_rng(SPLIT_SEED)
-    for index in range(-1, len(EMOTIONS)):
-        groups = rng.permutation(np.unique(content[(parts == TRAIN) & (labels == index)]))
+    others = (labels < 0) | (labels >= len(EMOTIONS))
+    for chosen_class in (others, *(labels == index for index in range(len(EMOTIONS)))):
+        groups = rng.permutation(np.unique(content[(parts == TRAIN) & chosen_class]))
         chosen = groups[: round(len(groups) * VALIDATION_SHARE)]
         # A group of copies moves whole, also where the copies carry different labels.
         parts[(parts == TRAIN) & np.isin(content, chosen)] = VALIDATION

@@ -4,20 +4,25 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
-import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.augment import augment, disturb
-from train.data.dataset import PARTS, Dataset
+from edge.emotions import EMOTIONS
+from train.data.augment import MIRROR, Warp, disturb, mix
+from train.data.dataset import CLASSES, PARTS, Dataset
+from train.data.degrade import NO_FACE_SHARE, degrade, make_no_face
 from train.fit.settings import FitSettings
 from train.fit.targets import class_weights, soft_targets
-from train.fit.teacher import DistillationTargets, View
+from train.fit.teacher import Teachers
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-"""pictures [n, side, side, 1], targets [n, 5], weights [n]"""
+Batch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""pictures [n, 48, 48, 1], targets [n, 7], weights [n]"""
+Drawn = tuple[int, NDArray[np.intp], Warp, NDArray[np.float32] | None]
+"""an epoch, the order of its pictures, their warp, and the teachers' scores of them"""
 
+VIEWS = 0x76696577
+"""Key of the random stream that warps are drawn from, separate from those of orders and batches."""
 MOST_THREADS = 8
 """most threads that make batches ahead, so that an accelerator does not wait"""
 AHEAD = 4
@@ -32,6 +37,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
 
     Parameters
     ----------
+    teachers
+        Models whose scores are ``settings.teacher_share`` of the targets, of the pictures of `trained_rows`.
+    points
+        Landmarks [n, 68, 2] of the pictures of `trained_rows`, in pixels; needed for ``settings.degrade_share``.
     threads
         Threads that make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each batch
         is made when Keras asks for it.
@@ -41,7 +50,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self,
         dataset: Dataset,
         settings: FitSettings,
-        taught: DistillationTargets | None = None,
+        teachers: Teachers | None = None,
+        points: NDArray[np.float32] | None = None,
         *,
         threads: int | None = None,
     ) -> None:
@@ -52,35 +62,40 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._ahead: dict[int, Future[Batch]] = {}
         self._lock = Lock()
         self._settings = settings
-        self._rows = trained_rows(dataset, settings)
-        labels = dataset.labels[self._rows]
-        self._taught = taught
-        self._images = dataset.images
+        rows = trained_rows(dataset)
+        self._teachers = teachers
+        self._points = points
+        self._images = dataset.images[rows]
         self._targets = soft_targets(
-            dataset, self._rows, vote_share=settings.vote_share, label_smoothing=settings.label_smoothing
+            dataset, rows, vote_share=settings.vote_share, label_smoothing=settings.label_smoothing
         )
-        self._weights = class_weights(labels, settings.balance)
-        self._drawn: tuple[int, NDArray[np.intp], View | None] | None = None
+        self._weights = class_weights(dataset.labels[rows], settings.balance)
+        self._drawn: Drawn | None = None
 
     @property
     def size(self) -> int:
         """Pictures in a batch."""
-        return min(self._settings.batch, len(self._rows))
+        return min(self._settings.batch, len(self._images))
 
     def start_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch (0 is the first), and its view if there are teachers.
+        """Draw the order of an epoch (0 is the first) and the view that its pictures show.
 
         Call it as each epoch begins: Keras calls ``on_epoch_end`` more often than epochs end.
         """
-        order = np.random.default_rng([self._settings.seed, epoch]).permutation(len(self._rows))
-        view = self._taught.view(epoch) if self._taught is not None else None
+        if self._drawn is not None and self._drawn[0] == epoch:
+            return
+        n, seed = len(self._images), self._settings.seed
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+        view = epoch if self._teachers is None else epoch % self._settings.views
+        warp = Warp.draw(n, np.random.default_rng([VIEWS, seed, view]), self._settings.augmentation)
+        scores = None if self._teachers is None else self._teachers.scores(view, warp)
         with self._lock:  # Keras may still be reading ahead in another thread
             for batch in self._ahead.values():
                 batch.cancel()
-            self._drawn, self._ahead = (epoch, order, view), {}
+            self._drawn, self._ahead = (epoch, order, warp, scores), {}
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self._rows), self._settings.batch)
+        return max(1, len(self._images) // self._settings.batch)
 
     def __getitem__(self, index: int) -> Batch:
         if self._drawn is None:
@@ -95,41 +110,36 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
             made = self._ahead.pop(index, None)
         return made.result() if made else self._make(*drawn, index)
 
-    def _make(self, epoch: int, order: NDArray[np.intp], view: View | None, index: int) -> Batch:
-        batch = order[index * self._settings.batch : (index + 1) * self._settings.batch]
-        rng = np.random.default_rng([self._settings.seed, epoch, index])
-        if view is None:
-            images = augment(self._images[self._rows[batch]], rng, self._settings.augmentation)
-            targets, weights = self._targets[batch], self._weights[batch]
-        else:
-            images, targets, weights = self._of_view(view, batch, rng)
-        side = self._settings.side_px(epoch)
-        if side is not None:
-            images = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
-        return images[..., None], targets, weights
-
-    def _of_view(self, view: View, batch: NDArray[np.intp], rng: np.random.Generator) -> Batch:
-        """Pictures of a view, half of them mirrored; a mixed picture has the mean of two targets and weights."""
-        images = view.images[batch]
+    def _make(
+        self, epoch: int, order: NDArray[np.intp], warp: Warp, scores: NDArray[np.float32] | None, index: int
+    ) -> Batch:
+        settings = self._settings
+        batch = order[index * settings.batch : (index + 1) * settings.batch]
+        rng = np.random.default_rng([settings.seed, epoch, index])
+        shown = warp.of(batch)
+        images = shown.apply(self._images[batch])
+        targets, weights = self._targets[batch], self._weights[batch]
+        if scores is not None:
+            # Teachers tell the five emotions apart; the share of the other classes is the label's and the votes'.
+            taught = targets.copy()
+            taught[:, : len(EMOTIONS)] = scores[batch] * targets[:, : len(EMOTIONS)].sum(axis=1, keepdims=True)
+            targets = settings.teacher_share * taught + (1 - settings.teacher_share) * targets
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
-        own, partners = view.own_shares[batch], view.partners[batch]
-        labelled = own[:, None] * self._targets[batch] + (1 - own[:, None]) * self._targets[partners]
-        share = self._settings.teacher_share
-        targets = np.asarray((1 - share) * labelled + share * view.scores[batch], dtype=np.float32)
-        weights = own * self._weights[batch] + (1 - own) * self._weights[partners]
-        return disturb(images, rng, self._settings.augmentation), targets, weights
+        if settings.degrade_share:
+            assert self._points is not None, "degrading needs landmarks"
+            points = shown.move(self._points[batch])
+            points[mirrored] = points[mirrored][:, MIRROR] * [-1, 1] + [images.shape[2] - 1, 0]
+            images, hidden = degrade(images, points, rng, settings.degrade_share)
+            bare = rng.random(len(batch)) < NO_FACE_SHARE
+            images[bare] = make_no_face(images[bare], rng)
+            hidden[bare], weights = 1, np.where(bare, np.float32(1), weights)
+            targets = (1 - hidden[:, None]) * targets + hidden[:, None] / CLASSES
+        seen = disturb(images, rng, settings.augmentation)
+        seen, targets, weights = mix(seen, targets, weights, rng, settings.mix_share)
+        return seen[..., None], targets.astype(np.float32), weights
 
 
-def steps_per_epoch(pictures: int, batch: int) -> int:
-    """Number of whole batches in an epoch, at least 1."""
-    return max(1, pictures // batch)
-
-
-def trained_rows(dataset: Dataset, settings: FitSettings) -> NDArray[np.intp]:
-    """Rows that a run trains on: the five emotions, and with ``other_classes`` every other face that has votes."""
-    rows = dataset.select("train")
-    if not settings.other_classes or dataset.votes is None:
-        return rows
-    others = (dataset.parts == PARTS.index("train")) & (dataset.labels < 0) & (dataset.votes.sum(axis=1) > 0)
-    return np.sort(np.concatenate([rows, np.flatnonzero(others)]))
+def trained_rows(dataset: Dataset) -> NDArray[np.intp]:
+    """Rows that networks are trained on: the training part's faces of the five emotions, of disgust and of fear."""
+    return np.flatnonzero((dataset.parts == PARTS.index("train")) & (dataset.labels >= 0))

@@ -48,7 +48,7 @@ def import_network(
     """
     if not len(dataset.select("validation")):
         raise DataError("the validation part of the data set is empty")
-    model = load_arrays(arrays, name="plain_cnn")
+    model = load_arrays(arrays, name="device_cnn")
     chosen = kind or ("cnn" if model.count_params() <= MOST_CNN_PARAMETERS else "vgg")
     if chosen == "vgg":
         model = load_arrays(arrays, name="vgg_plain")

@@ -9,39 +9,39 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from edge.emotions import EMOTIONS
 from edge.errors import DataError, UsageError
-from train.data.csv_rows import SIDE_PX
-from train.data.dataset import Dataset
+from train.data.dataset import CLASSES, Dataset
 from train.fit.batches import Batches, trained_rows
 from train.fit.distribute import Distribution
 from train.fit.result import complete, describe, predict, save
 from train.fit.settings import FitSettings
-from train.fit.teacher import DistillationTargets, identify
+from train.fit.teacher import Teachers, identify
 from train.fit.tensorboard import log_epoch
 from train.metrics import summarise
 from train.networks.backend import first_line, load_network
 from train.networks.from_bundle import copy_bundle
-from train.networks.torch_speed import use_fused_batch_norm
-from train.networks.transfer import BODY_FACES, copy_weights
+from train.networks.transfer import BODY_FACES, copy_head, copy_weights
 from train.run_folder import open_run, write_curve
 
 
 def fit(
-    build: Callable[[], keras.Model],
+    build: Callable[[int], keras.Model],
     dataset: Dataset,
     run: Path,
     settings: FitSettings,
     *,
     teachers: Sequence[Path] = (),
-    scores_folder: Path | None = None,
-    start: Path | None = None,
+    landmarks: Path | None = None,
+    start: Callable[[keras.Model], None] | Path | None = None,
     resume: bool = False,
     report: Callable[[str], None] = lambda _line: None,
     distribution: Distribution | None = None,
 ) -> keras.Model:
     """Train a network and write ``model.keras`` and ``result.json`` into the run folder.
 
-    The result has averaged weights, and is calibrated on the validation part (`train.fit.calibration`).
+    The network learns seven classes; the result has the five emotions, averaged weights, and is calibrated on the
+    validation part (`train.fit.calibration`).
 
     A checkpoint is written after each epoch, so that an interruption loses at most one epoch. A resumed run ends with
     the same weights as one that was never interrupted; a complete run is left as it is.
@@ -49,16 +49,16 @@ def fit(
     Parameters
     ----------
     build
-        Builds the network; called once, after the random generators were seeded.
+        Builds the network with this many outputs; first called after the random generators were seeded.
     run
         See `train.run_folder`.
     teachers
         Models whose scores are ``settings.teacher_share`` of the targets.
-    scores_folder
-        Folder that keeps these scores, for runs that share them; default: ``run/teacher-scores``.
+    landmarks
+        File that keeps the pictures' landmarks (`train.data.landmarks`); they are found for ``settings.degrade_share``.
     start
         A model whose weights the network starts from, layer by layer; see `train.networks.transfer` and
-        `train.networks.from_bundle`.
+        `train.networks.from_bundle`. Or a function that sets its weights.
     resume
         Resume from the checkpoint, if there is one.
     report
@@ -78,23 +78,25 @@ def fit(
     _require_possible(dataset, settings, shared, teachers)
     keras.utils.set_random_seed(settings.seed)
     with shared.scope():
-        model = build()
-    if start is not None:
+        model = build(CLASSES)
+    if isinstance(start, Path):
         _copy_start(start, model, dataset)
-    described = describe(
-        model, dataset, asdict(settings), teachers=identify(teachers), start=identify([start] if start else [])
-    )
+    elif start is not None:
+        start(model)
+    begun = identify([start]) if isinstance(start, Path) else {}
+    described = describe(model, dataset, asdict(settings), teachers=identify(teachers), start=begun)
     interrupted = open_run(run, described, resume=resume) if shared.chief else False
     if shared.chief and (run / "model.keras").is_file():
         report(f"{run} is complete")
         return load_network(run)
-    rows = trained_rows(dataset, settings)
-    taught = None
-    if teachers:
-        folder = scores_folder or run / "teacher-scores"
-        taught = DistillationTargets(teachers, dataset, rows, settings, folder, report=report)
-    batches = Batches(dataset, settings, taught)
-    use_fused_batch_norm(model)
+    images = dataset.images[trained_rows(dataset)]
+    points = None
+    if settings.degrade_share:
+        from train.data.features import watched_landmarks  # loads dlib
+
+        points = watched_landmarks(images, cache=landmarks).in_pictures()
+    asked = Teachers(teachers, images, run / "teacher-scores", report=report) if teachers else None
+    batches = Batches(dataset, settings, asked, points)
     with shared.scope():
         compile_network(model, settings, steps=settings.epochs * len(batches))
     done = _resume(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
@@ -105,15 +107,16 @@ def fit(
         keep,
         _StartEpoch(batches, settings.seed),
     ]  # in this order, so that the time left includes the teachers' scoring
-    for begin, end in settings.phases():
-        if done < end:
-            batches.start_epoch(max(done, begin))  # Keras reads the first batch before the epoch begins
-            shared.fit(model, batches, callbacks, done=max(done, begin), epochs=end, verbose=_verbosity(shared))
-            if end < settings.epochs:  # Keras has put the averaged weights in place; training needs the others
-                _resume(model, run / "checkpoint.keras", len(batches), shared)
+    if done < settings.epochs:
+        batches.start_epoch(done)  # Keras reads the first batch before the epoch begins
+        shared.fit(model, batches, callbacks, done=done, epochs=settings.epochs, verbose=_verbosity(shared))
     # Keras does this at the end of `fit`, which a run that was complete before this call has not reached.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    plain = _without_optimizer(shared.local(model))
+    plain = build(len(EMOTIONS))
+    trained = shared.local(model)
+    for mine, its in zip(plain.layers[:-1], trained.layers[:-1], strict=True):
+        mine.set_weights(its.get_weights())
+    copy_head(trained.layers[-1].get_weights(), plain, "the trained network")
     if not shared.chief:
         return plain
     complete(run, plain, dataset, settings.balance, described)
@@ -127,9 +130,10 @@ def compile_network(model: keras.Model, settings: FitSettings, *, steps: int) ->
         initial_learning_rate=settings.peak_learning_rate / 25,
         warmup_target=settings.peak_learning_rate, warmup_steps=warmup, decay_steps=max(1, steps - warmup),
     )  # fmt: skip
+    average = max(0.0, min(settings.average_momentum, 1 - 10 / steps))  # of few steps only the last tenth counts
     optimizer = keras.optimizers.SGD(
         schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay,
-        use_ema=True, ema_momentum=settings.average_momentum,
+        use_ema=True, ema_momentum=average,
     )  # fmt: skip
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(model.trainable_variables)
@@ -264,11 +268,3 @@ def _verbosity(shared: Distribution) -> int:
     if not shared.chief:
         return 0
     return 1 if sys.stdout.isatty() else 2
-
-
-def _without_optimizer(model: keras.Model) -> keras.Model:
-    config = model.get_config()
-    config["layers"][0]["config"]["batch_shape"] = (None, SIDE_PX, SIDE_PX, 1)  # in training it may have taken any size
-    plain = type(model).from_config(config)
-    plain.set_weights(model.get_weights())
-    return plain

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.emotions import EMOTIONS
 from train.data.dataset import Dataset
 from train.files import replacing, write_json
 from train.fit.calibration import calibrate
@@ -34,7 +35,7 @@ def complete(run: Path, model: keras.Model, dataset: Dataset, balance: float, de
 
 
 def predict(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
-    """Scores [n, 5] of a part, in the order of `Dataset.select`."""
+    """Scores [n, 5] of the five emotions, of a part in the order of `Dataset.select`."""
     return softmax(_logits(model, dataset, part))
 
 
@@ -63,4 +64,4 @@ def describe(model: keras.Model, dataset: Dataset, settings: dict[str, Any], **m
 
 def _logits(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
     images = dataset.images[dataset.select(part)][..., None]
-    return np.asarray(model.predict(images, batch_size=256, verbose=0))
+    return np.asarray(model.predict(images, batch_size=256, verbose=0))[:, : len(EMOTIONS)]

@@ -3,107 +3,66 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from train.data.augment import mix, warp
-from train.data.dataset import Dataset
+from train.data.augment import Warp
 from train.files import replacing
-from train.fit.settings import FitSettings
-from train.fit.targets import match_shares
 from train.run_folder import model_file
 from train.scoring import Scorer, open_scorer
 
-VIEWS = 0x76696577
-"""Key of the random stream that views are drawn from, separate from those of orders and batches."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """The training pictures as they look in one epoch, with the teachers' scores."""
-
-    images: NDArray[np.uint8]
-    """[n, side, side]"""
-    scores: NDArray[np.float32]
-    """[n, 5], mean of the teachers, matched to the labels' shares; rows sum to 1"""
-    partners: NDArray[np.intp]
-    """[n], index in this view of the picture that each is mixed with"""
-    own_shares: NDArray[np.float32]
-    """[n], share of the picture itself in the mix; 1 if it is not mixed"""
-
-
-class DistillationTargets:
-    """Views of the training pictures, each scored by the teachers when it is first needed.
+class Teachers:
+    """Mean scores of some models of warped training pictures, made when they are first needed.
 
     Teachers score the view that the student sees (before light, mirroring and erasing), not the picture that it was
-    made from; mixed pictures are new to them as well (Beyer et al. 2022, arXiv:2106.05237). Few views cost little
-    scoring; with as many views as epochs the student sees no picture twice.
-
-    Views that are used again stay in memory: 59 MB each for FER2013. Of the others only the last does.
+    made from (Beyer et al. 2022, arXiv:2106.05237). Few views cost little scoring; with as many views as epochs the
+    student sees no picture twice.
 
     Parameters
     ----------
-    teachers
+    models
         Run folders, ``.keras`` files or bundles; their scores are averaged.
-    rows
-        [n], rows of ``dataset`` that are trained on: `train.fit.batches.trained_rows`.
+    images
+        uint8 [n, 48, 48], the training pictures.
     folder
         Keeps the scores for a resumed run, one file a view, named by teachers and pictures.
     """
 
     def __init__(
         self,
-        teachers: Sequence[Path],
-        dataset: Dataset,
-        rows: NDArray[np.intp],
-        settings: FitSettings,
+        models: Sequence[Path],
+        images: NDArray[np.uint8],
         folder: Path,
         *,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        self._teachers = teachers
+        self._models = models
         self._scorers: list[Scorer] = []
-        self._pictures = dataset.images[rows]
-        self._labels = dataset.labels[rows]
-        self._settings = settings
+        self._images = images
         self._folder = folder
         self._report = report
-        self._identity = json.dumps(sorted(identify(teachers).values())).encode()
-        self._views: dict[int, View] = {}
+        self._identity = json.dumps(sorted(identify(models).values())).encode()
 
-    def view(self, epoch: int) -> View:
-        """Return the view of an epoch (0 is the first); after ``settings.views`` epochs they repeat.
+    def scores(self, view: int, warp: Warp) -> NDArray[np.float32]:
+        """Scores float32 [n, 5] of the pictures as ``warp`` shows them; rows sum to 1.
 
         Raises
         ------
         DataError
             A teacher is not a model for faces, or a kept file is damaged.
         """
-        number = epoch % self._settings.views
-        if number in self._views:
-            return self._views[number]
-        rng = np.random.default_rng([VIEWS, self._settings.seed, number])
-        images = warp(self._pictures, rng, self._settings.augmentation)
-        images, partners, own_shares = mix(images, rng, self._settings.mix_share)
-        view = View(images, match_shares(self._scores(number, images), self._labels), partners, own_shares)
-        if self._settings.views >= self._settings.epochs:
-            self._views.clear()
-        self._views[number] = view
-        return view
-
-    def _scores(self, number: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        kept = self._folder / f"view-{number}-{hashlib.sha256(self._identity + images.tobytes()).hexdigest()[:16]}.npy"
+        images = warp.apply(self._images)
+        kept = self._folder / f"view-{view}-{hashlib.sha256(self._identity + images.tobytes()).hexdigest()[:16]}.npy"
         if not kept.is_file():
-            self._report(f"teachers score view {number + 1} of {self._settings.views}")
-            self._scorers = self._scorers or [open_scorer(teacher) for teacher in self._teachers]
-            scores = np.mean([scorer(images) for scorer in self._scorers], axis=0)
+            self._report(f"teachers score view {view + 1}")
+            self._scorers = self._scorers or [open_scorer(model) for model in self._models]
             kept.parent.mkdir(parents=True, exist_ok=True)
             with replacing(kept) as partial:
-                np.save(partial, scores)
+                np.save(partial, np.mean([scorer(images) for scorer in self._scorers], axis=0))
         return _read(kept, len(images))
 
 

@@ -26,8 +26,8 @@ BYTES_A_FILTER_AND_PICTURE = 5 * 4 * SIDE_PX * SIDE_PX
 """convolution, BatchNorm and ReLU on the way in, and two of them on the way back, float32"""
 
 
-def article_cnn(filters: int, *, dropout: float = 0.5) -> "keras.Model":
-    """Build it: pixels [batch, 48, 48, 1], 0..255, to logits [batch, 5].
+def article_cnn(filters: int, *, classes: int = len(EMOTIONS), dropout: float = 0.5) -> "keras.Model":
+    """Build it: pixels [batch, 48, 48, 1], 0..255, to logits [batch, classes].
 
     The article names no activation and no dropout rate: ReLU and 0.5 are ours.
     """
@@ -44,7 +44,7 @@ def article_cnn(filters: int, *, dropout: float = 0.5) -> "keras.Model":
             layers.Dropout(dropout, name="dropout"),
             layers.Flatten(name="flatten"),
             layers.Dense(HIDDEN, activation="relu", name="hidden"),
-            layers.Dense(len(EMOTIONS), dtype="float32", name="logits"),
+            layers.Dense(classes, dtype="float32", name="logits"),
         ],
         name="article_cnn",
     )

@@ -10,59 +10,53 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 from edge.inference import open_bundle
+from edge.inference.manifest import NetworkKind
 from edge.inference.networks import open_interpreter
-from train.networks.transfer import unfold, zero_init
+from train.networks.transfer import copy_head, unfold
 
 DENSE_SUFFIX = "_convolution"
 """What `export.quantize.graph` appends to the name of a dense layer, which it makes a convolution."""
 
 
-def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8]) -> None:
-    """Copy the weights of an int8 device CNN; the network then computes the same, up to rounding.
-
-    Residual blocks that the bundle's network lacks start with a last scale of 0 (`train.networks.transfer.zero_init`).
+def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8], *, kind: NetworkKind = "cnn") -> None:
+    """Copy the weights of a bundle's int8 network; the model then computes the same, up to rounding.
 
     Parameters
     ----------
-    bundle
-        A bundle folder with an int8 network of kind ``cnn``.
     model
-        `train.networks.device.device_cnn`.
+        A network of the same layers, for example `train.networks.plain.plain_cnn`.
     faces
-        uint8 [n, side, side], a few hundred, whose statistics initialise BatchNorm.
+        uint8 [n, 48, 48], a few hundred, whose statistics initialise BatchNorm.
 
     Raises
     ------
     DataError
-        The bundle holds no int8 device CNN, or one with other channels.
+        The bundle holds no such int8 network, or one of other layers or channels.
     BundleError
         The bundle is refused.
     """
-    folded = _kernels(bundle)
-    for layer in model.layers:
-        if not isinstance(layer, layers.Conv2D | layers.BatchNormalization | layers.Dense):
-            continue
-        known = {name.removesuffix("conv") + end for name in folded for end in ("conv", "bn")} | set(folded)
-        if zero_init(layer, known) or isinstance(layer, layers.BatchNormalization):
-            continue
-        found = folded[layer.name][0].shape if layer.name in folded else "nothing"
-        expected = tuple(layer.kernel.shape)
-        if found != expected:
-            raise DataError(f"{bundle}: does not fit {model.name}: {layer.name} must hold {expected}, found {found}")
-    last = model.layers[-1]
-    last.set_weights(folded.pop(last.name))
+    folded = read_bundle(bundle, kind)
+    for layer in model.layers[:-1]:
+        if isinstance(layer, layers.Conv2D):
+            found = folded[layer.name][0].shape if layer.name in folded else "nothing"
+            if found != tuple(layer.kernel.shape):
+                expected = tuple(layer.kernel.shape)
+                raise DataError(
+                    f"{bundle}: does not fit {model.name}: {layer.name} must hold {expected}, found {found}"
+                )
+    copy_head(list(folded.pop(model.layers[-1].name)), model, str(bundle))
     unfold(folded, model, faces)
 
 
-def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernel [height, width, in, out] and bias [out] of each convolution, by its name in Keras.
+def read_bundle(bundle: Path, kind: NetworkKind) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return kernel [height, width, in, out] and bias [out] of each layer of an int8 network, by its name in Keras.
 
     The dense layer's kernel is [in, out]; it was exported as a convolution over the feature map that it averages.
     """
     opened = open_bundle(bundle)
-    entry = opened.manifest.models.get("cnn")
+    entry = opened.manifest.models.get(kind)
     if entry is None or getattr(entry, "quantization", None) != "int8":
-        raise DataError(f"{bundle}: holds no int8 device CNN to start from")
+        raise DataError(f"{bundle}: holds no int8 {kind} to start from")
     interpreter = open_interpreter(opened.read(entry.file))
     tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
 
@@ -76,7 +70,7 @@ def _kernels(bundle: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[np.fl
         if operator["op_name"] != "CONV_2D":
             continue
         _, kernel, bias = operator["inputs"]
-        # "device_cnn_1/stage0_block0_1_conv_1/convolution": Keras adds a number each time it traces a network
+        # "residual_cnn_1/stage0_block0_1_conv_1/convolution": Keras adds a number each time it traces a network
         name = re.sub(r"(_\d+)?$", "", tensors[kernel]["name"].split("/")[1])
         weights = real(kernel).transpose(1, 2, 3, 0)
         if name.endswith(DENSE_SUFFIX):

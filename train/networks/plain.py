@@ -1,4 +1,4 @@
-"""Plain pairs of convolutions, as VGG has them, at any number of channels; and such networks read from arrays.
+"""Plain stacks of 3x3 convolutions, as VGG has them: the device's network, ours for a GPU, and VGG16.
 
 Importing this module loads Keras.
 """
@@ -14,30 +14,42 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
-from train.data.dataset import DAMAGE
+from train.data.dataset import CLASSES, DAMAGE
 
 EPSILON = 1e-5
 """of BatchNorm, as PyTorch has it"""
-MOST_CLASSES = 7
-"""outputs in stored arrays: the five emotions, then disgust and fear or nothing"""
 
-CHANNELS = (24, 24, 48, 48, 96, 96, 192, 192)
+DEVICE_CHANNELS = (24, 24, 48, 48, 96, 96, 192, 192)
 """of the network for the device: 0.66 million weights, 66 million multiply-adds"""
+VGG_CHANNELS = (64, 64, 128, 128, 256, 256, 512, 512)
+"""of `train vgg`: 4.7 million weights, 468 million multiply-adds"""
+VGG16_CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+"""of VGG16 (Simonyan and Zisserman 2014, arXiv:1409.1556)"""
+VGG16_POOLS = (1, 3, 6, 9, 12)
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
 
-def plain_cnn(channels: Sequence[int] = CHANNELS, *, dropout: float = 0.0, name: str = "plain_cnn") -> keras.Model:
-    """Build pairs of 3x3 convolutions with BatchNorm and ReLU, a 2x2 max pool after each pair, and a dense layer.
+def plain_cnn(
+    channels: Sequence[int] = DEVICE_CHANNELS,
+    *,
+    pools: Sequence[int] | None = None,
+    classes: int = len(EMOTIONS),
+    dropout: float = 0.0,
+    name: str = "device_cnn",
+) -> keras.Model:
+    """Build 3x3 convolutions with BatchNorm and ReLU, 2x2 max pools between them, and a dense layer on their mean.
 
     Parameters
     ----------
     channels
-        Of each convolution; an even number of them, at most ten.
+        Of each convolution.
+    pools
+        Indices of the convolutions that a pool follows, at most five; None: every second one.
 
     Returns
     -------
-    A model from pixels [batch, 48, 48, 1], 0..255 in any numeric type, to logits [batch, 5].
+    A model from pixels [batch, 48, 48, 1], 0..255 in any numeric type, to logits [batch, classes].
     """
     inputs = keras.Input((48, 48, 1), name="chip")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(inputs)
@@ -47,11 +59,23 @@ def plain_cnn(channels: Sequence[int] = CHANNELS, *, dropout: float = 0.0, name:
         )(x)
         x = layers.BatchNormalization(momentum=0.97, epsilon=EPSILON, name=f"conv{index}_bn")(x)
         x = layers.ReLU(name=f"conv{index}_relu")(x)
-        if index % 2:
-            x = layers.MaxPooling2D(2, name=f"pool{index // 2}")(x)
+        if (index % 2) if pools is None else (index in pools):
+            x = layers.MaxPooling2D(2, name=f"pool{index}")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(inputs, layers.Dense(len(EMOTIONS), name="logits", dtype="float32")(x), name=name)
+    return keras.Model(inputs, layers.Dense(classes, name="logits", dtype="float32")(x), name=name)
+
+
+def count_macs(model: keras.Model) -> int:
+    """Multiply-adds of one picture through every convolution and dense layer of a model."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, layers.DepthwiseConv2D | layers.Conv2D):
+            out: Sequence[int] = layer.output.shape
+            total += int(out[1] * out[2] * np.prod(layer.kernel.shape))
+        elif isinstance(layer, layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+    return total
 
 
 def load_arrays(path: Path, *, name: str) -> keras.Model:
@@ -81,7 +105,7 @@ def load_arrays(path: Path, *, name: str) -> keras.Model:
         ]
         model.get_layer(f"conv{index}_bn").set_weights(norms)
     outputs = _shape(path, arrays, "dense_kernel")[-1]
-    if outputs not in (len(EMOTIONS), MOST_CLASSES):
+    if outputs not in (len(EMOTIONS), CLASSES):
         raise DataError(f"{path}: dense_kernel must have 5 or 7 outputs, found {outputs}")
     kernel = _fitting(path, arrays, "dense_kernel", (channels[-1], outputs))
     bias = _fitting(path, arrays, "dense_bias", (outputs,))

@@ -1,7 +1,6 @@
 """Copy the weights of one network into another. Importing this module loads Keras."""
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +23,7 @@ HALF_RANGE = 127.5
 def copy_weights(source: Path, model: keras.Model) -> None:
     """Copy the weights of a trained network, layer by layer, by their names.
 
-    A network with a whole multiple of the channels starts as the same function: each channel is repeated, with noise
-    between the repeats that cancels out, so that they can learn to differ. A residual block that the source lacks
-    starts with a last scale of 0 (Net2Net, Chen et al. 2015, arXiv:1511.05641).
+    Its last layer may have fewer outputs than the model's, or more: those that both have are copied.
 
     Raises
     ------
@@ -34,56 +31,29 @@ def copy_weights(source: Path, model: keras.Model) -> None:
         There is no such model, or it lacks a layer, or a layer has another shape.
     """
     stored = load_network(source)
-    known = {layer.name: layer for layer in stored.layers}
-    rng = np.random.default_rng(0)
-    for layer in model.layers:
-        wanted = [w.shape for w in layer.get_weights()]
-        if not wanted or zero_init(layer, set(known)):
-            continue
-        given = known[layer.name].get_weights() if layer.name in known else []
-        if len(given) != len(wanted) or not all(map(_is_multiple, wanted, given)):
+    known = {layer.name: layer.get_weights() for layer in stored.layers}
+    for layer in model.layers[:-1]:
+        wanted, given = layer.get_weights(), known.get(layer.name, [])
+        if [w.shape for w in wanted] != [w.shape for w in given]:
             found = [w.shape for w in given] or "nothing"
-            raise DataError(f"{source}: does not fit {model.name}: {layer.name} must hold {wanted}, found {found}")
-        layer.set_weights([_widened(w, shape, rng) for w, shape in zip(given, wanted, strict=True)])
+            expected = [w.shape for w in wanted]
+            raise DataError(f"{source}: does not fit {model.name}: {layer.name} must hold {expected}, found {found}")
+        layer.set_weights(given)
+    copy_head(stored.layers[-1].get_weights(), model, str(source))
 
 
-def zero_init(layer: keras.Layer, known: Collection[str]) -> bool:
-    """Return True for a layer of a residual block that a known stage lacks, and set the block's last scale to 0.
-
-    Such a block adds nothing at first (zero-init residual, Goyal et al. 2017, arXiv:1706.02677).
-    """
-    place = re.fullmatch(r"(stage\d+)_block[1-9]\d*_(.+)", layer.name)
-    if layer.name in known or place is None or f"{place[1]}_block0_{place[2]}" not in known:
-        return False
-    if place[2] == "2_bn":
-        scale, *others = layer.get_weights()
-        layer.set_weights([np.zeros_like(scale), *others])
-    return True
+def copy_head(given: list[NDArray[np.float32]], model: keras.Model, named: str) -> None:
+    """Copy kernel [n, k] and bias [k] of a last layer into a model's; outputs that it lacks start as unlikely."""
+    kernel, bias = (np.zeros_like(weights) for weights in model.layers[-1].get_weights())
+    if len(given) != 2 or given[0].shape[0] != len(kernel):
+        raise DataError(f"{named}: does not fit {model.name}: its last layer must have {len(kernel)} inputs")
+    both = min(given[0].shape[1], kernel.shape[1])
+    bias[both:] = given[1].min() - 2
+    kernel[:, :both], bias[:both] = given[0][:, :both], given[1][:both]
+    model.layers[-1].set_weights([kernel, bias])
 
 
-def _is_multiple(wanted: tuple[int, ...], given: NDArray[np.float32]) -> bool:
-    if len(wanted) != given.ndim:
-        return False
-    exact = range(given.ndim - 2)  # the sides of a kernel
-    return all(wanted[i] == given.shape[i] for i in exact) and all(
-        w % g == 0 for w, g in zip(wanted[-2:], given.shape[-2:], strict=True)
-    )
-
-
-def _widened(weights: NDArray[np.float32], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Repeat channels until the shape is reached; the sum over repeated inputs stays what it was."""
-    repeats = [want // have for want, have in zip(shape, weights.shape, strict=True)]
-    tiled = np.tile(weights, repeats)
-    if weights.ndim < 2 or repeats[-2] == 1:
-        return tiled
-    inputs = weights.shape[-2]
-    split = tiled.reshape(*shape[:-2], repeats[-2], inputs, shape[-1]) / repeats[-2]
-    noise = rng.normal(0, 0.5 * split.std(), size=split.shape)
-    noise -= noise.mean(axis=-3, keepdims=True)
-    return np.asarray((split + noise).reshape(shape), dtype=np.float32)
-
-
-def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model, faces: NDArray[np.uint8]) -> None:
+def copy_vgg16(weights: Path | Literal["imagenet"], model: keras.Model, faces: NDArray[np.uint8]) -> None:
     """Copy the convolutions of Keras's VGG16 into ours.
 
     In a gray picture the three colours are equal, so the first kernel is summed over them, and their means move
@@ -96,23 +66,21 @@ def copy_imagenet_layout(weights: Path | Literal["imagenet"], model: keras.Model
         ``imagenet``: Keras downloads them or takes them from its cache; else a weights file of Keras's VGG16 without
         its top.
     model
-        `train.networks.vgg.vgg16` at full width.
+        `train.networks.plain.plain_cnn` with ``VGG16_CHANNELS`` and ``VGG16_POOLS``.
     faces
-        uint8 [n, side, side], a few hundred.
+        uint8 [n, 48, 48], a few hundred.
 
     Raises
     ------
     DataError
         The file has another layout, or the download failed.
     """
-    theirs = _their_vgg16(weights)
-    folded = {}
-    for index, layer in enumerate(layer for layer in model.layers if isinstance(layer, layers.Conv2D)):
-        kernel, bias = theirs.get_layer(layer.name).get_weights()
-        if index == 0:
-            bias = bias + ((HALF_RANGE - np.array(CHANNEL_MEANS))[None, None, :, None] * kernel).sum(axis=(0, 1, 2))
-            kernel = HALF_RANGE * kernel.sum(axis=2, keepdims=True)
-        folded[layer.name] = (kernel, bias)
+    theirs = [layer for layer in _their_vgg16(weights).layers if isinstance(layer, layers.Conv2D)]
+    ours = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    folded = {layer.name: tuple(given.get_weights()) for layer, given in zip(ours, theirs, strict=True)}
+    kernel, bias = folded[ours[0].name]
+    bias = bias + ((HALF_RANGE - np.array(CHANNEL_MEANS))[None, None, :, None] * kernel).sum(axis=(0, 1, 2))
+    folded[ours[0].name] = HALF_RANGE * kernel.sum(axis=2, keepdims=True), bias
     unfold(folded, model, faces)
 
 

@@ -32,5 +32,5 @@ def score_by_votes(dataset: Dataset, part: str) -> NDArray[np.float32] | None:
         early_stopping=False,
         random_state=0,
     )
-    trees.fit(dataset.votes[rows], dataset.labels[rows])
-    return np.asarray(trees.predict_proba(dataset.votes[shown]), dtype=np.float32)
+    trees.fit(dataset.vote_shares(rows), dataset.labels[rows])
+    return np.asarray(trees.predict_proba(dataset.vote_shares(shown)), dtype=np.float32)

@@ -24,10 +24,10 @@ def tiny_models() -> dict[str, bytes]:
     import keras
 
     from export.quantize.convert import convert
-    from train.networks.device import DeviceCnnShape, device_cnn
+    from train.networks.residual import ResidualShape, residual_cnn
 
     keras.utils.set_random_seed(0)
-    network = device_cnn(DeviceCnnShape(stem=8, stages=(8,), blocks=(1,)))
+    network = residual_cnn(ResidualShape(stem=8, stages=(8,), blocks=(1,)))
     chips = np.random.default_rng(0).integers(0, 256, size=(20, 48, 48), dtype=np.uint8)
     kinds: list[Any] = ["int8", "float16", "dynamic", "none"]
     return {kind: convert(network, kind, chips) for kind in kinds}

@@ -24,7 +24,7 @@ from train.classic.landmarks import (
     split,
     train_landmarks,
 )
-from train.data.landmarks import MIRROR
+from train.data.augment import MIRROR
 
 TINY = LandmarkSettings(cascades=3, trees=10, depth=3, splits_tried=5, oversampling=4, turned=0, threads=1)
 

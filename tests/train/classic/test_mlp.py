@@ -28,7 +28,7 @@ def faces() -> tuple[Dataset, Features]:
     points[:, 54:60, 1] += 12 * labels[:, None]
     parts = np.array([PARTS.index("train")] * 150 + [PARTS.index("validation")] * 50 + [PARTS.index("test")] * 50)
     images = rng.integers(0, 256, size=(n, 48, 48)).astype(np.uint8)
-    votes = np.eye(5, dtype=np.float32)[labels]
+    votes = np.eye(7, dtype=np.float32)[labels]
     dataset = Dataset(images, labels, parts.astype(np.uint8), votes, {"source": "made"})
     return dataset, Features(images, PictureLandmarks(points.astype(np.float32), np.zeros(n, np.uint8)), np.arange(n))
 

@@ -44,7 +44,7 @@ def test_help_is_there_for_every_command_and_loads_no_network(capsys: pytest.Cap
     script += "sys.exit(code or str([m for m in ('keras', 'tensorflow', 'torch', 'jax') if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "[]"
-    for command in ("prepare", "cnn", "average", "evaluate", "report"):
+    for command in ("prepare", "cnn", "vgg", "evaluate", "report"):
         assert command in done.stdout
         assert train(command, "--help") == 0
         assert f"python -m train {command}" in capsys.readouterr().out.split("For example:")[1]
@@ -94,12 +94,12 @@ def test_prepare_stops_at_a_bad_row_where_asked(
         (["cnn", "--data", "none.npz"], 1, "error: none.npz: no such file; write it with: python -m train prepare"),
         (["cnn", "--arch", "article", "--filters", "500000"], 2, "error: 500,000 filters make 144,010,512,005"),
         (["cnn", "--distribute", "cluster"], 2, "error: Invalid value for '--distribute'"),
-        (["cnn", "--mix", "0.5"], 2, "error: --mix changes nothing here: it counts with --teacher MODEL"),
         (["vgg", "--views", "9"], 2, "error: --views changes nothing here: it counts with --teacher MODEL"),
         (["cnn", "--views", "8"], 2, "error: --views changes nothing here"),  # its default
         (["cnn", "--filters", "64"], 2, "error: --filters changes nothing here: it counts with --arch article"),
         (["cnn", "--arch", "article", "--width", "2"], 2, "error: --width changes nothing here: it counts with --arch"),
-        (["vgg", "--weights", "imagenet", "--pretrain-epochs", "3"], 2, "error: --pretrain-epochs changes nothing"),
+        (["vgg", "--weights", "imagenet", "--width", "0.5"], 2, "error: --width changes nothing here"),
+        (["vgg", "--pretrain-epochs", "3"], 2, "error: No such option: --pretrain-epochs"),
         (["vgg", "--distribute", "multiworker"], 2, "error: Invalid value for '--distribute'"),
         (["knn", "--projection", "none", "--neighbors", "3", "--seed", "1"], 2, "error: --seed changes nothing here"),
         (["report", "none", "--data", "none.npz"], 1, "error: none.npz: no such file"),
@@ -150,7 +150,7 @@ def test_ctrl_c_tells_how_to_go_on(
 
 @pytest.mark.parametrize(
     ("command", "module", "function"),
-    [("average", "train.fit.average", "average"), ("knn", "train.classic.knn", "train_knn")],
+    [("knn", "train.classic.knn", "train_knn")],
 )
 def test_ctrl_c_recommends_no_resume_to_commands_without_it(
     command: str, module: str, function: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -160,8 +160,7 @@ def test_ctrl_c_recommends_no_resume_to_commands_without_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib.import_module(module), function, interrupted)
-    models = ["a", "b"] if command == "average" else ["--features", "pixels"]
-    arguments = [command, *models, "--data", str(stored), "--run", str(tmp_path / "run")]
+    arguments = [command, "--features", "pixels", "--data", str(stored), "--run", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     assert train(*arguments) == 130
     told = capsys.readouterr().err.strip().splitlines()[-1]
@@ -171,7 +170,7 @@ def test_ctrl_c_recommends_no_resume_to_commands_without_it(
 
 @pytest.mark.parametrize(
     ("options", "rate"),
-    [([], 0.1), (["--rate", "0.03"], 0.03), (["--arch", "plain", "--width", "0.5"], 0.1),
+    [([], 0.1), (["--rate", "0.03"], 0.03), (["--arch", "residual", "--width", "0.5"], 0.1),
      (["--arch", "article"], 0.005),
      (["--arch", "article", "--rate", "0.1"], 0.1)],
 )  # fmt: skip
@@ -190,11 +189,9 @@ def test_cnn_obeys_a_given_rate(
     assert taken[-1].peak_learning_rate == rate
 
 
-@pytest.mark.parametrize(
-    ("command", "module", "function"), [("cnn", "train.fit.loop", "fit"), ("vgg", "train.fit.vgg", "train_vgg")]
-)
+@pytest.mark.parametrize("command", ["cnn", "vgg"])
 def test_what_teachers_look_at_is_handed_on(
-    command: str, module: str, function: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to the function that trains: training itself takes minutes."""
     taken: list[Any] = []
@@ -203,11 +200,12 @@ def test_what_teachers_look_at_is_handed_on(
         taken.extend(arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module(module), function, noted)
-    options = ["--teacher", "models/default", "--views", "3", "--mix", "0.25"]
+    monkeypatch.setattr(importlib.import_module("train.fit.loop"), "fit", noted)
+    options = ["--teacher", "models/default", "--views", "3", "--mix", "0.25", "--degrade", "0.1"]
     assert train(command, "--data", stored, "--run", tmp_path / "run", *options) == 130
-    settings = taken[-1] if command == "cnn" else taken[-1].pretraining()
-    assert (settings.views, settings.mix_share, settings.teacher_share) == (3, 0.25, TAUGHT["teacher_share"])
+    settings = taken[-1]
+    assert (settings.views, settings.mix_share, settings.degrade_share) == (3, 0.25, 0.1)
+    assert settings.teacher_share == TAUGHT["teacher_share"]
 
 
 @pytest.mark.training

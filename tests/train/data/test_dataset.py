@@ -12,7 +12,7 @@ from train.data.dataset import PARTS, Dataset, load_dataset
 
 
 def with_votes(dataset: Dataset) -> Dataset:
-    votes = np.eye(5, dtype=np.float32)[dataset.labels]
+    votes = 10 * np.eye(7, dtype=np.float32)[dataset.labels]
     return Dataset(dataset.images, dataset.labels, dataset.parts, votes, {"source": "a.csv", "bad_rows": 2})
 
 
@@ -100,7 +100,7 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a prepared data set"):
         load_dataset(path)
     np.savez(path, meta=np.array('{"schema": 9}'))
-    with pytest.raises(DataError, match="written for schema 9, this version reads 1"):
+    with pytest.raises(DataError, match="written for schema 9, this version reads 2"):
         load_dataset(path)
     np.savez(path, meta=np.array("[]"))
     with pytest.raises(DataError, match="not a prepared data set"):
@@ -120,12 +120,12 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
         ({"images": np.zeros((200, 48, 47), np.uint8)}, "images must be uint8"),
         ({"images": np.zeros((200, 48, 48), np.float32)}, "found float32"),
         ({"labels": np.zeros(199, np.int8)}, r"labels must be int8 \[200\]"),
-        ({"labels": np.full(200, 5, np.int8)}, "labels -1..4"),
+        ({"labels": np.full(200, 7, np.int8)}, "labels -1..6"),
         ({"parts": np.zeros(200, np.int64)}, "parts must be uint8"),
         ({"parts": np.full(200, len(PARTS), np.uint8)}, "parts must be 0..3"),
-        ({"votes": np.zeros((200, 4), np.float32)}, r"votes must be float32 \[200, 5\]"),
-        ({"votes": np.full((200, 5), 0.3, np.float32)}, "all 0 or shares that sum to 1"),
-        ({"votes": np.full((200, 5), np.nan, np.float32)}, "all 0 or shares that sum to 1"),
+        ({"votes": np.zeros((200, 5), np.float32)}, r"votes must be float32 \[200, 7\]"),
+        ({"votes": np.full((200, 7), -0.3, np.float32)}, "votes must be numbers from 0"),
+        ({"votes": np.full((200, 7), np.nan, np.float32)}, "votes must be numbers from 0"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(dataset: Dataset, change: dict[str, Any], said: str) -> None:

@@ -89,7 +89,7 @@ def test_classes_are_known_by_the_names_that_data_sets_give_them(folder: Path, w
     (folder / "joy/Thumbs.db").write_text("hello")
     dataset = prepare_folder(folder)
 
-    assert sorted(dataset.labels.tolist()) == [-1, -1, 0, 1, 1, 2, 3, 4]
+    assert sorted(dataset.labels.tolist()) == [-1, 0, 1, 1, 2, 3, 4, 5]
     assert dataset.notes["bad_rows"] == 0
 
 

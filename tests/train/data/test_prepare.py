@@ -62,7 +62,7 @@ def test_labels_become_ours_and_other_classes_are_never_selected(kaggle: Path) -
     dataset = prepare_csv(kaggle)
     by_content = {image.tobytes(): int(label) for image, label in zip(dataset.images, dataset.labels, strict=True)}
     for n in range(1, 60):
-        expected = KAGGLE_FIVE.index(n % 7) if n % 7 in KAGGLE_FIVE else -1
+        expected = KAGGLE_FIVE.index(n % 7) if n % 7 in KAGGLE_FIVE else {1: 5, 2: 6}[n % 7]
         assert by_content[picture(n).tobytes()] == expected
     for part in PARTS:
         assert (dataset.labels[dataset.select(part)] >= 0).all()
@@ -107,7 +107,7 @@ def test_kaggles_labels_without_usage_are_asked_about(write_csv: WriteCsv) -> No
     by_content = {image.tobytes(): int(label) for image, label in zip(dataset.images, dataset.labels, strict=True)}
     for seed, text in enumerate(kaggle_lines(200)):
         label = int(text[0])
-        assert by_content[picture(seed).tobytes()] == (KAGGLE_FIVE.index(label) if label in KAGGLE_FIVE else -1)
+        assert by_content[picture(seed).tobytes()] == (KAGGLE_FIVE.index(label) if label in KAGGLE_FIVE else label + 4)
     assert dataset.notes["form"] == "kaggle"
     assert len(dataset.select("test")), "split 90/10, as there is no Usage"
 
@@ -163,13 +163,15 @@ def test_votes_are_joined_by_row_past_bad_and_black_rows(write_csv: WriteCsv) ->
     )
     dataset = prepare_csv(faces, ferplus=votes)
     assert dataset.votes is not None
-    np.testing.assert_allclose(dataset.votes, np.array([[4, 0, 0, 0, 0], [0, 3, 0, 0, 1], [0, 0, 0, 0, 0]]) / 4)
+    assert dataset.votes.shape == (3, 7)
+    shares = dataset.vote_shares(np.arange(3))
+    np.testing.assert_allclose(shares, np.array([[4, 0, 0, 0, 0], [0, 3, 0, 0, 1], [0, 0, 0, 0, 0]]) / 4)
 
 
 def test_a_row_column_goes_before_the_order_of_lines(write_csv: WriteCsv) -> None:
     lines = ["2,T,,0,1,0,0,0,0,0,0,0,0", "0,T,,0,0,0,0,1,0,0,0,0,0"]
     votes = read_votes(write_csv(lines, header="row," + VOTES_HEADER))
-    np.testing.assert_array_equal(votes, [[1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
+    np.testing.assert_array_equal(votes, [[1, 0, 0, 0, 0, 0, 0], [0] * 7, [0, 1, 0, 0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def main() -> None:
     from train.fit.loop import fit
     from train.fit.settings import FitSettings
 
-    def build() -> keras.Model:
+    def build(classes: int) -> keras.Model:
         """No dropout: each worker draws masks of its own."""
         layers = [
             keras.Input((48, 48, 1)),
@@ -34,12 +34,14 @@ def main() -> None:
             keras.layers.BatchNormalization(momentum=0.9),
             keras.layers.ReLU(),
             keras.layers.Flatten(),
-            keras.layers.Dense(5),
+            keras.layers.Dense(classes),
         ]
         return keras.Sequential(layers, name="tiny")
 
     distribution = open_distribution(kind)  # type: ignore[arg-type]
-    settings = FitSettings(epochs=2, batch=40, seed=3, average_momentum=0.8, peak_learning_rate=0.02)
+    settings = FitSettings(
+        epochs=2, batch=40, seed=3, average_momentum=0.8, peak_learning_rate=0.02, mix_share=0.0, degrade_share=0.0
+    )
     resume = "--resume" in sys.argv
     fit(build, load_dataset(Path(data)), Path(run), settings, resume=resume, report=print, distribution=distribution)
 

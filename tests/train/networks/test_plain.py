@@ -78,7 +78,7 @@ def test_import_keeps_the_function_of_the_arrays(
     np.testing.assert_allclose(score(tmp_path / "run", images), expected, atol=1e-4)
 
     noted = json.loads((tmp_path / "run/result.json").read_text())
-    assert noted["network"]["name"] == "plain_cnn"
+    assert noted["network"]["name"] == "device_cnn"
     assert noted["data_fingerprint"] == dataset.fingerprint()
     assert "may have been trained on these pictures" in noted["validation"]["note"]
     assert (tmp_path / "run/report.html").is_file()
@@ -118,12 +118,12 @@ def changed(**changes: NDArray[np.generic] | None) -> Arrays:
 )
 def test_arrays_that_are_no_such_network_are_named(content: Arrays, said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
-        load_arrays(stored(tmp_path / "net.npz", content), name="plain_cnn")
+        load_arrays(stored(tmp_path / "net.npz", content), name="device_cnn")
 
 
 def test_a_file_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        load_arrays(tmp_path / "net.npz", name="plain_cnn")
+        load_arrays(tmp_path / "net.npz", name="device_cnn")
     (tmp_path / "net.npz").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(DataError, match=r"net\.npz: not an \.npz file"):
-        load_arrays(tmp_path / "net.npz", name="plain_cnn")
+        load_arrays(tmp_path / "net.npz", name="device_cnn")

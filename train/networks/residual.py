@@ -1,18 +1,16 @@
-"""The residual CNN that runs on the device, in Keras 3. Importing this module loads Keras."""
+"""A residual CNN, the device's network up to version 0.1, in Keras 3. Importing this module loads Keras."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
-import numpy as np
 from keras import layers
 
 from edge.emotions import EMOTIONS
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceCnnShape:
-    """Shape of a device CNN; by default 41 million multiply-adds."""
+class ResidualShape:
+    """Shape of a residual CNN; by default 41 million multiply-adds."""
 
     stem: int = 32
     """channels of the 5x5 stride-2 stem"""
@@ -22,22 +20,22 @@ class DeviceCnnShape:
     """residual blocks of each stage"""
     dropout: float = 0.3
 
-    def scaled(self, width: float) -> "DeviceCnnShape":
+    def scaled(self, width: float) -> "ResidualShape":
         """Return the shape with ``width`` times the channels."""
         return replace(self, stem=round(self.stem * width), stages=tuple(round(n * width) for n in self.stages))
 
 
-def device_cnn(shape: DeviceCnnShape | None = None, *, side_px: int = 48) -> keras.Model:
-    """Build the residual CNN that runs on the device.
+def residual_cnn(shape: ResidualShape | None = None, *, classes: int = len(EMOTIONS)) -> keras.Model:
+    """Build a residual CNN.
 
     Plain 3x3 convolutions with BatchNorm and ReLU (folded into one int8 operator each), average-pooled
     shortcuts (ResNet-D, He et al. 2018, arXiv:1812.01187), global average pooling: no operator that int8 TFLite
     lacks.
 
-    Returns a model from pixels [batch, side_px, side_px, 1], 0..255 in any numeric type, to logits [batch, 5].
+    Returns a model from pixels [batch, 48, 48, 1], 0..255 in any numeric type, to logits [batch, classes].
     """
-    shape = shape or DeviceCnnShape()
-    inputs = keras.Input((side_px, side_px, 1), name="chip")
+    shape = shape or ResidualShape()
+    inputs = keras.Input((48, 48, 1), name="chip")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(inputs)
     x = layers.ReLU(name="stem_relu")(_conv(x, shape.stem, kernel=5, strides=2, name="stem"))
     for stage, (channels, count) in enumerate(zip(shape.stages, shape.blocks, strict=True)):
@@ -46,7 +44,7 @@ def device_cnn(shape: DeviceCnnShape | None = None, *, side_px: int = 48) -> ker
             x = _residual(x, channels, strides=strides, name=f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(shape.dropout, name="dropout")(x)
-    return keras.Model(inputs, layers.Dense(len(EMOTIONS), name="logits", dtype="float32")(x), name="device_cnn")
+    return keras.Model(inputs, layers.Dense(classes, name="logits", dtype="float32")(x), name="residual_cnn")
 
 
 def _conv(x: keras.KerasTensor, channels: int, *, kernel: int, strides: int = 1, name: str) -> keras.KerasTensor:
@@ -65,15 +63,3 @@ def _residual(x: keras.KerasTensor, channels: int, *, strides: int, name: str) -
     if x.shape[-1] != channels:
         x = _conv(x, channels, kernel=1, name=f"{name}_match")
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, y]))
-
-
-def count_macs(model: keras.Model) -> int:
-    """Multiply-adds of one picture through every convolution and dense layer of a model."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, layers.DepthwiseConv2D | layers.Conv2D):
-            out: Sequence[int] = layer.output.shape
-            total += int(out[1] * out[2] * np.prod(layer.kernel.shape))
-        elif isinstance(layer, layers.Dense):
-            total += int(np.prod(layer.kernel.shape))
-    return total
