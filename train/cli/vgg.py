@@ -72,8 +72,8 @@ def vgg(
     - `python -m train vgg --weights vgg16_notop.h5 --epochs 8 --run runs/vgg16`
     """
     chosen: Path | Literal["imagenet"] = "imagenet" if weights == "imagenet" else Path(weights)
-    if isinstance(chosen, Path) and weights != "none":
-        if not chosen.is_file():
+    if weights != "none":
+        if isinstance(chosen, Path) and not chosen.is_file():
             raise UsageError(f"--weights must be none, imagenet or a weights file; {chosen}: no such file")
         refuse_unused(context, "width", unless="--weights none")
     if not teacher:
