@@ -22,9 +22,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
-from edge.cli.watch import subscribe
-from edge.errors import EmotionEdgeError
-from edge.events.payloads import EmotionEvent, State
+from edge.cli.watch import listening, read
+from edge.events.payloads import EmotionEvent
 from edge.settings import MqttSettings
 
 DAEMON = """
@@ -56,23 +55,22 @@ def main() -> None:
 
 def measure(camera: str, url: str) -> tuple[float, float]:
     """Run the daemon once; return seconds to the first event, and megabytes (10^6 bytes) at the peak."""
-    arrived_s: list[float] = []
-
-    def note(message: EmotionEvent | State | EmotionEdgeError) -> None:
-        if isinstance(message, EmotionEvent):
-            arrived_s.append(time.monotonic())
-
-    client = subscribe(MqttSettings(url=url), "benchmark", note)
-    with tempfile.TemporaryDirectory(prefix="emotion-edge-benchmark-") as folder:
+    first_s: float | None = None
+    with (
+        tempfile.TemporaryDirectory(prefix="emotion-edge-benchmark-") as folder,
+        listening(MqttSettings(url=url), "benchmark") as subscriber,
+    ):
         command = [sys.executable, "-c", DAEMON, "run", "--quiet", "--camera", camera, "--device", "benchmark",
                    "--mqtt", url, "--state-dir", folder, "--config", os.devnull]  # fmt: skip
         began_s = time.monotonic()
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    client.disconnect()
-    client.loop_stop()
-    if done.returncode or not arrived_s:
-        raise SystemExit(f"the daemon ended with exit code {done.returncode}, {len(arrived_s)} events")
-    return arrived_s[0] - began_s, float(done.stdout.splitlines()[-1])
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+            while first_s is None and daemon.poll() is None:
+                if any(isinstance(message, EmotionEvent) for message in read(subscriber, timeout_s=0.5)):
+                    first_s = time.monotonic()
+            printed, _ = daemon.communicate()
+    if daemon.returncode or first_s is None:
+        raise SystemExit(f"the daemon ended with exit code {daemon.returncode}, and no event came")
+    return first_s - began_s, float(printed.splitlines()[-1])
 
 
 @contextmanager

@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from edge.cli.watch import EventTable, subscribe
+from edge.cli.watch import EventTable, listening, read
 from edge.errors import EmotionEdgeError, UsageError
-from edge.events.payloads import EmotionEvent, State
 from edge.settings import MqttSettings, load_settings
+
+if TYPE_CHECKING:
+    from edge.mqtt.subscriber import Subscriber
 
 DEVICE = "demo"
 PICTURE_AT = 0.5
@@ -67,10 +68,8 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
         raise UsageError(f"{picture}: not the name of a picture; give it a suffix such as .png")
     console = Console()
     console.print(f"[bold]emotion-edge demo[/]: a clip of a moving face, the real daemon, a broker on {_LOOPBACK}")
-    events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
     with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
         url = f"mqtt://{_LOOPBACK}:{port}"
-        client = subscribe(MqttSettings(url=url), DEVICE, events.put)
         # Flags override any settings of this machine.
         settings = Path(folder) / "config.toml"
         settings.touch()
@@ -78,15 +77,14 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
                    "--camera", f"demo:?pace={pace}", "--state-dir", folder]  # fmt: skip
         # Its log goes to a file: on the terminal it would break the table.
         with (
+            listening(MqttSettings(url=url), DEVICE, mqtt_5=False) as subscriber,
             (Path(folder) / "log").open("w+") as log,
             subprocess.Popen(command, stdout=log, stderr=log) as daemon,
         ):
             try:
-                count = _show(console, events, daemon)
+                count = _show(console, subscriber, daemon)
             finally:
                 daemon.terminate()
-            client.disconnect()
-            client.loop_stop()
             log.seek(0)
             if daemon.wait() != 0 or not count:
                 last_line = (log.read().splitlines() or ["it printed nothing"])[-1]
@@ -132,18 +130,16 @@ def _wait_for_page(listen: str, daemon: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.1)
 
 
-def _show(
-    console: Console, events: "SimpleQueue[EmotionEvent | State | EmotionEdgeError]", daemon: "subprocess.Popen[bytes]"
-) -> int:
+def _show(console: Console, subscriber: "Subscriber", daemon: "subprocess.Popen[bytes]") -> int:
     """Show events until the daemon has ended and the last one is in the table."""
     with EventTable(console, title=f"emotion/1/{DEVICE}/event") as table:
         while True:
             ended = daemon.poll() is not None
-            try:
-                table.add(events.get(timeout=0.5))
-            except Empty:
-                if ended:
-                    return table.count
+            messages = read(subscriber, timeout_s=0.5)
+            for message in messages:
+                table.add(message)
+            if ended and not messages:
+                return table.count
 
 
 def _write_picture(path: Path) -> str:

@@ -1,11 +1,11 @@
 """`emotion-edge watch`: events as they arrive, in a table that the demo uses too."""
 
 import re
+import secrets
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -15,13 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.emotions import COLOURS_BGR, EMOTIONS
-from edge.errors import EmotionEdgeError, UsageError
+from edge.errors import UsageError
 from edge.events.payloads import CONTRACT_VERSION, EmotionEvent, State
 from edge.mqtt.address import broker_address
 from edge.settings import DEVICE_PATTERN, MqttSettings, check_url
 
 if TYPE_CHECKING:
-    import paho.mqtt.client as paho
+    from edge.mqtt.subscriber import Subscriber
 
 ROWS = 18
 _WORDS = {"face_appeared": "appeared", "emotion_changed": "changed", "face_left": "left"}
@@ -41,17 +41,12 @@ def watch(
     ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
 ) -> None:
     """Show events as they arrive, in a table. Ctrl-C ends it."""
-    events: SimpleQueue[EmotionEvent | State | EmotionEdgeError] = SimpleQueue()
-    client = subscribe(MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file), device, events.put)
-    try:
-        with EventTable(Console(), title=f"emotion/1/{device}/event at {mqtt}") as table:
-            while True:
-                table.add(events.get())
-    except KeyboardInterrupt:
-        return
-    finally:
-        client.disconnect()
-        client.loop_stop()
+    settings = MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file)
+    table = EventTable(Console(), title=f"emotion/1/{device}/event at {mqtt}")
+    with suppress(KeyboardInterrupt), listening(settings, device) as subscriber, table:
+        while True:
+            for message in read(subscriber, timeout_s=60):
+                table.add(message)
 
 
 class EventTable:
@@ -76,10 +71,8 @@ class EventTable:
             self._live.update(self._render())
             self._live.stop()
 
-    def add(self, message: EmotionEvent | State | EmotionEdgeError) -> None:
-        """Show an event or who is in view now; raise an error."""
-        if isinstance(message, EmotionEdgeError):
-            raise message
+    def add(self, message: EmotionEvent | State) -> None:
+        """Show an event, or who is in view now."""
         if isinstance(message, State):
             faces = (f"face {face.face} {face.emotion} {face.confidence:.0%}" for face in message.faces)
             self._caption = f"in view now: {', '.join(faces) or 'nobody'}"
@@ -112,53 +105,45 @@ class EventTable:
         return table
 
 
-def subscribe(
-    settings: MqttSettings, device: str, on_message: Callable[[EmotionEvent | State | EmotionEdgeError], None]
-) -> "paho.Client":
-    """Connect, subscribe to a device's events and state (``+``: of every device), and call back from paho's thread.
+@contextmanager
+def listening(settings: MqttSettings, device: str, *, mqtt_5: bool = True) -> "Iterator[Subscriber]":
+    """Subscribe to a device's events and state (``+``: of every device); the broker has agreed when this yields.
 
-    Invalid messages are ignored; a refused login is passed to ``on_message`` as an error. The caller ends it with
-    ``disconnect`` and ``loop_stop``.
-
-    Raises
-    ------
-    ConfigError
-        The address, the password file or the authority's file is wrong.
-    UsageError
-        The device's name is invalid, or the broker cannot be reached.
+    ``mqtt_5``: False tries MQTT 3.1.1 first.
+    Raises `ConfigError`: the address, the password file or the authority's file is wrong.
+    Raises `UsageError`: the device's name is invalid, or the broker cannot be reached or refuses.
     """
-    import paho.mqtt.client as paho
-    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.enums import MQTTProtocolVersion
+
+    from edge.mqtt.connection import Session
+    from edge.mqtt.subscriber import Subscriber
 
     if device != "+" and not re.fullmatch(DEVICE_PATTERN, device):
         raise UsageError(f"--device: found {device!r}: allowed are a-z, 0-9 and -, at most 64 characters, or + for all")
     check_url(settings.url)
-    broker = broker_address(settings)
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311, transport=broker.transport)
-    client.username_pw_set(broker.username, broker.password)
-    if broker.tls is not None:
-        client.tls_set_context(broker.tls)
-    if broker.websocket_path is not None:
-        client.ws_set_options(broker.websocket_path, broker.websocket_headers)
+    subscriber = Subscriber(
+        broker_address(settings),
+        client_id=f"emotion-edge-watch-{secrets.token_hex(4)}",
+        topics=[f"emotion/{CONTRACT_VERSION}/{device}/{channel}" for channel in _DECODERS],
+        session=Session(),
+        persevere=False,
+        protocol=MQTTProtocolVersion.MQTTv5 if mqtt_5 else MQTTProtocolVersion.MQTTv311,
+    )
+    with subscriber:
+        while not subscriber.subscribed:
+            subscriber.receive(60, most=0)  # one notice at a time: messages are for the caller
+        yield subscriber
 
-    def on_connect(client: "paho.Client", _data: object, _flags: object, reason: Any, _properties: object) -> None:
-        if reason.is_failure:
-            on_message(UsageError(f"{broker.shown} refuses the login: {reason}"))
-            return
-        client.subscribe([(f"emotion/{CONTRACT_VERSION}/{device}/{channel}", 1) for channel in _DECODERS])
 
-    def take(_client: "paho.Client", _data: object, message: "paho.MQTTMessage") -> None:
-        with suppress(msgspec.DecodeError):  # also raised for a payload of another shape
-            on_message(_DECODERS[message.topic.rpartition("/")[2]].decode(message.payload))
-
-    client.on_connect = on_connect
-    client.on_message = take
-    try:
-        client.connect(broker.host, broker.port)
-    except OSError as error:
-        raise UsageError(f"{broker.shown}: cannot be reached: {error.strerror or error}") from error
-    client.loop_start()
-    return client
+def read(subscriber: "Subscriber", timeout_s: float) -> list[EmotionEvent | State]:
+    """Return what has come, waiting for the first message; invalid ones are ignored."""
+    messages = subscriber.receive(timeout_s)
+    subscriber.acknowledge(messages)
+    found: list[EmotionEvent | State] = []
+    for message in messages:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+            found.append(_DECODERS[message.topic.rpartition("/")[2]].decode(message.payload))
+    return found
 
 
 def _bars(event: EmotionEvent) -> str:

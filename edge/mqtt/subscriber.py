@@ -54,6 +54,8 @@ class Subscriber:
         Whether the broker keeps it, and how many messages may wait for an acknowledgement.
     persevere
         Retry for ever, and log why once; False raises what goes wrong before the first subscription.
+    protocol
+        Version to try first.
     backoff, clock
         Waits between attempts, and what times them.
     """
@@ -66,6 +68,7 @@ class Subscriber:
         topics: Sequence[str],
         session: Session,
         persevere: bool = True,
+        protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -79,7 +82,7 @@ class Subscriber:
         self._timeouts = ConnectionTimeouts(self._clock)
         self._mailbox: SimpleQueue[Notice] = SimpleQueue()
         self._connection: Connection | None = None
-        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._protocol = protocol
         self._retry_at: float | None = None
         self._logged: set[str] = set()
         self._has_subscribed = False

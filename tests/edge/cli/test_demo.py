@@ -4,17 +4,18 @@ import io
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
+import msgspec
 import pytest
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 from rich.console import Console
 
-from edge.cli.watch import EventTable, subscribe
+from edge.cli import app
+from edge.cli.support import run
+from edge.cli.watch import EventTable, listening, read
 from edge.events.payloads import EmotionEvent, FaceReading, State
-from edge.settings import MqttSettings
+from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.subscriber import Subscriber
 
 SCORES = {"angry": 0.0, "happy": 0.9, "sad": 0.0, "surprise": 0.0, "neutral": 0.1}
 
@@ -42,27 +43,25 @@ def test_the_demo_shows_events_and_writes_its_picture(tmp_path: Path) -> None:
     assert drawn.shape == (480, 640, 3)
 
 
-def test_watch_subscribes_to_nothing_after_a_refused_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Client:
-        on_connect: Any = None
-        subscribed = 0
+@pytest.mark.broker
+def test_watch_says_that_a_login_is_refused(mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]) -> None:
+    mosquitto.start()
+    url = f"mqtt://{mosquitto.username}@localhost:{mosquitto.port}"
+    assert run(app, ["watch", "--mqtt", url, "--password-file", str(mosquitto.password_file("wrong"))]) == 2
+    assert "refuses the login (not authorised" in capsys.readouterr().err
 
-        def subscribe(self, _topics: object) -> None:
-            self.subscribed += 1
 
-        def refuse(self, *_: object) -> None:
-            self.on_connect(self, None, None, ReasonCode(PacketTypes.CONNACK, "Not authorized"), None)
-
-        connect = refuse
-        username_pw_set = loop_start = lambda *_: None
-
-    made = Client()
-    monkeypatch.setattr("paho.mqtt.client.Client", lambda *_, **__: made)
-    said: list[object] = []
-    subscribe(MqttSettings(), "+", said.append)
-    assert ([str(one) for one in said], made.subscribed) == (
-        ["mqtt://localhost:1883 refuses the login: Not authorized"], 0,
-    )  # fmt: skip
+@pytest.mark.broker
+def test_watch_reads_events_and_ignores_what_is_none(mosquitto: Mosquitto) -> None:
+    mosquitto.start()
+    home = Subscriber(mosquitto.port, username=mosquitto.username, password=mosquitto.password)
+    with listening(mosquitto.settings(), "+") as subscriber, home:
+        for payload in (b"{", b"\xff", msgspec.json.encode(an_event(7))):
+            home.publish("emotion/1/d/event", payload)
+        found: list[EmotionEvent | State] = []
+        while not found:
+            found += read(subscriber, timeout_s=1.0)
+    assert found == [an_event(7)]
 
 
 def test_without_a_terminal_an_event_is_a_line() -> None:
