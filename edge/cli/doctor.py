@@ -1,5 +1,7 @@
 """`emotion-edge doctor`: the checks, shown."""
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +18,10 @@ def doctor(
     homeassistant_password_file: Annotated[
         str, typer.Option(metavar="FILE", help="File with mode 0600 that holds that user's password.")
     ] = "",
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the camera's picture here as the detector sees it (PNG)."),
+    ] = None,
     *,
     as_json: AsJson = False,
     camera: Annotated[
@@ -39,10 +45,12 @@ def doctor(
         password = read_password(MqttSettings(password_file=homeassistant_password_file))
         login = Login(homeassistant_user, password)
     errors = Console(stderr=True)
-    with errors.status("examining") as status:
+    # Opened before the doctor becomes the service's user, too.
+    file = nullcontext() if picture is None else picture.open("wb")
+    with file as open_picture, errors.status("examining") as status:
         findings = list(
             examine(
-                config, camera=camera, homeassistant=login,
+                config, camera=camera, homeassistant=login, picture=open_picture,
                 on_begin=lambda name: status.update(f"examining: {name}"),
             )
         )  # fmt: skip

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from edge.doctor import machine, service, user
 from edge.doctor.finding import Finding
@@ -13,13 +13,14 @@ from edge.settings import Settings, load_settings, settings_file
 if TYPE_CHECKING:
     from edge.doctor.homeassistant import Login
 
-_NEED_SETTINGS = ("disk", "models", "camera rights", "camera", "broker")
+_NEED_SETTINGS = ("disk", "models", "camera rights", "cameras", "camera", "broker")
 
 
 def examine(
     config: Path | None = None,
     *,
     camera: bool = True,
+    picture: BinaryIO | None = None,
     homeassistant: "Login | None" = None,
     on_begin: Callable[[str], None] = lambda _name: None,
 ) -> Iterator[Finding]:
@@ -33,6 +34,8 @@ def examine(
         Settings file; None means the system's.
     camera
         False leaves the camera alone: another program uses it.
+    picture
+        Takes the camera's picture as the detector sees it, as PNG.
     homeassistant
         The broker's user that Home Assistant has, to check what it may read; None: it is not checked.
     on_begin
@@ -73,10 +76,11 @@ def examine(
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
-        yield from _check_parts(settings, now, password, homeassistant, attempt, camera=camera)
+        yield from _check_parts(settings, now, password, homeassistant, attempt, camera=camera, picture=picture)
     else:
         yield from (
-            Finding(name, "skipped", "needs the packages named above") for name in ("models", "camera", "broker")
+            Finding(name, "skipped", "needs the packages named above")
+            for name in ("models", "cameras", "camera", "broker")
         )
 
 
@@ -88,6 +92,7 @@ def _check_parts(
     attempt: Callable[[str, Callable[[], Finding]], Finding],
     *,
     camera: bool,
+    picture: BinaryIO | None,
 ) -> Iterator[Finding]:
     from edge.doctor import broker, homeassistant, seeing
 
@@ -99,8 +104,9 @@ def _check_parts(
         return finding
 
     yield attempt("models", models)
+    yield attempt("cameras", seeing.check_cameras)
     if camera:
-        yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline))
+        yield attempt("camera", lambda: seeing.check_camera(settings, now, pipeline, picture))
     known = service.with_service_password(settings, password)
     reached = attempt("broker", lambda: broker.check_broker(known))
     yield reached

@@ -1,15 +1,22 @@
-"""Checks the models and the camera."""
+"""Checks the models and the cameras."""
 
 import time
 from pathlib import Path
+from typing import BinaryIO
+
+import cv2
 
 from edge.cameras import open_camera
+from edge.cameras.listing import list_cameras
 from edge.clock import SystemClock
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.signs import is_black
-from edge.doctor.finding import Finding
+from edge.doctor.finding import Finding, Status
 from edge.doctor.service import Service
+from edge.emotions import EMOTIONS
 from edge.errors import EmotionEdgeError, redacted
+from edge.faces.drawing import draw_face, draw_zones
+from edge.faces.types import TrackedFace
 from edge.frames import Frame
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
@@ -27,8 +34,25 @@ def check_models(settings: Settings) -> tuple[Finding, Pipeline | None]:
     return Finding("models", "ok", f"{pipeline.classifier.name}, verified and run once"), pipeline
 
 
-def check_camera(settings: Settings, service: Service, pipeline: Pipeline | None) -> Finding:
-    """Check that the camera opens and gives a picture that is not black."""
+def check_cameras() -> Finding:
+    """List the cameras of this machine with what they offer, also while the service uses one."""
+    found = list_cameras()
+    if not found:
+        return Finding("cameras", "skipped", "none is connected to this machine")
+    status: Status = "warning" if any(camera.fault for camera in found) else "ok"
+    return Finding("cameras", status, "\n".join(map(str, found)))
+
+
+def check_camera(
+    settings: Settings, service: Service, pipeline: Pipeline | None, picture: BinaryIO | None = None
+) -> Finding:
+    """Check that the camera opens and gives a picture that is not black, and which way up its faces are.
+
+    Parameters
+    ----------
+    picture
+        Takes the picture as the detector sees it, with faces and zones drawn, as PNG.
+    """
     name = redacted(settings.camera)
     if service.active and settings.camera.startswith(_LOCAL_CAMERAS):
         advice = "to try it: sudo systemctl stop emotion-edge, then the doctor again"
@@ -48,15 +72,37 @@ def check_camera(settings: Settings, service: Service, pipeline: Pipeline | None
         return Finding("camera", "problem", str(error))
     if frame is None:
         return Finding("camera", "problem", f"{name} holds no picture")
-    return _judge(frame, name, time.monotonic() - began_s, pipeline)
-
-
-def _judge(frame: Frame, name: str, took_s: float, pipeline: Pipeline | None) -> Finding:
-    height, width = frame.luma.shape
-    found = f"{name} gave {width}x{height} after {took_s:.1f} s"
+    took_s = time.monotonic() - began_s
+    degrees, faces = (0, []) if pipeline is None else pipeline.find_turned(frame.luma)  # following wants several
+    if picture is not None:
+        _draw(settings, frame, faces, picture)
+    found = f"{name} gave {frame.width}x{frame.height} after {took_s:.1f} s"
     if is_black(frame.luma):
         return Finding("camera", "warning", f"{found}, and it is black", "is the lens covered, or the room dark?")
-    if pipeline is not None:
-        faces = len(pipeline.find_still(frame.luma))  # one picture: following wants several
-        found += f", {faces} face{'' if faces == 1 else 's'} in it"
-    return Finding("camera", "ok", found)
+    return Finding("camera", "ok", found) if pipeline is None else _judge_faces(settings, found, degrees, len(faces))
+
+
+def _judge_faces(settings: Settings, found: str, degrees: int, faces: int) -> Finding:
+    if degrees:
+        found += f"; faces are found when the picture is turned by {degrees}, and none as it is"
+        return Finding("camera", "warning", found, f"set camera_rotate = {_rotation(settings, degrees)}")
+    zones = "its zones" if settings.faces.zones else ""
+    return Finding("camera", "ok", f"{found}, {faces} face{'' if faces == 1 else 's'} in {zones or 'it'}")
+
+
+def _rotation(settings: Settings, degrees: int) -> int:
+    """Return the setting that turns the picture by so much more: it is mirrored after it was turned."""
+    return (settings.camera_rotate + (degrees if settings.camera_flip == "none" else -degrees)) % 360
+
+
+def _draw(settings: Settings, frame: Frame, faces: list[TrackedFace], picture: BinaryIO) -> None:
+    canvas = cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR) if frame.bgr is None else frame.bgr.copy()
+    draw_zones(canvas, settings.faces.zones)
+    for face in faces:
+        scores = dict(zip(map(str, EMOTIONS), face.scores.tolist(), strict=True))
+        emotion = max(scores, key=lambda name: scores[name])
+        draw_face(
+            canvas, face.box, emotion=emotion, confidence=scores[emotion], scores=scores, landmarks=face.landmarks
+        )
+    picture.write(cv2.imencode(".png", canvas)[1].tobytes())
+    picture.flush()
