@@ -38,6 +38,7 @@ WRITERS = {
     "inference/networks.py": "",  # /dev/null
     "mqtt/outbox/repair.py": "`outbox.sqlite3.damaged-TIME`",
     "mqtt/outbox/tables.py": "`outbox.sqlite3`",
+    "record/lines.py": "`emotion-edge collect`",
     "settings/doc.py": "",  # a developer's command: docs/settings.md
 }
 """Modules that write files, and the words of the page that stand for it."""
