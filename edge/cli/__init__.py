@@ -9,6 +9,7 @@ from edge.cli.demo import demo
 from edge.cli.doctor import doctor
 from edge.cli.homeassistant import homeassistant_app
 from edge.cli.privacy import privacy_app
+from edge.cli.report import report
 from edge.cli.run import run
 from edge.cli.support import make_app
 from edge.cli.support import run as run_app
@@ -23,6 +24,9 @@ app.command(epilog="Example: emotion-edge classify holiday/ clip.mp4 https://exa
 app.command(epilog="Example: sudo emotion-edge doctor")(doctor)
 app.command(epilog="Example: emotion-edge watch --mqtt mqtt://me@broker.local --password-file ~/.mqtt-password")(watch)
 app.command(epilog="Example: emotion-edge collect --mqtt mqtt://me@broker.local --to events.db")(collect)
+app.command(epilog="Example: emotion-edge report --from events.db --day 2026-11-27 --timezone Europe/Berlin --out out")(
+    report
+)
 app.command(epilog="Example: emotion-edge bench --camera file:clip.mp4 --json")(bench)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(privacy_app, name="privacy")

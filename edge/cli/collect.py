@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.cli.options import AsJson
+from edge.clock import utc_time
 from edge.errors import UsageError
 
 _NAME = r"[A-Za-z0-9._-]{1,64}"
@@ -95,6 +96,7 @@ def _list_gaps(to: str, *, as_json: bool) -> None:
         table.add_column(title, justify="right" if title in {"missing", "from seq", "to seq"} else "left")
     for gap in found:
         table.add_row(
-            gap.device, f"{gap.missing:,}", str(gap.first_seq), str(gap.last_seq), gap.after[:19], gap.before[:19]
-        )
+            gap.device, f"{gap.missing:,}", str(gap.first_seq), str(gap.last_seq),
+            *(utc_time(moment / 1000)[:19] for moment in (gap.after_ms, gap.before_ms)),
+        )  # fmt: skip
     Console().print(table)

@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from edge.clock import utc_time
 from edge.record.database import EVENT
 
 _SAME_TIME_MS = 60_000
@@ -27,9 +26,9 @@ class Gap:
     first_seq: int
     """the first number that is missing"""
     last_seq: int
-    after: str
-    """time of the event before the gap"""
-    before: str
+    after_ms: int
+    """time of the event before the gap, milliseconds since 1970 UTC"""
+    before_ms: int
     """time of the event behind the gap"""
 
     @property
@@ -53,7 +52,7 @@ def find_gaps(engine: Engine, *, device: str = "") -> list[Gap]:
     """Return all gaps, by device and number; ``device`` chooses one."""
     with engine.connect() as connection:
         found = [*_within_starts(connection, device), *_between_starts(connection, device)]
-    return sorted(found, key=lambda gap: (gap.device, gap.after, gap.first_seq))
+    return sorted(found, key=lambda gap: (gap.device, gap.after_ms, gap.first_seq))
 
 
 def _within_starts(connection: Connection, device: str) -> Iterator[Gap]:
@@ -66,7 +65,7 @@ def _within_starts(connection: Connection, device: str) -> Iterator[Gap]:
     )  # fmt: skip
     rows = _of(numbered, device).subquery()
     for name, seq, time_ms, last, last_ms in connection.execute(sa.select(rows).where(rows.c.seq > rows.c.last + 1)):
-        yield Gap(name, last + 1, seq - 1, utc_time(last_ms / 1000), utc_time(time_ms / 1000))
+        yield Gap(name, last + 1, seq - 1, last_ms, time_ms)
 
 
 def _between_starts(connection: Connection, device: str) -> Iterator[Gap]:
@@ -101,11 +100,11 @@ def _arrival(start: _Start) -> tuple[str, int, int]:
     return start.device, start.received_ms, start.low
 
 
-def _time(connection: Connection, start: _Start, seq: int) -> str:
+def _time(connection: Connection, start: _Start, seq: int) -> int:
     query = sa.select(EVENT.c.time_ms).where(
         EVENT.c.device == start.device, EVENT.c.boot == start.boot, EVENT.c.seq == seq
     )
-    return utc_time(connection.execute(query.limit(1)).scalar_one() / 1000)
+    return int(connection.execute(query.limit(1)).scalar_one())
 
 
 def _of(query: "sa.Select[Any]", device: str) -> "sa.Select[Any]":
