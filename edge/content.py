@@ -53,7 +53,7 @@ class PictureHeader:
     orientation: int = 1
     """EXIF's, 1 to 8; 1 where there is none, where it is damaged, and where the decoder applies it itself"""
     is_cut: bool = False
-    """a JPEG without its end"""
+    """its end is missing: told of JPEG, PNG, WebP, BMP, and of a GIF without the end of its first picture"""
     is_followed: bool = False
     """a JPEG with another one directly behind it"""
 
@@ -110,8 +110,10 @@ def kind_of(path: Path) -> Literal["picture", "clip"] | None:
 
 def _png(kind: str, data: bytes) -> PictureHeader | None:
     size = struct.unpack_from(">II", data, 16)
-    exif = next((body for name, body in _chunks(data, 8, ">") if name == b"eXIf"), b"")
-    return PictureHeader(kind, size, _orientation(exif)) if data[12:16] == b"IHDR" else None
+    chunks = list(_chunks(data, 8, ">"))
+    exif = next((body for name, body in chunks if name == b"eXIf"), b"")
+    is_cut = b"IEND" not in (name for name, _ in chunks)
+    return PictureHeader(kind, size, _orientation(exif), is_cut) if data[12:16] == b"IHDR" else None
 
 
 def _chunks(data: bytes, at: int, order: str) -> Iterator[tuple[bytes, bytes]]:
@@ -152,13 +154,38 @@ def _jpeg(kind: str, data: bytes) -> PictureHeader | None:
 
 
 def _gif(kind: str, data: bytes) -> PictureHeader:
-    return PictureHeader(kind, struct.unpack_from("<HH", data, 6))
+    return PictureHeader(kind, struct.unpack_from("<HH", data, 6), is_cut=not _has_gif_picture(data))
+
+
+def _has_gif_picture(data: bytes) -> bool:
+    """Whether the first picture of a GIF is there as a whole."""
+    at = 13 + _gif_colours(data, 10)
+    while at < len(data):
+        is_picture = data[at] == 0x2C
+        if is_picture:
+            at += 11 + _gif_colours(data, at + 9) if at + 9 < len(data) else len(data)
+        elif data[at] == 0x21:
+            at += 2
+        else:
+            return False
+        while at < len(data) and data[at]:  # blocks of up to 255 bytes, until an empty one
+            at += 1 + data[at]
+        if is_picture:
+            return at < len(data)
+        at += 1
+    return False
+
+
+def _gif_colours(data: bytes, flags_at: int) -> int:
+    """Bytes of the colour table that flags announce."""
+    flags = data[flags_at]
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _bmp(kind: str, data: bytes) -> PictureHeader:
     header_bytes = struct.unpack_from("<I", data, 14)[0]
     width, height = struct.unpack_from("<HH" if header_bytes == 12 else "<ii", data, 18)
-    return PictureHeader(kind, (abs(width), abs(height)))
+    return PictureHeader(kind, (abs(width), abs(height)), is_cut=struct.unpack_from("<I", data, 2)[0] > len(data))
 
 
 def _tiff(kind: str, data: bytes) -> PictureHeader | None:
@@ -189,17 +216,18 @@ def _orientation(exif: bytes) -> int:
 
 
 def _webp(kind: str, data: bytes) -> PictureHeader | None:
+    is_cut = struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
     match data[12:16]:
         case b"VP8 ":
             width, height = struct.unpack_from("<HH", data, 26)
-            return PictureHeader(kind, (width & 0x3FFF, height & 0x3FFF))
+            return PictureHeader(kind, (width & 0x3FFF, height & 0x3FFF), is_cut=is_cut)
         case b"VP8L":
             bits = struct.unpack_from("<I", data, 21)[0]
-            return PictureHeader(kind, ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1))
+            return PictureHeader(kind, ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), is_cut=is_cut)
         case b"VP8X":
             size = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
             exif = next((body for name, body in _chunks(data, 12, "<") if name == b"EXIF"), b"")
-            return PictureHeader(kind, size, _orientation(exif))
+            return PictureHeader(kind, size, _orientation(exif), is_cut)
         case _:
             return None
 

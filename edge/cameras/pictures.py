@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import threading
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.cameras.cut import completed
 from edge.cameras.quiet import quiet_opencv
-from edge.content import NEEDS_PILLOW, picture_header
+from edge.content import NEEDS_PILLOW, PictureHeader, picture_header
 from edge.errors import ImageError, printable_path
 
 PICTURE_SUFFIXES = frozenset({
@@ -27,6 +29,9 @@ _NEUTRAL = 128
 """Laid under transparent pixels, 0..255: a gray that makes no edge brighter or darker than skin"""
 _UNUSED_ALPHA = ("BMP", "TGA")
 """Kinds whose fourth byte is zero throughout where it has no meaning."""
+_DAMAGED = "the picture is damaged or cut off"
+_CUT_ALLOWED = threading.Lock()
+"""Held while Pillow is told, for the whole process, to accept a picture without its end."""
 _PILLOW_FORMATS = ("AVIF", "GIF", "HEIF", "JPEG2000", "TGA")
 
 log = logging.getLogger(__name__)
@@ -47,9 +52,9 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
 
     OpenCV decodes JPEG, PNG, BMP, TIFF, WebP, JPEG 2000 and, from version 5, GIF. Pillow, if the extra ``photos`` is
     installed, decodes HEIC, AVIF, TGA and whatever OpenCV cannot. 16 bits become 8 (the upper ones), gray becomes
-    colour, transparent pixels are laid on neutral gray, and the EXIF orientation is applied. A JPEG that was cut off
-    keeps the rows that came, with a warning in the log. The size is read from the header before anything is decoded,
-    so a small file that unpacks to gigabytes is refused.
+    colour, transparent pixels are laid on neutral gray, and the EXIF orientation is applied. A JPEG, PNG, BMP or GIF
+    that was cut off keeps the rows that came, with a warning in the log. The size is read from the header before
+    anything is decoded, so a small file that unpacks to gigabytes is refused.
 
     ``name``: what errors call it; default: the path.
     Raises `ImageError`: it is missing, empty, larger than `MAX_BYTES` or `MAX_PIXELS`, damaged, no picture, or one that
@@ -68,14 +73,16 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
             "damaged"
         )
     _check_size(header.size, shown)
-    if header.is_cut:
+    if header.is_cut and (whole := completed(header.kind, data)) is not None:
         log.warning("%s: the end is missing; the rows that came are shown", shown)
-        data += b"\xff\xd9"
+        data = whole
     pixels = None if header.kind in NEEDS_PILLOW else _decode(data)
     if pixels is None and header.kind in NEEDS_PILLOW | {"GIF", "JPEG 2000"}:
-        pixels = _decode_with_pillow(data, header.kind, shown)
+        pixels = _decode_with_pillow(data, header, shown)
     if pixels is None:
-        raise ImageError(f"{shown}: the picture is damaged, or of a kind that this OpenCV cannot decode")
+        cut = f"its end is missing, and a {header.kind} cannot be shown without"
+        unknown = f"{_DAMAGED}, or of a kind that this OpenCV cannot decode"
+        raise ImageError(f"{shown}: {cut if header.is_cut else unknown}")
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:
@@ -119,12 +126,14 @@ def _decode(data: bytes) -> NDArray[Any] | None:
     return pixels
 
 
-def _decode_with_pillow(data: bytes, kind: str, shown: str) -> NDArray[Any]:
+def _decode_with_pillow(data: bytes, header: PictureHeader, shown: str) -> NDArray[Any]:
     """Return uint8 [height, width, 4], blue first, upright."""
+    kind = header.kind
     needed = ImageError(f"{shown}: {kind} needs the photos extra: pip install '.[photos]'")
     try:
         pillow = importlib.import_module("PIL.Image")
         operations = importlib.import_module("PIL.ImageOps")
+        files: Any = importlib.import_module("PIL.ImageFile")
         if kind == "HEIC":
             importlib.import_module("pillow_heif").register_heif_opener()
     except ImportError as error:
@@ -134,13 +143,21 @@ def _decode_with_pillow(data: bytes, kind: str, shown: str) -> NDArray[Any]:
             warnings.simplefilter("ignore")  # about sizes, which are checked here
             image = pillow.open(BytesIO(data), formats=[name for name in _PILLOW_FORMATS if _can_open(pillow, name)])
             _check_size(image.size, shown)
+            if header.is_cut:
+                with _CUT_ALLOWED:
+                    before, files.LOAD_TRUNCATED_IMAGES = files.LOAD_TRUNCATED_IMAGES, True
+                    try:
+                        image.load()
+                    finally:
+                        files.LOAD_TRUNCATED_IMAGES = before
+                log.warning("%s: the end is missing; the rows that came are shown", shown)
             rgba = np.asarray(operations.exif_transpose(image).convert("RGBA"))
     except ImageError:
         raise
     except Exception as error:
         if kind == "AVIF" and not _can_open(pillow, "AVIF"):
             raise needed from error
-        raise ImageError(f"{shown}: the picture is damaged") from error
+        raise ImageError(f"{shown}: {_DAMAGED}") from error
     return np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import sys
 import threading
@@ -57,9 +58,13 @@ class Look:
     """seconds into the clip; None for a picture"""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON line."""
+        """Return the JSON line; ``source_hex`` has the bytes of a name that is no UTF-8, which JSON cannot hold."""
         when = {} if self.time_s is None else {"time_s": round(self.time_s, 3)}
-        return {"source": self.source, **when, "width": self.width, "height": self.height,
+        raw = os.fsencode(self.source)
+        name = {"source": raw.decode(errors="backslashreplace")}
+        if os.fsdecode(name["source"].encode()) != self.source:
+            name["source_hex"] = raw.hex()
+        return {**name, **when, "width": self.width, "height": self.height,
                 "faces": [face.to_dict() for face in self.faces]}  # fmt: skip
 
 

@@ -151,6 +151,89 @@ def test_jpeg_that_was_cut_off_keeps_its_rows(progressive: int, share: float, ca
     assert [one.getMessage() for one in caplog.records] == ["it: the end is missing; the rows that came are shown"]
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("suffix", "pixels"),
+    [(".png", "gray"), (".png", "colour"), (".png", "alpha"), (".png", "deep"), (".bmp", "colour")],
+)
+def test_picture_that_was_cut_off_keeps_its_rows(
+    suffix: str, pixels: str, share: float, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shape = {"gray": (160, 120), "colour": (160, 120, 3), "alpha": (160, 120, 4), "deep": (160, 120)}[pixels]
+    noise = np.random.default_rng(2).integers(1, 255, shape, np.uint8)
+    data = encode(noise if pixels != "deep" else noise.astype(np.uint16) << 8, suffix)  # type: ignore[arg-type]
+    whole = read_picture(data).luma
+
+    cut = read_picture(data[: int(len(data) * share) - 2], name="it").luma
+
+    assert cut.shape == whole.shape
+    rows = np.arange(160) < int(160 * share * 0.95)
+    assert np.array_equal(
+        cut[rows[::-1] if suffix == ".bmp" else rows], whole[rows[::-1] if suffix == ".bmp" else rows]
+    )
+    assert [one.getMessage() for one in caplog.records] == ["it: the end is missing; the rows that came are shown"]
+    assert capfd.readouterr().err == ""
+
+
+def test_png_of_many_chunks_and_colours_keeps_its_rows() -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
+    noise = np.random.default_rng(2).integers(0, 255, (400, 300), np.uint8)  # Pillow writes chunks of 64 kB
+    data = BytesIO()
+    pillow.fromarray(noise).convert("P").save(data, "PNG")
+    assert data.getvalue().count(b"IDAT") > 1
+    whole = read_picture(data.getvalue()).luma
+
+    cut = read_picture(data.getvalue()[: len(data.getvalue()) * 7 // 10]).luma
+
+    assert np.array_equal(cut[:260], whole[:260])
+
+
+@pytest.mark.parametrize(("form", "share"), [("GIF", 0.6), ("GIF", 0.99)])
+def test_gif_that_was_cut_off_keeps_its_rows(form: str, share: float, caplog: pytest.LogCaptureFixture) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
+    noise = np.random.default_rng(2).integers(0, 255, (160, 120), np.uint8)
+    data = BytesIO()
+    pillow.fromarray(noise).save(data, form)
+    whole = read_picture(data.getvalue()).luma
+    assert caplog.records == []
+
+    cut = read_picture(data.getvalue()[: int(len(data.getvalue()) * share)], name="it").luma
+
+    rows = int(160 * share * 0.9)
+    assert np.array_equal(cut[:rows], whole[:rows])
+    assert [one.getMessage() for one in caplog.records] == ["it: the end is missing; the rows that came are shown"]
+
+
+def test_gif_whose_later_pictures_are_missing_is_whole(caplog: pytest.LogCaptureFixture) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
+    first, second = (pillow.fromarray(np.full((40, 60), gray, np.uint8)) for gray in (50, 200))
+    data = BytesIO()
+    first.save(data, "GIF", save_all=True, append_images=[second] * 9)
+
+    for share in (0.5, 0.9, 1.0):
+        assert read_picture(data.getvalue()[: int(len(data.getvalue()) * share)]).luma.mean() == pytest.approx(
+            50, abs=2
+        )
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("quality", [50, 101])
+def test_webp_that_was_cut_off_is_said_to_be(quality: int) -> None:
+    data = cv2.imencode(".webp", colour(64, 64), [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+
+    with pytest.raises(ImageError, match=r"^it: its end is missing, and a WebP cannot be shown without$"):
+        read_picture(data[:-9], name="it")
+
+
+def test_png_that_is_damaged_and_cut_is_refused() -> None:
+    noise = np.random.default_rng(2).integers(0, 255, (99, 99), np.uint8)
+    data = bytearray(encode(noise))
+    data[60:80] = bytes(20)
+
+    with pytest.raises(ImageError, match="its end is missing"):
+        read_picture(bytes(data[:5000]))
+
+
 def test_bytes_behind_a_picture_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
     for suffix in (".jpg", ".png"):
         assert read_picture(encode(colour(), suffix) + b"\xff\xd8\xff\xda" + bytes(99)).luma.shape == (4, 6)

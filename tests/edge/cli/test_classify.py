@@ -306,6 +306,21 @@ def test_a_name_that_is_no_utf8_is_annotated(face: NDArray[np.uint8], tmp_path: 
     assert [os.fsencode(path.name) for path in (tmp_path / "out").iterdir()] == [b"caf\xe9.png"]
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"\xff\xfe.png", b"a\\xe9.png", "caf\u00e9\n.png".encode()])
+def test_name_in_json_gives_its_bytes_back(name: bytes, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/" + name
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9), np.uint8))
+    (tmp_path / "a.png").rename(os.fsdecode(path))
+    command = [sys.executable, "-m", "edge", "classify", os.fsdecode(path)]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, capture_output=True, check=False, env=strict)
+    assert (done.returncode, done.stderr) == (0, b"")
+    [line] = done.stdout.decode("ascii").splitlines()
+    row = json.loads(line)
+    assert row["source"].encode()  # no surrogate
+    assert (bytes.fromhex(row["source_hex"]) if "source_hex" in row else row["source"].encode()) == path
+
+
 def test_names_of_frames_and_pictures_do_not_meet(
     face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
