@@ -26,6 +26,7 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_APP1, _JPEG_APP2, _JPEG_SCAN = 0xE1, 0xE2, 0xDA
 _JPEG_END = b"\xff\xd9"
+_PNG_END = b"IEND\xaeB`\x82"
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -110,10 +111,8 @@ def kind_of(path: Path) -> Literal["picture", "clip"] | None:
 
 def _png(kind: str, data: bytes) -> PictureHeader | None:
     size = struct.unpack_from(">II", data, 16)
-    chunks = list(_chunks(data, 8, ">"))
-    exif = next((body for name, body in chunks if name == b"eXIf"), b"")
-    is_cut = b"IEND" not in (name for name, _ in chunks)
-    return PictureHeader(kind, size, _orientation(exif), is_cut) if data[12:16] == b"IHDR" else None
+    exif = next((body for name, body in _chunks(data, 8, ">") if name == b"eXIf"), b"")
+    return PictureHeader(kind, size, _orientation(exif), _PNG_END not in data) if data[12:16] == b"IHDR" else None
 
 
 def _chunks(data: bytes, at: int, order: str) -> Iterator[tuple[bytes, bytes]]:
@@ -159,7 +158,7 @@ def _gif(kind: str, data: bytes) -> PictureHeader:
 
 def _has_gif_picture(data: bytes) -> bool:
     """Whether the first picture of a GIF is there as a whole."""
-    at = 13 + _gif_colours(data, 10)
+    at = 13 + _gif_colours(data, 10) if len(data) > 10 else len(data)
     while at < len(data):
         is_picture = data[at] == 0x2C
         if is_picture:

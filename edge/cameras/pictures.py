@@ -80,7 +80,7 @@ def read_picture(source: Path | bytes, *, name: str | None = None) -> Picture:
     if pixels is None and header.kind in NEEDS_PILLOW | {"GIF", "JPEG 2000"}:
         pixels = _decode_with_pillow(data, header, shown)
     if pixels is None:
-        cut = f"its end is missing, and a {header.kind} cannot be shown without"
+        cut = "its end is missing, and what came cannot be shown"
         unknown = f"{_DAMAGED}, or of a kind that this OpenCV cannot decode"
         raise ImageError(f"{shown}: {cut if header.is_cut else unknown}")
     if pixels.dtype == np.uint16:

@@ -188,12 +188,12 @@ def test_png_of_many_chunks_and_colours_keeps_its_rows() -> None:
     assert np.array_equal(cut[:260], whole[:260])
 
 
-@pytest.mark.parametrize(("form", "share"), [("GIF", 0.6), ("GIF", 0.99)])
-def test_gif_that_was_cut_off_keeps_its_rows(form: str, share: float, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("share", [0.6, 0.99])
+def test_gif_that_was_cut_off_keeps_its_rows(share: float, caplog: pytest.LogCaptureFixture) -> None:
     pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
     noise = np.random.default_rng(2).integers(0, 255, (160, 120), np.uint8)
     data = BytesIO()
-    pillow.fromarray(noise).save(data, form)
+    pillow.fromarray(noise).save(data, "GIF", interlace=0)
     whole = read_picture(data.getvalue()).luma
     assert caplog.records == []
 
@@ -206,7 +206,8 @@ def test_gif_that_was_cut_off_keeps_its_rows(form: str, share: float, caplog: py
 
 def test_gif_whose_later_pictures_are_missing_is_whole(caplog: pytest.LogCaptureFixture) -> None:
     pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
-    first, second = (pillow.fromarray(np.full((40, 60), gray, np.uint8)) for gray in (50, 200))
+    first = pillow.fromarray(np.full((40, 60), 50, np.uint8))
+    second = pillow.fromarray(np.random.default_rng(2).integers(0, 255, (40, 60), np.uint8))
     data = BytesIO()
     first.save(data, "GIF", save_all=True, append_images=[second] * 9)
 
@@ -221,14 +222,14 @@ def test_gif_whose_later_pictures_are_missing_is_whole(caplog: pytest.LogCapture
 def test_webp_that_was_cut_off_is_said_to_be(quality: int) -> None:
     data = cv2.imencode(".webp", colour(64, 64), [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
 
-    with pytest.raises(ImageError, match=r"^it: its end is missing, and a WebP cannot be shown without$"):
+    with pytest.raises(ImageError, match=r"^it: its end is missing, and what came cannot be shown$"):
         read_picture(data[:-9], name="it")
 
 
 def test_png_that_is_damaged_and_cut_is_refused() -> None:
     noise = np.random.default_rng(2).integers(0, 255, (99, 99), np.uint8)
     data = bytearray(encode(noise))
-    data[60:80] = bytes(20)
+    data[41:43] = bytes(2)
 
     with pytest.raises(ImageError, match="its end is missing"):
         read_picture(bytes(data[:5000]))
@@ -338,7 +339,7 @@ def test_a_file_is_named_in_errors(tmp_path: Path) -> None:
         ("missing.jpg", "no such file"),
         ("empty.jpg", "is empty"),
         ("text.jpg", "is no picture"),
-        ("cut.png", "is damaged"),
+        ("cut.png", "its end is missing"),
         ("", "is no file"),
         ("x" * 300, "name too long"),
     ):
