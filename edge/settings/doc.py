@@ -20,7 +20,17 @@ This page is generated from `edge/settings/types.py`: `python -m edge.settings.d
 One TOML file holds all settings, `/etc/emotion-edge/config.toml` or what `--config` names. An environment variable
 overrides the file, a flag overrides both. Everything is checked before anything starts: an unknown key, a wrong type or
 an impossible value ends the program with exit code 78 and a line that names the key, what was found and what is
-allowed. `emotion-edge config show` prints the settings in force and the origin of each.
+allowed.
+
+| command | what it does |
+| --- | --- |
+| `emotion-edge config show` | prints the settings in force and the origin of each |
+| `emotion-edge config init config.toml` | writes a file of all settings, explained, every line commented out |
+| `emotion-edge config check config.toml` | names every fault of a file, not only the first |
+| `emotion-edge config migrate config.toml` | brings an older file up to date; comments stay, the old file is kept |
+
+`version = 2` at the top is the version of the file's form. A file without it is of version 1 and works as ever; one of
+a later version is refused.
 
 A password is never a setting, a variable or a flag. The service that `systemd/install.sh` sets up takes it from
 `/etc/emotion-edge/mqtt-password` by itself, as a systemd credential: **do not set `mqtt.password_file` there**,
@@ -80,7 +90,7 @@ def _title(section: type[msgspec.Struct]) -> str:
 
 def _table(section: type[msgspec.Struct]) -> list[str]:
     """Return the keys of a table that may stand several times; none of them has a variable of its own."""
-    meanings = _attribute_docstrings(section)
+    meanings = meanings_of(section)
     lines = ["| key | default | meaning |\n| --- | --- | --- |\n"]
     for field in msgspec.structs.fields(section):
         default = "must be given" if field.required else _default(field)
@@ -89,17 +99,18 @@ def _table(section: type[msgspec.Struct]) -> list[str]:
 
 
 def _lines(section: type[msgspec.Struct], kinds: dict[str, Any], *, prefix: str) -> list[str]:
-    meanings = _attribute_docstrings(section)
+    meanings = meanings_of(section)
     fields = {field.name: field for field in msgspec.structs.fields(section)}
     lines = []
     for name, kind in kinds.items():
         variable = ENVIRONMENT_PREFIX + f"{prefix}{name}".upper().replace(".", "__")
-        cells = (f"`{prefix}{name}`", _type(kind), _default(fields[name]), f"`{variable}`", meanings[name])
+        cells = (f"`{prefix}{name}`", describe_type(kind), _default(fields[name]), f"`{variable}`", meanings[name])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return lines
 
 
-def _type(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
+    """Return what a setting takes, in words."""
     bare = kind.__origin__ if hasattr(kind, "__metadata__") else kind
     if is_list(bare):
         return "list of tables; in the environment as JSON"
@@ -119,7 +130,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return f"`{msgspec.json.encode(field.default).decode()}`"
 
 
-def _attribute_docstrings(section: type[msgspec.Struct]) -> dict[str, str]:
+def meanings_of(section: type[msgspec.Struct]) -> dict[str, str]:
     """Read the docstring under each field; Python itself does not keep it."""
     tree = ast.parse(inspect.getsource(types))
     body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == section.__name__)

@@ -16,14 +16,13 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError
+from edge.settings.checking import CAMERA_TABLE, faults_of, flattened
 from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
 from edge.settings.types import MqttSettings, Settings, WebSettings, fields_of, is_list, is_section
 from edge.settings.zones import check_zones
 
 DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
 ENVIRONMENT_PREFIX = "EMOTION_EDGE__"
-CAMERA_TABLE = {"address": "camera", "rotate": "camera_rotate", "flip": "camera_flip"}
-"""What a table ``[camera]`` may hold instead of the three settings at the top of the file."""
 _PATHS = {
     "": ("bundle", "bundle_key", "landmarks", "state_dir"),
     "mqtt": ("password_file", "ca_file", "cert_file", "key_file"),
@@ -57,21 +56,13 @@ def load_settings(
         Names the key, what was found, what is allowed and the closest known key.
     """
     merged: dict[str, Any] = read_file(path)
-    source = str(settings_file(path))
-    _refuse_unknown(merged, Settings, prefix="", source=source)
-    if isinstance(faces := merged.get("faces"), dict) and "zones" in faces:
-        check_zones(faces["zones"], source)
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX):
             _put(merged, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), text, origin=name)
     for key, value in (flags or {}).items():
         if value is not None:
             _put(merged, key.split("."), value, origin=f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
-    try:
-        settings = msgspec.convert(merged, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), merged, source)) from None
-    settings = _with_home(settings)
+    settings = _with_home(msgspec.convert(merged, Settings))
     check_one_line(msgspec.to_builtins(settings))
     check_url(settings.mqtt.url)
     return settings
@@ -151,20 +142,38 @@ def settings_file(path: Path | None) -> Path:
 
 
 def read_file(path: Path | None) -> dict[str, Any]:
-    """Return the content of the settings file, unchecked; empty if none is named and the default does not exist.
+    """Return the settings of the file; empty if none is named and the default does not exist.
 
     A table ``[camera]`` is returned as the settings ``camera``, ``camera_rotate`` and ``camera_flip``.
 
     Raises
     ------
     ConfigError
+        As `find_faults`, or a setting is wrong; names the first fault.
+    """
+    tree = _read_toml(path)
+    for fault in faults_of(tree, str(settings_file(path))):
+        raise ConfigError(fault)
+    return flattened(tree)
+
+
+def find_faults(path: Path | None) -> list[str]:
+    """Return a line for each fault of the settings file.
+
+    Raises
+    ------
+    ConfigError
         The named file is missing, or it cannot be read or is not TOML.
     """
+    return list(faults_of(_read_toml(path), str(settings_file(path))))
+
+
+def _read_toml(path: Path | None) -> dict[str, Any]:
     chosen = settings_file(path)
     text = ""
     try:
         text = chosen.read_text(encoding="utf-8-sig")
-        return _without_camera_table(tomllib.loads(text), str(chosen))
+        return tomllib.loads(text)
     except FileNotFoundError as error:
         if path is None:
             return {}
@@ -179,25 +188,6 @@ def read_file(path: Path | None) -> dict[str, Any]:
 
 
 _CAMERA_TWICE = re.compile(r"(?ms)(^camera\s*=.*^(camera\s*\.|\[camera\]))|(^camera\s*\..*^camera\s*=)")
-
-
-def _without_camera_table(tree: dict[str, Any], source: str) -> dict[str, Any]:
-    table = tree.get("camera")
-    if not isinstance(table, dict):
-        return tree
-    flat = {key: value for key, value in tree.items() if key != "camera"}
-    for key, value in table.items():
-        if key not in CAMERA_TABLE:
-            raise ConfigError(f"{source}: there is no setting camera.{key}{closest(key, CAMERA_TABLE, 'camera.')}")
-        name = CAMERA_TABLE[key]
-        if name in flat:
-            raise ConfigError(f"{source}: camera.{key} and {name} are the same setting: leave one")
-        try:
-            msgspec.convert(value, kind := fields_of(Settings)[name])
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{source}: camera.{key}: found {shown(value)}: {allowed(kind, str(error))}") from None
-        flat[name] = value
-    return flat
 
 
 def _with_home(settings: Settings) -> Settings:
@@ -242,27 +232,4 @@ def _put(tree: dict[str, Any], keys: list[str], text: str, *, origin: str) -> No
         check_zones(value, origin)
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{origin}: {key} is a section, the file has {shown(tree)} there")
     tree[keys[-1]] = value
-
-
-def _refuse_unknown(tree: Mapping[str, Any], kind: type[msgspec.Struct], *, prefix: str, source: str) -> None:
-    hints = fields_of(kind)
-    for key, value in tree.items():
-        if key not in hints:
-            raise ConfigError(f"{source}: there is no setting {prefix}{key}{closest(key, hints, prefix)}")
-        if is_section(hints[key]) and isinstance(value, dict):
-            _refuse_unknown(value, hints[key], prefix=f"{prefix}{key}.", source=source)
-
-
-def _explain(message: str, tree: Mapping[str, Any], source: str) -> str:
-    """Turn msgspec's sentence (``… - at `$.mqtt.url` ``) into key, found, allowed."""
-    key = message.partition(" - at `$.")[2].rstrip("`")
-    found: Any = tree
-    kind: Any = Settings
-    for part in key.split("."):
-        found = found[part]
-        kind = fields_of(kind)[part]
-    takes = "allowed is a section, [" + key + "]" if is_section(kind) else allowed(kind, message)
-    return f"{source}: {key}: found {shown(found)}: {takes}"

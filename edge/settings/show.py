@@ -10,14 +10,8 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError, redacted
-from edge.settings.loading import (
-    CAMERA_TABLE,
-    ENVIRONMENT_PREFIX,
-    load_settings,
-    read_file,
-    read_password,
-    settings_file,
-)
+from edge.settings.checking import CAMERA_TABLE
+from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, read_password, settings_file
 from edge.settings.types import Settings, fields_of, is_section
 
 

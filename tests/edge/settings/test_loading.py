@@ -174,7 +174,7 @@ def test_a_mistake_in_the_environment_names_the_variable(
 
 def test_a_variable_cannot_go_into_a_section_that_is_a_text(config: Path) -> None:
     message = refused(config, 'mqtt = "broker"', EMOTION_EDGE__MQTT__URL="mqtt://b")
-    assert "mqtt is a section, the file has 'broker' there" in message
+    assert "mqtt: found 'broker': allowed is a section, [mqtt]" in message
 
 
 def test_a_mistake_in_a_flag_names_the_flag(config: Path) -> None:
