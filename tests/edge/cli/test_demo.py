@@ -13,19 +13,14 @@ from rich.console import Console
 from edge.cli import app
 from edge.cli.support import run
 from edge.cli.watch import EventTable, listening, read
-from edge.events.payloads import EmotionEvent, FaceReading, State
+from edge.events.payloads import EmotionEvent, State
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.payloads import EVENT, READING, replace
 from tests.fakes.subscriber import Subscriber
-
-SCORES = {"angry": 0.0, "happy": 0.9, "sad": 0.0, "surprise": 0.0, "neutral": 0.1}
 
 
 def an_event(seq: int) -> EmotionEvent:
-    return EmotionEvent(
-        event_type="face_appeared", id="x", seq=seq, boot="b", time="2026-11-22T19:14:09.722Z", mono_ms=0,
-        time_synced=True, device="d", model="m", face=1, box=(1, 2, 3, 4), emotion="happy", confidence=0.9,
-        scores=SCORES, duration_s=0.0,
-    )  # fmt: skip
+    return replace(EVENT, seq=seq, event_type="face_appeared", device="d")
 
 
 @pytest.mark.slow("plays the whole demo")
@@ -76,7 +71,7 @@ def test_without_a_terminal_an_event_is_a_line() -> None:
 def test_on_a_terminal_the_table_has_the_newest_events_and_who_is_in_view() -> None:
     text = io.StringIO()
     console = Console(file=text, width=110, force_terminal=True, color_system=None)
-    reading = FaceReading(face=3, box=(1, 2, 3, 4), emotion="sad", confidence=0.5, scores=SCORES, duration_s=1.0)
+    reading = replace(READING, face=3, emotion="sad", confidence=0.5)
     with EventTable(console, title="t") as table:
         for seq in range(1, 31):
             table.add(an_event(seq))

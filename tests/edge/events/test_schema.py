@@ -7,64 +7,19 @@ import jsonschema
 import msgspec
 import pytest
 
-from edge.clock import utc_time, uuid7
+from edge.clock import utc_time
 from edge.errors import UsageError
-from edge.events.payloads import EmotionEvent, FaceReading, Health, Privacy, PrivacyCommand, StageTimes, State, Status
+from edge.events.payloads import Privacy, PrivacyCommand, StageTimes, State, Status
 from edge.events.schema import CHANNELS, asyncapi, documents, json_schema, main
+from tests.fakes.payloads import EVENT, HEALTH, READING, replace
 
 FOLDER = Path(__file__).parents[3] / "docs" / "schema"
-SCORES = {"angry": 0.0, "happy": 1.0, "sad": 0.0, "surprise": 0.0, "neutral": 0.0}
-FACE: dict[str, Any] = {
-    "face": 1,
-    "box": (1, 2, 3, 4),
-    "emotion": "happy",
-    "confidence": 1.0,
-    "scores": SCORES,
-    "duration_s": 0.0,
-}
 TIMES = StageTimes(detect_ms=1, landmarks_ms=1, chip_ms=1, classify_ms=1, total_ms=3)
 EXAMPLES: dict[str, msgspec.Struct] = {
-    "event": EmotionEvent(
-        event_type="face_appeared",
-        id=uuid7(),
-        seq=1,
-        boot="b",
-        time=utc_time(),
-        mono_ms=0,
-        time_synced=True,
-        device="dev-1",
-        model="default-1234",
-        **FACE,
-    ),
-    "state": State(faces=[FaceReading(**FACE)], emotion="happy", time=utc_time(), camera="ok"),
+    "event": replace(EVENT, seq=1),
+    "state": State(faces=[READING], emotion="happy", time=utc_time(), camera="ok"),
     "status": Status(state="offline", boot="b", version="1"),
-    "health": Health(
-        time=utc_time(),
-        uptime_s=1.0,
-        frame_age_s=None,
-        frames=0,
-        frames_per_s=0.0,
-        limit_fps=7.5,
-        limited_by="temperature",
-        frames_dropped=0,
-        stages=TIMES,
-        memory_mb=100.0,
-        temperature_c=None,
-        outbox_depth=0,
-        outbox_dropped=0,
-        outbox_on_disk=True,
-        outbox_damaged=0,
-        disk_commits_per_hour=12.0,
-        disk_mb_per_hour=0.5,
-        reconnects=0,
-        bundle="default-1234",
-        time_synced=False,
-        paused=False,
-        camera="ok",
-        camera_fault=None,
-        camera_failures=0,
-        commands_refused=0,
-    ),
+    "health": replace(HEALTH, frame_age_s=None, limit_fps=7.5, limited_by="temperature", stages=TIMES),
     "privacy/state": Privacy(paused=True, for_s=60.0, until=utc_time(), time=utc_time()),
     "privacy/set": PrivacyCommand(paused=True, for_s=3600),
 }

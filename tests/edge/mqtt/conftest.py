@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.clock import utc_time, uuid7
-from edge.events.payloads import UNNUMBERED, EmotionEvent
+from edge.events.payloads import EmotionEvent
 from edge.mqtt.outbox import Outbox, repair
 from tests.fakes.backoff import NotedBackoff
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, opens
+from tests.fakes.payloads import EVENT
 
 
 @pytest.fixture
@@ -62,20 +62,4 @@ def noted() -> NotedBackoff:
 
 @pytest.fixture
 def event() -> EmotionEvent:
-    return EmotionEvent(
-        event_type="emotion_changed",
-        id=uuid7(),
-        seq=UNNUMBERED,
-        boot="b007",
-        time=utc_time(),
-        mono_ms=1234,
-        time_synced=False,
-        device="dev-1",
-        face=1,
-        box=(10, 20, 30, 40),
-        emotion="happy",
-        confidence=0.75,
-        scores={"angry": 0.05, "happy": 0.75, "sad": 0.1, "surprise": 0.05, "neutral": 0.05},
-        duration_s=1.5,
-        model="default-12345678",
-    )
+    return EVENT

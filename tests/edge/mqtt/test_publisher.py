@@ -30,6 +30,7 @@ from edge.mqtt.topics import Topics
 from edge.settings import HomeAssistantSettings, MqttSettings
 from tests.fakes.backoff import NotedBackoff
 from tests.fakes.mosquitto import Mosquitto, make_certificates
+from tests.fakes.payloads import HEALTH, replace
 from tests.fakes.subscriber import Received, Subscriber
 
 pytestmark = pytest.mark.broker
@@ -67,33 +68,7 @@ def state(camera: Any = "ok") -> State:
 
 
 def health(frames: int) -> Health:
-    return Health(
-        time=utc_time(),
-        uptime_s=1.0,
-        frame_age_s=0.1,
-        frames=frames,
-        frames_per_s=10.0,
-        limit_fps=None,
-        limited_by=None,
-        frames_dropped=0,
-        stages=None,
-        memory_mb=100.0,
-        temperature_c=40.0,
-        outbox_depth=0,
-        outbox_dropped=0,
-        outbox_on_disk=True,
-        outbox_damaged=0,
-        disk_commits_per_hour=12.0,
-        disk_mb_per_hour=0.5,
-        reconnects=0,
-        bundle="default-1234",
-        time_synced=False,
-        paused=False,
-        camera="ok",
-        camera_fault=None,
-        camera_failures=0,
-        commands_refused=0,
-    )
+    return replace(HEALTH, frames=frames)
 
 
 def test_everything_is_published_and_fits_the_schemas(

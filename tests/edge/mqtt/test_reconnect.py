@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.clock import utc_time
-from edge.events.payloads import EmotionEvent, FaceReading, Privacy, State
+from edge.events.payloads import EmotionEvent, Privacy, State
 from edge.mqtt.connection import Ended
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
@@ -15,15 +15,14 @@ from tests.edge.mqtt.test_publisher import WaitFor, health, listening, publishin
 from tests.edge.mqtt.test_timeouts import SkippingClock, trusting
 from tests.fakes.backoff import NotedBackoff
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.payloads import READING
 from tests.fakes.subscriber import Received
 
 pytestmark = pytest.mark.broker
 
 
 def happy() -> State:
-    scores = {"angry": 0.0, "happy": 1.0, "sad": 0.0, "surprise": 0.0, "neutral": 0.0}
-    face = FaceReading(face=1, box=(1, 2, 3, 4), emotion="happy", confidence=1.0, scores=scores, duration_s=1.0)
-    return State(faces=[face], emotion="happy", time=utc_time(), camera="ok")
+    return State(faces=[READING], emotion="happy", time=utc_time(), camera="ok")
 
 
 def is_online(message: Received) -> bool:
