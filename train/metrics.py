@@ -50,12 +50,8 @@ def summarise(scores: NDArray[np.float32], labels: NDArray[np.int8]) -> Summary:
 
     Raises `DataError`: there are no rows, shapes do not fit, scores are not finite, or labels are out of range.
 
-    Parameters
-    ----------
-    scores
-        float [n, 5], rows sum to 1.
-    labels
-        [n], index into ``EMOTIONS``.
+    ``scores``: float [n, 5], rows sum to 1.
+    ``labels``: [n], index into ``EMOTIONS``.
     """
     if scores.shape != (len(labels), len(EMOTIONS)) or not len(labels):
         raise DataError(f"scores must be [{len(labels)}, {len(EMOTIONS)}] with at least one row, found {scores.shape}")

@@ -29,16 +29,9 @@ def open_run(run: Path, described: dict[str, Any], *, resume: bool) -> bool:
     data.
     Raises `DataError`: the folder's ``settings.json`` is damaged.
 
-    Parameters
-    ----------
-    described
-        JSON values: at least those of `COMPARED`.
-    resume
-        Resume a run if there is one; start one if there is none.
-
-    Returns
-    -------
-    True if there is a checkpoint to resume from.
+    ``described``: JSON values: at least those of `COMPARED`.
+    ``resume``: resume a run if there is one; start one if there is none.
+    Returns True if there is a checkpoint to resume from.
     """
     if (run / "settings.json").exists():
         if not resume:

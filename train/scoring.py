@@ -33,20 +33,11 @@ def score(
     Raises `DataError`: there is no such model, it is damaged, or it takes another input.
     Raises `BundleError`: the bundle is refused.
 
-    Parameters
-    ----------
-    model
-        A run folder with ``model.keras``, a ``.keras`` file, or a bundle folder with ``manifest.json``.
-    images
-        uint8 [n, 48, 48].
-    flip
-        Average with the scores of the mirrored pictures.
-    cache
-        File that keeps the pictures' landmarks, for models that look at those; see `train.data.landmarks`.
-
-    Returns
-    -------
-    float32 [n, 5], rows sum to 1.
+    ``model``: a run folder with ``model.keras``, a ``.keras`` file, or a bundle folder with ``manifest.json``.
+    ``images``: uint8 [n, 48, 48].
+    ``flip``: average with the scores of the mirrored pictures.
+    ``cache``: file that keeps the pictures' landmarks, for models that look at those; see `train.data.landmarks`.
+    Returns float32 [n, 5], rows sum to 1.
     """
     return score_with(open_scorer(model, cache), images, flip=flip)
 

@@ -82,10 +82,7 @@ class Capture:
     def close(self) -> bool:
         """Close the source and end the thread; a waiting `get` returns None. May be called twice.
 
-        Returns
-        -------
-        bool
-            False if a thread still hangs in the driver. It is abandoned, and may keep the device open.
+        Returns False if a thread still hangs in the driver. It is abandoned, and may keep the device open.
         """
         with self._changed:
             if self._closed:

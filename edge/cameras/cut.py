@@ -14,12 +14,8 @@ _JPEG_END = b"\xff\xd9"
 def completed(kind: str, data: bytes) -> bytes | None:
     """Return a picture with its missing rows in one colour; None if this cannot be done for its kind.
 
-    Parameters
-    ----------
-    kind
-        As `edge.content.PictureHeader` calls it.
-    data
-        The bytes that came. The size of the picture has been checked.
+    ``kind``: as `edge.content.PictureHeader` calls it.
+    ``data``: the bytes that came. The size of the picture has been checked.
     """
     match kind:
         case "JPEG":

@@ -100,10 +100,7 @@ class DemoClip:
 def face_box(index: int) -> tuple[int, int, int, int] | None:
     """Return the box of the face in a frame, even if it is partly out of view; None if there is no face.
 
-    Returns
-    -------
-    tuple
-        x, y, width, height, pixels.
+    Returns x, y, width, height, pixels.
     """
     pose = _pose(index / FPS)
     if pose is None:

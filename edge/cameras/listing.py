@@ -91,12 +91,7 @@ def list_picamera2() -> list[FoundCamera]:
 def list_v4l2(folder: Path = Path("/dev"), *, ioctl: Ioctl = fcntl.ioctl) -> list[FoundCamera]:
     """Return the cameras behind V4L2; what gives no pictures (metadata, decoders, outputs) is left out.
 
-    Parameters
-    ----------
-    folder
-        Where the device files are.
-    ioctl
-        Stands in for `fcntl.ioctl` in tests.
+    ``ioctl``: stands in for `fcntl.ioctl` in tests.
     """
     stable = {_target(link): link for link in sorted((folder / "v4l/by-id").glob("*"), reverse=True)}
     found = (_look_at(path, stable.get(_target(path)), ioctl) for path in sorted(folder.glob("video*"), key=_number))

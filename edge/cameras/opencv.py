@@ -82,15 +82,10 @@ class OpenCvCamera:
 
     OpenCV may block for longer than its own timeouts, and must not be called from two threads at once.
 
-    Parameters
-    ----------
-    name
-        Its name in errors, without a password.
-    open_device
-        Returns an object with ``isOpened``, ``read`` and ``release`` like ``cv2.VideoCapture``. ``interrupt``, if it
-        has that, is called before ``release``. A `CameraError` from here is raised as it is.
-    hint
-        What to check if it does not open.
+    ``name``: its name in errors, without a password.
+    ``open_device``: returns an object with ``isOpened``, ``read`` and ``release`` like ``cv2.VideoCapture``.
+    ``interrupt``, if it has that, is called before ``release``. A `CameraError` from here is raised as it is.
+    ``hint``: what to check if it does not open.
     """
 
     live = True

@@ -17,15 +17,10 @@ def open_camera(uri: str, *, rotate: Rotation = 0, flip: Flip = "none") -> Frame
     Raises `ConfigError`: the address itself is wrong.
     Raises `CameraError`: what it names is not there, or gives no frames.
 
-    Parameters
-    ----------
-    uri
-        ``demo:``, ``photos:FOLDER``, ``file:CLIP``, ``v4l2:/dev/video0``, ``rtsp://…``, ``http://…`` or
-        ``picamera2:0``, with the options of docs/cameras.md.
-    rotate
-        Degrees by which the picture is turned clockwise: 0, 90, 180 or 270.
-    flip
-        How the turned picture is mirrored: ``none``, ``horizontal`` (left and right) or ``vertical``.
+    ``uri``: ``demo:``, ``photos:FOLDER``, ``file:CLIP``, ``v4l2:/dev/video0``, ``rtsp://…``, ``http://…`` or
+    ``picamera2:0``, with the options of docs/cameras.md.
+    ``rotate``: degrees by which the picture is turned clockwise: 0, 90, 180 or 270.
+    ``flip``: how the turned picture is mirrored: ``none``, ``horizontal`` (left and right) or ``vertical``.
     """
     address = parse_address(uri)
     if address.scheme == "picamera2" and rotate in (0, 180):

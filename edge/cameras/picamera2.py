@@ -72,18 +72,10 @@ def choose_mode(modes: list[dict[str, Any]], size: tuple[int, int], fps: int) ->
     libcamera by itself takes the mode closest in size to the largest stream: many small modes see the middle of the
     picture only, many large ones are slow.
 
-    Parameters
-    ----------
-    modes
-        ``Picamera2.sensor_modes``; a USB camera's have no ``crop_limits``.
-    size
-        Width and height of the frames, pixels. A mode of another shape is cropped to theirs.
-    fps
-        Frames a second. If no mode with the whole view is fast enough, the fastest of them is returned.
-
-    Returns
-    -------
-    None if no mode says what it sees.
+    ``modes``: ``Picamera2.sensor_modes``; a USB camera's have no ``crop_limits``.
+    ``size``: width and height of the frames, pixels. A mode of another shape is cropped to theirs.
+    ``fps``: frames a second. If no mode with the whole view is fast enough, the fastest of them is returned.
+    Returns None if no mode says what it sees.
     """
 
     def view(mode: dict[str, Any]) -> float:
@@ -110,16 +102,9 @@ def choose_mode(modes: list[dict[str, Any]], size: tuple[int, int], fps: int) ->
 class PiCamera:
     """A camera of the Pi, live; frames hold luma only, because colour would have to be converted.
 
-    Parameters
-    ----------
-    factory
-        ``picamera2.Picamera2`` or a fake of it.
-    size
-        Width and height of the low-resolution stream, pixels, even.
-    fps
-        Frames a second.
-    mirrored
-        Left and right exchanged, top and bottom exchanged; both together turn the picture by 180 degrees.
+    ``factory``: ``picamera2.Picamera2`` or a fake of it.
+    ``size``: width and height of the low-resolution stream, pixels, even.
+    ``mirrored``: left and right exchanged, top and bottom exchanged; both together turn the picture by 180 degrees.
     """
 
     live = True

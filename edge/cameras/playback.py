@@ -38,12 +38,8 @@ class Warnings:
 def play(open_clip: Callable[[], FrameSource], address: Address, warnings: Warnings | None = None) -> FrameSource:
     """Open a clip and play it according to the options ``pace`` and ``loop`` of its address.
 
-    Parameters
-    ----------
-    open_clip
-        Opens the clip at its start; called once per round. Its sources are not live.
-    warnings
-        Where the clip's warnings go; closed with a looped clip.
+    ``open_clip``: opens the clip at its start; called once per round. Its sources are not live.
+    ``warnings``: where the clip's warnings go; closed with a looped clip.
     """
     clip: FrameSource = Looped(open_clip, warnings) if address.options["loop"] == "1" else open_clip()
     return Paced(clip) if address.options["pace"] == "realtime" else clip

@@ -124,10 +124,7 @@ def run_classify(
     Raises `ConfigError`, `BundleError` or `LandmarkModelError`: the models cannot be loaded.
     Raises `ImageError`: the folder for annotated pictures cannot be made.
 
-    Returns
-    -------
-    bool
-        False where something could not be read; the rest was looked at.
+    Returns False where something could not be read; the rest was looked at.
     """
     failed = False
 
@@ -177,14 +174,9 @@ def classify(
 ) -> Generator[Look, None, None]:
     """Look at pictures and clips, as many at a time as there are analyzers; looks come in the order of the entries.
 
-    Parameters
-    ----------
-    annotate
-        Folder that annotated pictures are written to.
-    on_error
-        Called with the error of a picture or clip that cannot be read; the others go on.
-    on_done
-        Called after each entry.
+    ``annotate``: folder that annotated pictures are written to.
+    ``on_error``: called with the error of a picture or clip that cannot be read; the others go on.
+    ``on_done``: called after each entry.
     """
     names = _Names(annotate)
     jobs = (entry if isinstance(entry, EmotionEdgeError) else _Job(entry, names.reserve(entry)) for entry in entries)

@@ -31,16 +31,10 @@ class WatchedCamera:
     attempts; a black one too, with longer pauses. If it hangs while closing, it is reopened once; if that fails too,
     only a new process helps. A clip is neither watched nor reopened.
 
-    Parameters
-    ----------
-    open_source
-        Opens it, and may block: every opening but the first runs in a thread of its own.
-    settings
-        What counts as a failure, and how many in a row end the program.
-    endless
-        True for a camera, False for a clip or a folder.
-    backoff
-        Pauses between attempts to open it.
+    ``open_source``: opens it, and may block: every opening but the first runs in a thread of its own.
+    ``settings``: what counts as a failure, and how many in a row end the program.
+    ``endless``: True for a camera, False for a clip or a folder.
+    ``backoff``: pauses between attempts to open it.
     """
 
     def __init__(

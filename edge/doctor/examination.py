@@ -28,18 +28,10 @@ def examine(
 
     If root calls it where the service is installed, the process becomes the service's user, permanently.
 
-    Parameters
-    ----------
-    config
-        Settings file; None means the system's.
-    camera
-        False leaves the camera alone: another program uses it.
-    picture
-        Takes the camera's picture as the detector sees it, as PNG.
-    homeassistant
-        The broker's user that Home Assistant has, to check what it may read; None: it is not checked.
-    on_begin
-        Called with the name of each check before it begins; some take seconds.
+    ``camera``: False leaves the camera alone: another program uses it.
+    ``picture``: takes the camera's picture as the detector sees it, as PNG.
+    ``homeassistant``: the broker's user that Home Assistant has, to check what it may read; None: it is not checked.
+    ``on_begin``: called with the name of each check before it begins; some take seconds.
     """
 
     def attempt(name: str, check: Callable[[], Finding]) -> Finding:

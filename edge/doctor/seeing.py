@@ -48,10 +48,7 @@ def check_camera(
 ) -> Finding:
     """Check that the camera opens and gives a picture that is not black, and which way up its faces are.
 
-    Parameters
-    ----------
-    picture
-        Takes the picture as the detector sees it, with faces and zones drawn, as PNG.
+    ``picture``: takes the picture as the detector sees it, with faces and zones drawn, as PNG.
     """
     name = redacted(settings.camera)
     if service.active and settings.camera.startswith(_LOCAL_CAMERAS):

@@ -28,9 +28,7 @@ def landmark_features(points: NDArray[np.float32]) -> NDArray[np.float32]:
     ``points``: float32 [n, 68, 2], x and y in any one unit, iBUG order.
     Raises `ValueError`: ``points`` has another shape or dtype.
 
-    Returns
-    -------
-    float32 [n, `FEATURES`], root mean square 1 in each row; 0 throughout where all points of a face are one.
+    Returns float32 [n, `FEATURES`], root mean square 1 in each row; 0 throughout where all points of a face are one.
     """
     if points.ndim != 3 or points.shape[1:] != (68, 2) or points.dtype != np.float32:
         raise ValueError(f"points must be float32 [n, 68, 2], found {points.dtype} {list(points.shape)}")

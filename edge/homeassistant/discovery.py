@@ -53,16 +53,7 @@ def read_board(*, has_temperature: bool, root: Path = Path("/")) -> Board:
 def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, version: str, board: Board) -> Message:
     """Return the retained message that makes Home Assistant show this device.
 
-    Parameters
-    ----------
-    topics
-        The device's topics.
-    settings
-        Prefix of the discovery topic, name and area of the device.
-    version
-        Version of the program.
-    board
-        The hardware.
+    ``settings``: prefix of the discovery topic, name and area of the device.
     """
     identifier = _identifier(topics)
     components = _readings(topics) | _controls(topics) | _diagnostics(topics, board) | _triggers(topics)

@@ -166,24 +166,12 @@ Notice = Opened | Connected | Subscribed | Acknowledged | Arrived | SubscribeRef
 class Connection:
     """One connection to the broker.
 
-    Parameters
-    ----------
-    address
-        The broker.
-    client_id
-        Unique per device: a broker closes the older of two connections with the same id.
-    will
-        Published by the broker if this connection ends without a DISCONNECT; None for no will.
-    subscriptions
-        What to listen to. They are made one after another, and before `Connected` is reported.
-    protocol
-        MQTT 5 or 3.1.1.
-    report
-        Receives the notices; called on paho's thread, must not block or take a lock.
-    max_packet_bytes
-        The longest packet that is accepted.
-    session
-        For a reader that acknowledges messages itself; None: a new session, in which paho acknowledges.
+    ``client_id``: unique per device: a broker closes the older of two connections with the same id.
+    ``will``: published by the broker if this connection ends without a DISCONNECT; None for no will.
+    ``subscriptions``: what to listen to. They are made one after another, and before `Connected` is reported.
+    ``report``: receives the notices; called on paho's thread, must not block or take a lock.
+    ``max_packet_bytes``: the longest packet that is accepted.
+    ``session``: for a reader that acknowledges messages itself; None: a new session, in which paho acknowledges.
     """
 
     def __init__(
@@ -398,12 +386,7 @@ class ConnectionTimeouts:
     def missed(self, connection: Connection, *, oldest_wait_s: float) -> Ending | None:
         """Return why a connection has to be given up, None if all is in time.
 
-        Parameters
-        ----------
-        connection
-            The one in use.
-        oldest_wait_s
-            Seconds for which the oldest unacknowledged message has waited.
+        ``oldest_wait_s``: seconds for which the oldest unacknowledged message has waited.
         """
         if self.deadline is not None and self.deadline <= self._clock.monotonic():
             return self._when_missed
@@ -418,14 +401,9 @@ class _SingleUseClient(paho.Client):
     paho's own loop retries for ever, without jitter, and does not report the error. It would also read a packet of any
     length, up to 256 MB.
 
-    Parameters
-    ----------
-    session
-        As of `Connection`.
-    max_packet_bytes, on_too_long
-        Called when a longer packet is announced: the connection ends, none of it is read.
-    on_end
-        Called last, when the connection or the attempt has ended, with the error if there was one.
+    ``max_packet_bytes``, ``on_too_long``: called when a longer packet is announced: the connection ends, none of it is
+    read.
+    ``on_end``: called last, when the connection or the attempt has ended, with the error if there was one.
     """
 
     def __init__(

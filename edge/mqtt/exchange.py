@@ -124,14 +124,9 @@ class Exchange:
 def exchange(address: BrokerAddress, *, topics: Sequence[str] = (), purpose: str) -> Iterator[Exchange]:
     """Log in with the newest version of MQTT that the broker speaks, read what it keeps of some topics, and close.
 
-    Parameters
-    ----------
-    address
-        The broker and the login.
-    topics
-        Topics or filters; what is kept of them is in ``kept``.
-    purpose
-        A word of the client id, which is new each time: with the device's own the broker would disconnect the daemon.
+    ``topics``: topics or filters; what is kept of them is in ``kept``.
+    ``purpose``: a word of the client id, which is new each time: with the device's own the broker would disconnect the
+    daemon.
     """
     client_id = f"emotion-edge-{purpose}-{secrets.token_hex(4)}"
     # The last one is nobody's: its answer shows that what is kept of the others has been sent.

@@ -28,35 +28,13 @@ class Publisher:
     messages (state, health, privacy, announcements) are sent again on every connection, the newest of each topic;
     the status follows them, so that whoever reads ``online`` finds nothing of an earlier connection.
 
-    Parameters
-    ----------
-    settings
-        Broker and login.
-    device
-        Its name in the topics, checked by the settings.
-    outbox
-        Where events wait; the caller closes it after `stop`.
-    boot
-        Id of this start of the daemon.
-    version
-        Version of the program.
-    model
-        Returns the name of the model that runs now: bundle name and short hash.
-    client_id
-        Another device with the same name must have another one; None: made of the name alone.
-    birth_topic
-        Where Home Assistant says ``online`` when it starts: every retained message is then sent again.
-    announcements
-        More retained messages to publish on each connection, such as Home Assistant's discovery.
-    backoff
-        Waits between attempts to connect.
-    clock
-        Times the connection.
-
-    Raises
-    ------
-    ConfigError
-        The password file or a certificate file cannot be used.
+    ``device``: its name in the topics, checked by the settings.
+    ``outbox``: where events wait; the caller closes it after `stop`.
+    ``model``: returns the name of the model that runs now: bundle name and short hash.
+    ``client_id``: another device with the same name must have another one; None: made of the name alone.
+    ``birth_topic``: where Home Assistant says ``online`` when it starts: every retained message is then sent again.
+    ``announcements``: more retained messages to publish on each connection, such as Home Assistant's discovery.
+    Raises `ConfigError`: the password file or a certificate file cannot be used.
     """
 
     def __init__(
@@ -108,10 +86,7 @@ class Publisher:
     def publish_events(self, events: Sequence[EmotionEvent]) -> list[int]:
         """Store events in one write, to be sent as soon as possible; return the ``seq`` that each was given.
 
-        Raises
-        ------
-        DeliveryError
-            They could not be stored, none of them.
+        Raises `DeliveryError`: they could not be stored, none of them.
         """
         seqs = self._outbox.append(events)
         self._sender.post(Stored())

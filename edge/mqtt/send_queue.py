@@ -30,18 +30,9 @@ class SendQueue:
     says ``online``, and subscribers believe the retained messages from then on: none of an earlier connection may be
     left by then.
 
-    Parameters
-    ----------
-    event_topic
-        Topic of the events.
-    outbox
-        Where events wait.
-    commit_interval_s
-        Seconds for which acknowledgements are gathered before they are written to the outbox together.
-    clock
-        Times the acknowledgements.
-    log_once
-        Logs a line at a level, and no second time until something changes.
+    ``commit_interval_s``: seconds for which acknowledgements are gathered before they are written to the outbox
+    together.
+    ``log_once``: logs a line at a level, and no second time until something changes.
     """
 
     def __init__(
@@ -132,14 +123,8 @@ class SendQueue:
     def send(self, connection: Connection, window: int, *, events: bool) -> None:
         """Send messages until the in-flight limit is reached.
 
-        Parameters
-        ----------
-        connection
-            Takes the messages.
-        window
-            Maximum number of messages in flight.
-        events
-            False sends everything but events.
+        ``window``: maximum number of messages in flight.
+        ``events``: False sends everything but events.
         """
         while self._unsent and len(self._sent) < window:
             message = next(iter(self._unsent.values()))

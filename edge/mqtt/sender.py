@@ -80,35 +80,17 @@ _ANONYMOUS = Ending(
 class Sender:
     """Owns the connection. Everything reaches it through `post`, so nothing in here needs a lock.
 
-    Parameters
-    ----------
-    address
-        For each connection.
-    name
-        This device's client id and boot, and what is known of other devices with its name.
-    will
-        Returns the message that the broker publishes if a connection is lost.
-    status_topic
-        Where this device, and any other with its name, says that it is online.
-    birth_topic
-        Where Home Assistant says ``online`` when it starts; None: not listened to.
-    command_topic, on_command
-        Topic of the commands, and their receiver: payload, and whether it was retained. It must not block.
-    greeting
-        Returns the message that ends the retained ones on each connection: it says ``online``.
-    event_topic
-        Topic of the events.
-    outbox
-        Where events wait.
-    backoff
-        Waits between attempts to connect.
-    clock
-        Times all of this.
-    commit_interval_s
-        Seconds for which acknowledgements are gathered before they are written to the outbox together.
-    refuse_anonymous
-        Log in without a password first, and refuse a broker that accepts it. Whoever sets a password wants it checked;
-        a broker that checks none also accepts anybody's commands to this device.
+    ``name``: this device's client id and boot, and what is known of other devices with its name.
+    ``will``: returns the message that the broker publishes if a connection is lost.
+    ``status_topic``: where this device, and any other with its name, says that it is online.
+    ``birth_topic``: where Home Assistant says ``online`` when it starts; None: not listened to.
+    ``command_topic``, ``on_command``: topic of the commands, and their receiver: payload, and whether it was retained.
+    It must not block.
+    ``greeting``: returns the message that ends the retained ones on each connection: it says ``online``.
+    ``commit_interval_s``: seconds for which acknowledgements are gathered before they are written to the outbox
+    together.
+    ``refuse_anonymous``: log in without a password first, and refuse a broker that accepts it. Whoever sets a password
+    wants it checked; a broker that checks none also accepts anybody's commands to this device.
     """
 
     def __init__(

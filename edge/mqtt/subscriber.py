@@ -42,22 +42,12 @@ _MOST_UNASKED = 5000
 class Subscriber:
     """Connects, subscribes, and connects again; `receive` returns what has come.
 
-    Parameters
-    ----------
-    address
-        Broker and login.
-    client_id
-        Names the session: a broker closes the older of two connections with the same id.
-    topics
-        Topic filters to read with QoS 1, retained messages included.
-    session
-        Whether the broker keeps it, and how many messages may wait for an acknowledgement.
-    persevere
-        Retry for ever, and log why once; False raises what goes wrong before the first subscription.
-    protocol
-        Version to try first.
-    backoff, clock
-        Waits between attempts, and what times them.
+    ``client_id``: names the session: a broker closes the older of two connections with the same id.
+    ``topics``: topic filters to read with QoS 1, retained messages included.
+    ``session``: whether the broker keeps it, and how many messages may wait for an acknowledgement.
+    ``persevere``: retry for ever, and log why once; False raises what goes wrong before the first subscription.
+    ``protocol``: version to try first.
+    ``backoff``, ``clock``: waits between attempts, and what times them.
     """
 
     def __init__(
@@ -103,17 +93,9 @@ class Subscriber:
     def receive(self, timeout_s: float, *, most: int = 1000) -> list[Arrived]:
         """Return the messages that have come, in order; wait for the first one.
 
-        Parameters
-        ----------
-        timeout_s
-            Longest wait, seconds; an empty list is returned after it, or earlier when anything else has happened.
-        most
-            Longest list.
-
-        Raises
-        ------
-        UsageError
-            The broker cannot be reached or refuses, and this subscriber does not persevere.
+        ``timeout_s``: longest wait, seconds; an empty list is returned after it, or earlier when anything else has
+        happened.
+        Raises `UsageError`: the broker cannot be reached or refuses, and this subscriber does not persevere.
         """
         messages: list[Arrived] = []
         due = [at for at in (self._retry_at, self._timeouts.deadline) if at is not None]

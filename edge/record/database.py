@@ -57,10 +57,7 @@ STATUS = sa.Table(
 class Database:
     """A `edge.record.targets.Target`; its tables are made, and new columns added, when it is first reached.
 
-    Raises
-    ------
-    UsageError
-        The text is no address of a database, holds a password, or the server's driver is missing.
+    Raises `UsageError`: the text is no address of a database, holds a password, or the server's driver is missing.
     """
 
     events_only = False
@@ -168,10 +165,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def open_engine(text: str) -> Engine:
     """Open a record for reading: a database, or a file of lines, which is read into a temporary database.
 
-    Raises
-    ------
-    UsageError
-        There is no such file, or it is no record.
+    Raises `UsageError`: there is no such file, or it is no record.
     """
     suffix = file_kind(text)
     if suffix and not Path(text).is_file():

@@ -18,10 +18,7 @@ MOST_DEVICES = 20
 def draw(summary: Summary) -> bytes:
     """Return the report as a PNG picture, 1200 pixels wide.
 
-    Raises
-    ------
-    EmotionEdgeError
-        matplotlib is missing.
+    Raises `EmotionEdgeError`: matplotlib is missing.
     """
     try:
         from matplotlib.figure import Figure

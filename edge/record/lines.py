@@ -35,10 +35,7 @@ _BATCH = 10_000
 class LineFile:
     """A `edge.record.targets.Target`. A line that was cut off by a kill is removed: it was not acknowledged.
 
-    Raises
-    ------
-    UsageError
-        The file cannot be opened, or is no record.
+    Raises `UsageError`: the file cannot be opened, or is no record.
     """
 
     events_only = True
@@ -105,10 +102,7 @@ class LineFile:
 def read_rows(path: Path) -> Iterator[list[dict[str, Any]]]:
     """Yield the events of a file in batches.
 
-    Raises
-    ------
-    UsageError
-        A line is no event; names its number.
+    Raises `UsageError`: a line is no event; names its number.
     """
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         if path.suffix.lower() == ".csv":

@@ -44,10 +44,7 @@ def filters(*, share: str = "", events_only: bool = False) -> tuple[str, ...]:
 def read(topic: str, payload: bytes, received_ms: int) -> Row:
     """Return the row of a message.
 
-    Raises
-    ------
-    InvalidMessageError
-        The topic is unknown, or the payload is not what this topic must hold.
+    Raises `InvalidMessageError`: the topic is unknown, or the payload is not what this topic must hold.
     """
     found = _TOPIC.fullmatch(topic)
     if found is None:

@@ -39,10 +39,7 @@ class Period:
 def day(text: str, zone: ZoneInfo) -> Period:
     """Return the period of a date, ``2026-11-27``.
 
-    Raises
-    ------
-    UsageError
-        The text is no date.
+    Raises `UsageError`: the text is no date.
     """
     first = _date("--day", text)
     return Period(
@@ -53,10 +50,7 @@ def day(text: str, zone: ZoneInfo) -> Period:
 def week(text: str, zone: ZoneInfo) -> Period:
     """Return the week, Monday to Sunday, of a date or of an ISO week, ``2026-W48``.
 
-    Raises
-    ------
-    UsageError
-        The text is neither.
+    Raises `UsageError`: the text is neither.
     """
     if found := re.fullmatch(r"(\d{4})-W(\d{2})", text):
         text = f"{found[0]}-1"
@@ -70,10 +64,7 @@ def week(text: str, zone: ZoneInfo) -> Period:
 def find_zone(name: str) -> ZoneInfo:
     """Return a time zone by its name; without one, that of this machine.
 
-    Raises
-    ------
-    UsageError
-        There is no such zone.
+    Raises `UsageError`: there is no such zone.
     """
     given = name or os.environ.get("TZ", "").removeprefix(":") or _system_zone()
     try:

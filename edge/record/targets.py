@@ -29,10 +29,7 @@ class Target(Protocol):
     def store(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Store rows in one transaction; return how many were new, and how many can never be stored.
 
-        Raises
-        ------
-        TargetAwayError
-            Nothing was stored; try again later.
+        Raises `TargetAwayError`: nothing was stored; try again later.
         """
         ...
 
@@ -44,10 +41,7 @@ class Target(Protocol):
 def open_target(text: str) -> Target:
     """Open what ``--to`` names; it is made if it does not exist.
 
-    Raises
-    ------
-    UsageError
-        The text names no target, or a package is missing.
+    Raises `UsageError`: the text names no target, or a package is missing.
     """
     if file_kind(text) in FILE_KINDS:
         from edge.record.lines import LineFile
@@ -61,10 +55,7 @@ def open_target(text: str) -> Target:
 def file_kind(text: str) -> str:
     """Return the suffix of a file's name, empty for the address of a PostgreSQL server.
 
-    Raises
-    ------
-    UsageError
-        The text names neither.
+    Raises `UsageError`: the text names neither.
     """
     if text.startswith(("postgresql://", "postgres://")):
         return ""

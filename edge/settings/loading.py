@@ -41,19 +41,10 @@ def load_settings(
 ) -> Settings:
     """Read, merge and check all settings.
 
-    Parameters
-    ----------
-    path
-        A file that must exist; None reads ``/etc/emotion-edge/config.toml`` if it exists.
-    environment
-        Defaults to ``os.environ``.
-    flags
-        Dotted key to text; None if the flag was not given.
-
-    Raises
-    ------
-    ConfigError
-        Names the key, what was found, what is allowed and the closest known key.
+    ``path``: a file that must exist; None reads ``/etc/emotion-edge/config.toml`` if it exists.
+    ``environment``: defaults to ``os.environ``.
+    ``flags``: dotted key to text; None if the flag was not given.
+    Raises `ConfigError`: names the key, what was found, what is allowed and the closest known key.
     """
     merged: dict[str, Any] = read_file(path)
     for name, text in (os.environ if environment is None else environment).items():
@@ -71,10 +62,7 @@ def load_settings(
 def require_state_dir(settings: Settings) -> Path:
     """Return the folder for what survives a restart.
 
-    Raises
-    ------
-    ConfigError
-        None is set, and the user has no home folder that could hold it.
+    Raises `ConfigError`: None is set, and the user has no home folder that could hold it.
     """
     if not settings.state_dir:
         raise ConfigError(
@@ -89,10 +77,7 @@ def read_password(settings: MqttSettings) -> str | None:
 
     Line breaks at the end and a byte order mark are not part of it; blanks are.
 
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, is open to others (mode beyond 0600), or is empty.
+    Raises `ConfigError`: the file cannot be read, is open to others (mode beyond 0600), or is empty.
     """
     return _read_secret("mqtt.password_file", settings.password_file, "mqtt-password")
 
@@ -100,10 +85,8 @@ def read_password(settings: MqttSettings) -> str | None:
 def read_token(settings: WebSettings) -> str | None:
     """Return the token that opens the page, from its file or systemd's credential; None if there is neither.
 
-    Raises
-    ------
-    ConfigError
-        The file is as `read_password` refuses it, or the token is shorter than `TOKEN_LENGTH` characters.
+    Raises `ConfigError`: the file is as `read_password` refuses it, or the token is shorter than `TOKEN_LENGTH`
+    characters.
     """
     token = _read_secret("web.token_file", settings.token_file, "web-token")
     if token is not None and not (len(token) >= TOKEN_LENGTH and token.isascii() and token.isprintable()):
@@ -146,10 +129,7 @@ def read_file(path: Path | None) -> dict[str, Any]:
 
     A table ``[camera]`` is returned as the settings ``camera``, ``camera_rotate`` and ``camera_flip``.
 
-    Raises
-    ------
-    ConfigError
-        As `find_faults`, or a setting is wrong; names the first fault.
+    Raises `ConfigError`: as `find_faults`, or a setting is wrong; names the first fault.
     """
     tree = _read_toml(path)
     for fault in faults_of(tree, str(settings_file(path))):
@@ -160,10 +140,7 @@ def read_file(path: Path | None) -> dict[str, Any]:
 def find_faults(path: Path | None) -> list[str]:
     """Return a line for each fault of the settings file.
 
-    Raises
-    ------
-    ConfigError
-        The named file is missing, or it cannot be read or is not TOML.
+    Raises `ConfigError`: the named file is missing, or it cannot be read or is not TOML.
     """
     return list(faults_of(_read_toml(path), str(settings_file(path))))
 

@@ -30,10 +30,7 @@ class Shown:
 def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] | None = None) -> list[Shown]:
     """Load the settings and return all of them in the order of the page, redacted.
 
-    Raises
-    ------
-    ConfigError
-        They are wrong.
+    Raises `ConfigError`: they are wrong.
     """
     given = os.environ if environment is None else environment
     settings = load_settings(path, environment=given)

@@ -34,12 +34,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 class Examination:
     """The doctor, with the settings of the running daemon.
 
-    Parameters
-    ----------
-    config
-        The daemon's settings file; None: the system's.
-    flags
-        The daemon's flags, dotted key to text; None where one was not given.
+    ``config``: the daemon's settings file; None: the system's.
+    ``flags``: the daemon's flags, dotted key to text; None where one was not given.
     """
 
     def __init__(self, config: Path | None = None, flags: Mapping[str, str | None] | None = None) -> None:
@@ -53,10 +49,7 @@ class Examination:
     async def run(self) -> Findings:
         """Return the findings.
 
-        Raises
-        ------
-        EmotionEdgeError
-            The doctor takes too long, or prints something else.
+        Raises `EmotionEdgeError`: the doctor takes too long, or prints something else.
         """
         process = await asyncio.create_subprocess_exec(
             *self._command,

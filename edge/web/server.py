@@ -49,10 +49,8 @@ log = logging.getLogger(__name__)
 class PageServer:
     """The page on its address. `start` returns once it answers.
 
-    Raises
-    ------
-    ConfigError
-        The address is in use or not allowed; a token is needed and missing; a certificate cannot be used.
+    Raises `ConfigError`: the address is in use or not allowed; a token is needed and missing; a certificate cannot be
+    used.
     """
 
     def __init__(self, settings: Settings, view: View, *, examination: Examination, clock: Clock) -> None:

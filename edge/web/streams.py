@@ -64,10 +64,7 @@ class Audience:
     def look(self, kind: str) -> Iterator[asyncio.Event]:
         """Look, at ``events`` or the ``picture``; the event is set when there is news.
 
-        Raises
-        ------
-        FullError
-            `MOST_LOOKERS` look at it already.
+        Raises `FullError`: `MOST_LOOKERS` look at it already.
         """
         lookers, news = self._lookers[kind], asyncio.Event()
         if len(lookers) >= MOST_LOOKERS:

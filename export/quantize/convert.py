@@ -27,16 +27,10 @@ def convert(network: keras.Model, quantization: Quantization, representative: ND
     Raises `UsageError`: the network has other inputs or outputs.
     Raises `EmotionEdgeError`: TensorFlow cannot convert it.
 
-    Parameters
-    ----------
-    network
-        From pixels 0..255, [batch, 48, 48, 1], to logits [batch, 5].
-    representative
-        uint8 [n, 48, 48]: chips whose activations set the ranges of ``int8``; the other variants need none.
-
-    Returns
-    -------
-    The TFLite flatbuffer.
+    ``network``: from pixels 0..255, [batch, 48, 48, 1], to logits [batch, 5].
+    ``representative``: uint8 [n, 48, 48]: chips whose activations set the ranges of ``int8``; the other variants need
+    none.
+    Returns the TFLite flatbuffer.
     """
     ranges: dict[str, Range] = {}
     if quantization == "int8":

@@ -22,12 +22,8 @@ class DenseAsConvolution(keras.layers.Layer):  # type: ignore[misc]  # keras is 
     bits. And with int8 weights and float activations a Dense layer becomes FULLY_CONNECTED version 12, which
     tflite-runtime 2.14 lacks; it has the convolution in every variant.
 
-    Parameters
-    ----------
-    dense
-        A built Dense layer.
-    pooled
-        (height, width) of the feature map that is averaged; (1, 1) if none is.
+    ``dense``: a built Dense layer.
+    ``pooled``: (height, width) of the feature map that is averaged; (1, 1) if none is.
     """
 
     def __init__(self, dense: keras.layers.Dense, pooled: tuple[int, int] = (1, 1)) -> None:
@@ -69,18 +65,10 @@ def deployable(
 
     Raises `UsageError`: the network has other inputs or outputs.
 
-    Parameters
-    ----------
-    network
-        Functional, [batch, 48, 48, 1] in 0..255 to logits [batch, 5].
-    fold_scaling
-        Leave out a Rescaling at the input: the caller puts it into the input's quantization.
-    ranges
-        (lowest, highest) output of layers by name, see `export.quantize.ranges`.
-
-    Returns
-    -------
-    The rebuilt network, and scale and offset that turn a pixel into its input: 1 and 0 if nothing was left out.
+    ``network``: functional, [batch, 48, 48, 1] in 0..255 to logits [batch, 5].
+    ``fold_scaling``: leave out a Rescaling at the input: the caller puts it into the input's quantization.
+    ``ranges``: (lowest, highest) output of layers by name, see `export.quantize.ranges`.
+    Returns the rebuilt network, and scale and offset that turn a pixel into its input: 1 and 0 if nothing was left out.
     """
     shapes = network.input_shape, network.output_shape
     if shapes != ((None, 48, 48, 1), (None, 5)):

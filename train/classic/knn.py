@@ -69,9 +69,7 @@ def train_knn(
     Raises `UsageError`: the folder holds another run.
     Raises `DataError`: a part is empty, or lacks an emotion.
 
-    Returns
-    -------
-    The pipeline from features float32 [n, k] to the five emotions.
+    Returns the pipeline from features float32 [n, k] to the five emotions.
     """
     rows = dataset.select("train")
     labels = dataset.labels[rows]
@@ -111,9 +109,7 @@ def fit_pipeline(
 
     ``labels``: int8 [n], of ``rows``, index into ``EMOTIONS``.
 
-    Returns
-    -------
-    The pipeline from features float32 [n, k] to the five emotions.
+    Returns the pipeline from features float32 [n, k] to the five emotions.
     """
     scaler = StandardScaler().fit(features.of(rows))
     plain = scaler.transform(features.of(rows))

@@ -101,9 +101,8 @@ def train_landmarks(
 ) -> dict[str, Any]:
     """Train on four fifths, measure on the held-out fifth, write the predictor and its manifest.
 
-    Returns
-    -------
-    The manifest: sha256, bytes, settings, fingerprint of the data, and `measure`'s figures on the held-out fifth.
+    Returns the manifest: sha256, bytes, settings, fingerprint of the data, and `measure`'s figures on the held-out
+    fifth.
     """
     training, held_out = split(data)
     out.parent.mkdir(parents=True, exist_ok=True)

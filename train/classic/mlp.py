@@ -40,21 +40,10 @@ def train_mlp(
     The result is calibrated on the validation part (`train.fit.calibration`). The state is kept after each epoch
     (`keras.callbacks.BackupAndRestore`), so that an interruption loses at most one epoch.
 
-    Parameters
-    ----------
-    features
-        Features of every training and validation picture of ``dataset``.
-
-    Returns
-    -------
-    The network from features [n, k], as `Features.of` gives them, to logits [n, 5].
-
-    Raises
-    ------
-    UsageError
-        The folder holds a run and ``resume`` is off, or it was started with other settings or data.
-    DataError
-        A part is empty, or training diverged.
+    ``features``: features of every training and validation picture of ``dataset``.
+    Returns the network from features [n, k], as `Features.of` gives them, to logits [n, 5].
+    Raises `UsageError`: the folder holds a run and ``resume`` is off, or it was started with other settings or data.
+    Raises `DataError`: a part is empty, or training diverged.
     """
     rows, held = dataset.select("train"), dataset.select("validation")
     if not len(rows) or not len(held):

@@ -43,12 +43,7 @@ DegradeOption = Annotated[
 def refuse_unused(context: typer.Context, *names: str, unless: str) -> None:
     """Raise ``UsageError`` if the user gave one of these options, which change nothing.
 
-    Parameters
-    ----------
-    names
-        Parameters of the command.
-    unless
-        The option that would make them count, for example ``--teacher MODEL``.
+    ``unless``: the option that would make them count, for example ``--teacher MODEL``.
     """
     for name in names:
         source = context.get_parameter_source(name)

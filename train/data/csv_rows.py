@@ -91,10 +91,7 @@ class BadRow:
 def read_columns(path: Path) -> Columns:
     """Find the columns of a CSV file by the names in its header, in any order; further columns are passed over.
 
-    Raises
-    ------
-    DataError
-        The file is missing, empty or compressed, or its header lacks a column.
+    Raises `DataError`: the file is missing, empty or compressed, or its header lacks a column.
     """
     try:
         with path.open("rb") as file:
@@ -122,15 +119,8 @@ def check_labels(path: Path, labels: NDArray[np.int8], form: Form, *, named: boo
     Nothing in a file says what its numbers mean. In Kaggle's form 3 is happy, in the article's surprise; a file that is
     read in the wrong form gives a network that has learned the wrong names.
 
-    Parameters
-    ----------
-    named
-        The user named the form: then only numbers that it does not have are refused.
-
-    Raises
-    ------
-    DataError
-        A label is none of this form's, or the shares of the labels are far from what the form has.
+    ``named``: the user named the form: then only numbers that it does not have are refused.
+    Raises `DataError`: a label is none of this form's, or the shares of the labels are far from what the form has.
     """
     most = len(SHARES[form]) - 1
     if labels.max() > most:

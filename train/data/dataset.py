@@ -111,10 +111,7 @@ class Dataset:
 def load_dataset(path: Path) -> Dataset:
     """Read what `Dataset.save` wrote.
 
-    Raises
-    ------
-    DataError
-        The file is missing, is no prepared data set, or its content does not match its fingerprint.
+    Raises `DataError`: the file is missing, is no prepared data set, or its content does not match its fingerprint.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; write it with: python -m train prepare YOUR.csv --out {path}")

@@ -34,16 +34,9 @@ def degrade(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Degrade a share of the pictures in one or two ways.
 
-    Parameters
-    ----------
-    images
-        uint8 [n, 48, 48].
-    points
-        Landmarks [n, 68, 2] of the pictures, in pixels.
-
-    Returns
-    -------
-    The pictures, uint8 [n, 48, 48], and how much of each face's expression is hidden, float32 [n], 0..1.
+    ``images``: uint8 [n, 48, 48].
+    ``points``: landmarks [n, 68, 2] of the pictures, in pixels.
+    Returns the pictures, uint8 [n, 48, 48], and how much of each face's expression is hidden, float32 [n], 0..1.
     """
     out, hidden = images.copy(), np.zeros(len(images), np.float32)
     names, shares = list(KINDS), np.array([share for share, _ in KINDS.values()])

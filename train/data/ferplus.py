@@ -21,14 +21,8 @@ def read_votes(path: Path) -> NDArray[np.float32]:
     A column ``row`` gives the row of ``fer2013.csv``; without one the order of the lines does, as in
     ``fer2013new.csv``. The image names are not used, since they do not count every row.
 
-    Returns
-    -------
-    float32 [rows, 7]; zeros for a picture without a vote for any of them.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or a line holds no votes; the message names the line.
+    Returns float32 [rows, 7]; zeros for a picture without a vote for any of them.
+    Raises `DataError`: the file cannot be read, or a line holds no votes; the message names the line.
     """
     table: dict[int, list[float]] = {}
     try:

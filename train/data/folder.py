@@ -77,11 +77,8 @@ def list_pictures(folder: Path) -> list[PictureFile]:
 
     Hidden files and folders (``._a.jpg``, ``__MACOSX``) and files without a picture's suffix are skipped.
 
-    Raises
-    ------
-    DataError
-        The folder is in neither form, a folder's name is nearly that of an emotion, or there is no picture of the five
-        emotions.
+    Raises `DataError`: the folder is in neither form, a folder's name is nearly that of an emotion, or there is no
+    picture of the five emotions.
     """
     inside = _folders(folder)
     usages = {child: _USAGES[child.name.strip().lower()] for child in inside if child.name.strip().lower() in _USAGES}

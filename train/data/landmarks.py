@@ -84,13 +84,9 @@ def read_landmarks(
 ) -> PictureLandmarks:
     """Find the landmarks of pictures of one face each.
 
-    Parameters
-    ----------
-    images
-        uint8 [n, 48, 48].
-    cache
-        File that keeps results between calls; it is written every 2,000 pictures and when the reading is interrupted.
-        One that is damaged, or made with another predictor, is replaced.
+    ``images``: uint8 [n, 48, 48].
+    ``cache``: file that keeps results between calls; it is written every 2,000 pictures and when the reading is
+    interrupted. One that is damaged, or made with another predictor, is replaced.
     """
     reader = _Reader()
     return _read_kept(images, lambda index: reader.read(images[index]), cache, reader.fingerprint, progress)

@@ -41,23 +41,13 @@ def prepare_csv(
     of test pictures leave the training part. A tenth of the training part becomes the validation part; copies of one
     picture stay together.
 
-    Parameters
-    ----------
-    labels
-        What the numbers mean; None: Kaggle's in a file with a Usage column, else the article's, if the file's labels
-        look like it (`train.data.csv_rows.check_labels`).
-    bad_rows
-        ``skip`` hands each row that holds no picture to ``report`` and goes on; ``fail`` raises on the first.
-    ferplus
-        Votes like ``fer2013new.csv``, joined by row number; only for Kaggle's form.
-    opened
-        Opens the CSV file for reading bytes; a caller that shows progress counts them here.
-
-    Raises
-    ------
-    DataError
-        The file is in no known form, its labels look like neither form's, it holds no usable row, or it has a bad row
-        and ``bad_rows`` is ``fail``.
+    ``labels``: what the numbers mean; None: Kaggle's in a file with a Usage column, else the article's, if the file's
+    labels look like it (`train.data.csv_rows.check_labels`).
+    ``bad_rows``: ``skip`` hands each row that holds no picture to ``report`` and goes on; ``fail`` raises on the first.
+    ``ferplus``: votes like ``fer2013new.csv``, joined by row number; only for Kaggle's form.
+    ``opened``: opens the CSV file for reading bytes; a caller that shows progress counts them here.
+    Raises `DataError`: the file is in no known form, its labels look like neither form's, it holds no usable row, or it
+    has a bad row and ``bad_rows`` is ``fail``.
     """
     columns = read_columns(path)
     form = labels or ("article" if columns.usage is None else "kaggle")
@@ -88,17 +78,10 @@ def prepare_folder(
     A folder with ``train`` and ``test`` (or ``validation``) in it is split by them, another 90/10; everything else is
     as in `prepare_csv`.
 
-    Parameters
-    ----------
-    bad_rows
-        What to do with a file that cannot be read, as in `prepare_csv`.
-    watched
-        Takes the files and yields them; a caller that shows progress counts them here.
-
-    Raises
-    ------
-    DataError
-        The folder is in no known form, lacks pictures of an emotion, or has a bad picture and ``bad_rows`` is ``fail``.
+    ``bad_rows``: what to do with a file that cannot be read, as in `prepare_csv`.
+    ``watched``: takes the files and yields them; a caller that shows progress counts them here.
+    Raises `DataError`: the folder is in no known form, lacks pictures of an emotion, or has a bad picture and
+    ``bad_rows`` is ``fail``.
     """
     files = list_pictures(folder)
     rows, bad = _collect(folder, read_files(watched(files)), bad_rows=bad_rows, report=report)

@@ -35,15 +35,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     So a resumed run sees the same batches as one that was never interrupted. Pictures that are left over after the
     last whole batch are not used in that epoch.
 
-    Parameters
-    ----------
-    teachers
-        Models whose scores are ``settings.teacher_share`` of the targets, of the pictures of `trained_rows`.
-    points
-        Landmarks [n, 68, 2] of the pictures of `trained_rows`, in pixels; needed for ``settings.degrade_share``.
-    threads
-        Threads that make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each batch
-        is made when Keras asks for it.
+    ``teachers``: models whose scores are ``settings.teacher_share`` of the targets, of the pictures of `trained_rows`.
+    ``points``: landmarks [n, 68, 2] of the pictures of `trained_rows`, in pixels; needed for
+    ``settings.degrade_share``.
+    ``threads``: threads that make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each
+    batch is made when Keras asks for it.
     """
 
     def __init__(

@@ -46,33 +46,18 @@ def fit(
     A checkpoint is written after each epoch, so that an interruption loses at most one epoch. A resumed run ends with
     the same weights as one that was never interrupted; a complete run is left as it is.
 
-    Parameters
-    ----------
-    build
-        Builds the network with this many outputs; first called after the random generators were seeded.
-    run
-        See `train.run_folder`.
-    teachers
-        Models whose scores are ``settings.teacher_share`` of the targets.
-    landmarks
-        File that keeps the pictures' landmarks (`train.data.landmarks`); they are found for ``settings.degrade_share``.
-    start
-        A model whose weights the network starts from, layer by layer; see `train.networks.transfer` and
-        `train.networks.from_bundle`. Or a function that sets its weights.
-    resume
-        Resume from the checkpoint, if there is one.
-    report
-        Is called with lines of progress: where the run resumes, and the time left.
-    distribution
-        Devices or machines that share the work; only the chief among them touches the run folder.
-
-    Raises
-    ------
-    UsageError
-        The run folder holds a run and ``resume`` is off, it was started with other settings or data, or a batch
-        cannot be split evenly.
-    DataError
-        A part that is needed is empty, the checkpoint is damaged, or training diverged.
+    ``build``: builds the network with this many outputs; first called after the random generators were seeded.
+    ``teachers``: models whose scores are ``settings.teacher_share`` of the targets.
+    ``landmarks``: file that keeps the pictures' landmarks (`train.data.landmarks`); they are found for
+    ``settings.degrade_share``.
+    ``start``: a model whose weights the network starts from, layer by layer; see `train.networks.transfer` and
+    `train.networks.from_bundle`. Or a function that sets its weights.
+    ``resume``: resume from the checkpoint, if there is one.
+    ``report``: called with lines of progress: where the run resumes, and the time left.
+    ``distribution``: devices or machines that share the work; only the chief among them touches the run folder.
+    Raises `UsageError`: the run folder holds a run and ``resume`` is off, it was started with other settings or data,
+    or a batch cannot be split evenly.
+    Raises `DataError`: a part that is needed is empty, the checkpoint is damaged, or training diverged.
     """
     shared = distribution or Distribution()
     _require_possible(dataset, settings, shared, teachers)

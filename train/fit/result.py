@@ -19,12 +19,8 @@ from train.metrics import softmax, summarise
 def complete(run: Path, model: keras.Model, dataset: Dataset, balance: float, described: dict[str, Any]) -> None:
     """Calibrate a network on the validation part, and write ``result.json`` and then ``model.keras``.
 
-    Parameters
-    ----------
-    balance
-        Exponent of the class weights; see `train.fit.targets.class_weights`.
-    described
-        JSON values for ``result.json``, beside the figures.
+    ``balance``: exponent of the class weights; see `train.fit.targets.class_weights`.
+    ``described``: JSON values for ``result.json``, beside the figures.
     """
     labels = dataset.labels[dataset.select("validation")]
     calibration = calibrate(_logits(model, dataset, "validation"), labels, balance)

@@ -24,14 +24,10 @@ def soft_targets(
 ) -> NDArray[np.float32]:
     """Return targets [n, classes] that sum to 1: label and votes mixed, then smoothed.
 
-    Parameters
-    ----------
-    rows
-        Rows of the data set whose labels are 0 to ``classes`` - 1.
-    vote_share
-        Share of the votes in the target of a picture that has some.
-    match
-        Scale the votes to the labels' shares first (`match_shares`): votes say neutral more often than labels do.
+    ``rows``: rows of the data set whose labels are 0 to ``classes`` - 1.
+    ``vote_share``: share of the votes in the target of a picture that has some.
+    ``match``: scale the votes to the labels' shares first (`match_shares`): votes say neutral more often than labels
+    do.
     """
     labels = dataset.labels[rows]
     target = np.eye(classes, dtype=np.float32)[labels]
@@ -48,16 +44,9 @@ def match_shares(scores: NDArray[np.float32], labels: NDArray[np.int8]) -> NDArr
 
     Iterative proportional fitting (Deming and Stephan 1940) of one factor for each class.
 
-    Parameters
-    ----------
-    scores
-        [n, k], rows sum to 1.
-    labels
-        [n], 0 to k - 1.
-
-    Returns
-    -------
-    float32 [n, k], rows sum to 1.
+    ``scores``: [n, k], rows sum to 1.
+    ``labels``: [n], 0 to k - 1.
+    Returns float32 [n, k], rows sum to 1.
     """
     wanted = np.bincount(labels, minlength=scores.shape[1]) / len(labels)
     factors = np.ones(scores.shape[1])

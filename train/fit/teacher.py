@@ -22,14 +22,9 @@ class Teachers:
     made from (Beyer et al. 2022, arXiv:2106.05237). Few views cost little scoring; with as many views as epochs the
     student sees no picture twice.
 
-    Parameters
-    ----------
-    models
-        Run folders, ``.keras`` files or bundles; their scores are averaged.
-    images
-        uint8 [n, 48, 48], the training pictures.
-    folder
-        Keeps the scores for a resumed run, one file a view, named by teachers and pictures.
+    ``models``: run folders, ``.keras`` files or bundles; their scores are averaged.
+    ``images``: uint8 [n, 48, 48], the training pictures.
+    ``folder``: keeps the scores for a resumed run, one file a view, named by teachers and pictures.
     """
 
     def __init__(
@@ -50,10 +45,7 @@ class Teachers:
     def scores(self, view: int, warp: Warp) -> NDArray[np.float32]:
         """Scores float32 [n, 5] of the pictures as ``warp`` shows them; rows sum to 1.
 
-        Raises
-        ------
-        DataError
-            A teacher is not a model for faces, or a kept file is damaged.
+        Raises `DataError`: a teacher is not a model for faces, or a kept file is damaged.
         """
         images = warp.apply(self._images)
         kept = self._folder / f"view-{view}-{hashlib.sha256(self._identity + images.tobytes()).hexdigest()[:16]}.npy"

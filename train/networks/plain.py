@@ -40,16 +40,9 @@ def plain_cnn(
 ) -> keras.Model:
     """Build 3x3 convolutions with BatchNorm and ReLU, 2x2 max pools between them, and a dense layer on their mean.
 
-    Parameters
-    ----------
-    channels
-        Of each convolution.
-    pools
-        Indices of the convolutions that a pool follows, at most five; None: every second one.
-
-    Returns
-    -------
-    A model from pixels [batch, 48, 48, 1], 0..255 in any numeric type, to logits [batch, classes].
+    ``channels``: of each convolution.
+    ``pools``: indices of the convolutions that a pool follows, at most five; None: every second one.
+    Returns a model from pixels [batch, 48, 48, 1], 0..255 in any numeric type, to logits [batch, classes].
     """
     inputs = keras.Input((48, 48, 1), name="chip")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(inputs)
@@ -85,10 +78,7 @@ def load_arrays(path: Path, *, name: str) -> keras.Model:
     ``dense_kernel`` [in, 5 or 7] and ``dense_bias``. Of seven outputs the first five are kept, which gives the softmax
     over the five emotions.
 
-    Raises
-    ------
-    DataError
-        The file is missing or damaged, or its arrays do not fit such a network; names the array.
+    Raises `DataError`: the file is missing or damaged, or its arrays do not fit such a network; names the array.
     """
     arrays = _read(path)
     count = sum(bool(re.fullmatch(r"conv\d+_kernel", key)) for key in arrays)

@@ -25,10 +25,7 @@ def copy_weights(source: Path, model: keras.Model) -> None:
 
     Its last layer may have fewer outputs than the model's, or more: those that both have are copied.
 
-    Raises
-    ------
-    DataError
-        There is no such model, or it lacks a layer, or a layer has another shape.
+    Raises `DataError`: there is no such model, or it lacks a layer, or a layer has another shape.
     """
     stored = load_network(source)
     known = {layer.name: layer.get_weights() for layer in stored.layers}
@@ -60,20 +57,11 @@ def copy_vgg16(weights: Path | Literal["imagenet"], model: keras.Model, faces: N
     into its bias. Ours has BatchNorm after each convolution: its statistics are those of ``faces``, and its scale and
     offset undo it, so that the network computes the same and can be fine-tuned.
 
-    Parameters
-    ----------
-    weights
-        ``imagenet``: Keras downloads them or takes them from its cache; else a weights file of Keras's VGG16 without
-        its top.
-    model
-        `train.networks.plain.plain_cnn` with ``VGG16_CHANNELS`` and ``VGG16_POOLS``.
-    faces
-        uint8 [n, 48, 48], a few hundred.
-
-    Raises
-    ------
-    DataError
-        The file has another layout, or the download failed.
+    ``weights``: ``imagenet``: Keras downloads them or takes them from its cache; else a weights file of Keras's VGG16
+    without its top.
+    ``model``: `train.networks.plain.plain_cnn` with ``VGG16_CHANNELS`` and ``VGG16_POOLS``.
+    ``faces``: uint8 [n, 48, 48], a few hundred.
+    Raises `DataError`: the file has another layout, or the download failed.
     """
     theirs = [layer for layer in _their_vgg16(weights).layers if isinstance(layer, layers.Conv2D)]
     ours = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
@@ -91,14 +79,9 @@ def unfold(
 
     BatchNorm gets the statistics of ``faces``, and a scale and offset that undo it, so that it can be trained further.
 
-    Parameters
-    ----------
-    folded
-        Kernel and bias by the name of the convolution.
-    model
-        Each convolution's output goes into a BatchNorm.
-    faces
-        uint8 [n, side, side], a few hundred.
+    ``folded``: kernel and bias by the name of the convolution.
+    ``model``: each convolution's output goes into a BatchNorm.
+    ``faces``: uint8 [n, side, side], a few hundred.
     """
     norms = {id(layer.input): layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)}
     chosen = [layer for layer in model.layers if layer.name in folded]

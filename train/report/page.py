@@ -39,14 +39,9 @@ def write_report(run: Path, dataset: Dataset, *, part: str, flip: bool = False, 
 
     Raises `DataError`: there is no complete run, or the part is empty.
 
-    Parameters
-    ----------
-    run
-        Folder of any kind of run; curves are shown if it has some.
-    flip
-        Average each picture's scores with those of its mirror image.
-    cache
-        File that keeps the pictures' landmarks, for models that look at those (`train.data.landmarks`).
+    ``run``: folder of any kind of run; curves are shown if it has some.
+    ``flip``: average each picture's scores with those of its mirror image.
+    ``cache``: file that keeps the pictures' landmarks, for models that look at those (`train.data.landmarks`).
     """
     if not run.is_dir():
         raise DataError(f"{run}: no such run folder")

@@ -45,19 +45,12 @@ class Outbox:
     Raises `DeliveryError`: another process has this outbox open.
     Raises `ConfigError`: a newer version made it.
 
-    Parameters
-    ----------
-    path
-        The database; its folder is created if needed.
-    max_events, max_bytes, max_age_s
-        Maximum number, bytes of payload and age in seconds; beyond these the oldest events are dropped and counted.
-    synchronous
-        When an append is flushed to the disk: ``full``, before it returns; ``normal``, at the next checkpoint;
-        ``off``, when the kernel decides.
-    clock
-        Ages the events.
-    files
-        Renames and syncs files where a database is replaced.
+    ``path``: the database; its folder is created if needed.
+    ``max_events``, ``max_bytes``, ``max_age_s``: maximum number, bytes of payload and age in seconds; beyond these the
+    oldest events are dropped and counted.
+    ``synchronous``: when an append is flushed to the disk: ``full``, before it returns; ``normal``, at the next
+    checkpoint; ``off``, when the kernel decides.
+    ``files``: renames and syncs files where a database is replaced.
     """
 
     def __init__(
