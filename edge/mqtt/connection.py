@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -345,6 +346,21 @@ class Connection:
         if message.expires_s is not None:
             properties.MessageExpiryInterval = min(max(1, round(message.expires_s)), _MAX_EXPIRY_S)
         return properties
+
+
+def disconnect(connection: Connection, mailbox: "SimpleQueue[Any]", timeout_s: float = GOODBYE_S) -> None:
+    """Disconnect, and wait until the broker has closed its side: what is cut before that may lose the DISCONNECT.
+
+    ``mailbox``: takes the notices of the connection; what else is in it by then is dropped.
+    """
+    connection.close()
+    until_s = time.monotonic() + timeout_s
+    with contextlib.suppress(Empty):
+        while True:
+            notice = mailbox.get(timeout=max(0.0, until_s - time.monotonic()))
+            if isinstance(notice, Ended) and notice.connection is connection:
+                break
+    connection.abandon(GOODBYE_S)
 
 
 class ConnectionTimeouts:

@@ -26,6 +26,7 @@ from edge.mqtt.connection import (
     Subscribed,
     SubscribeRefused,
     Subscription,
+    disconnect,
 )
 from edge.mqtt.reasons import Ending, Kind
 
@@ -153,16 +154,4 @@ def exchange(address: BrokerAddress, *, topics: Sequence[str] = (), purpose: str
     try:
         yield link
     finally:
-        connection.close()
-        _wait_for_end(notices)
-        connection.abandon(GOODBYE_S)
-
-
-def _wait_for_end(notices: "SimpleQueue[Notice]") -> None:
-    """Wait until the broker has closed its side: what is cut before that may lose the DISCONNECT."""
-    deadline = time.monotonic() + GOODBYE_S
-    try:
-        while not isinstance(notices.get(timeout=max(0.0, deadline - time.monotonic())), Ended):
-            pass
-    except Empty:
-        return
+        disconnect(connection, notices)

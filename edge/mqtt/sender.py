@@ -27,6 +27,7 @@ from edge.mqtt.connection import (
     Subscribed,
     SubscribeRefused,
     Subscription,
+    disconnect,
 )
 from edge.mqtt.name_guard import HOLD_S, NameGuard, Verdict
 from edge.mqtt.outbox import Outbox
@@ -448,12 +449,5 @@ class Sender:
         if connection is None or stop is None:
             return
         self.stopped_cleanly = self._all_acknowledged()
-        connection.close()
-        until = max(stop.deadline, self._clock.monotonic() + GOODBYE_S)
-        with contextlib.suppress(Empty):
-            while True:
-                mail = self._mailbox.get(timeout=max(0.0, until - self._clock.monotonic()))
-                if isinstance(mail, Ended) and mail.connection is connection:
-                    break
-        connection.abandon(GOODBYE_S)
+        disconnect(connection, self._mailbox, max(GOODBYE_S, stop.deadline - self._clock.monotonic()))
         self._connection, self._window = None, 0

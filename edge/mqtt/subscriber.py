@@ -29,6 +29,7 @@ from edge.mqtt.connection import (
     Subscribed,
     SubscribeRefused,
     Subscription,
+    disconnect,
 )
 from edge.mqtt.reasons import Ending, Kind
 
@@ -117,16 +118,8 @@ class Subscriber:
         """Disconnect; a session that is kept stays at the broker."""
         connection, self._connection = self._connection, None
         self._retry_at = None
-        if connection is None:
-            return
-        connection.close()
-        until = self._clock.monotonic() + GOODBYE_S
-        with contextlib.suppress(Empty):
-            while True:
-                notice = self._mailbox.get(timeout=max(0.0, until - self._clock.monotonic()))
-                if isinstance(notice, Ended) and notice.connection is connection:
-                    break
-        connection.abandon(GOODBYE_S)
+        if connection is not None:
+            disconnect(connection, self._mailbox)
 
     def _connect(self) -> None:
         self._retry_at = None

@@ -1,45 +1,24 @@
 """The topics: ``emotion/1/<device>/…``."""
 
-from dataclasses import dataclass
-
 from edge.events.payloads import CONTRACT_VERSION
 
 PREFIX = f"emotion/{CONTRACT_VERSION}"
 
 
-@dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one device; ``Topics("+")`` gives the filters that match all devices."""
 
-    device: str
-    """a-z, 0-9 and -, at most 64 characters, checked by the settings"""
-
-    @property
-    def event(self) -> str:
-        """Emotion events, not retained."""
-        return f"{PREFIX}/{self.device}/event"
-
-    @property
-    def state(self) -> str:
-        """Who is in view now, retained."""
-        return f"{PREFIX}/{self.device}/state"
-
-    @property
-    def status(self) -> str:
-        """Availability, retained; ``offline`` is the last will."""
-        return f"{PREFIX}/{self.device}/status"
-
-    @property
-    def health(self) -> str:
-        """The device's health, retained."""
-        return f"{PREFIX}/{self.device}/health"
-
-    @property
-    def privacy_set(self) -> str:
-        """Commands to this device: close or open the camera. Never retained."""
-        return f"{PREFIX}/{self.device}/privacy/set"
-
-    @property
-    def privacy_state(self) -> str:
-        """Whether the camera is closed for privacy, retained."""
-        return f"{PREFIX}/{self.device}/privacy/state"
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.event = f"{PREFIX}/{device}/event"
+        """emotion events, not retained"""
+        self.state = f"{PREFIX}/{device}/state"
+        """who is in view now, retained"""
+        self.status = f"{PREFIX}/{device}/status"
+        """availability, retained; ``offline`` is the last will"""
+        self.health = f"{PREFIX}/{device}/health"
+        """the device's health, retained"""
+        self.privacy_set = f"{PREFIX}/{device}/privacy/set"
+        """commands to this device: close or open the camera; never retained"""
+        self.privacy_state = f"{PREFIX}/{device}/privacy/state"
+        """whether the camera is closed for privacy, retained"""
