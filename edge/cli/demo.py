@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -109,7 +110,10 @@ def run_page() -> None:
         command = [sys.executable, "-m", "edge", "run", "--quiet", "--config", str(settings), "--device", DEVICE,
                    "--mqtt", f"mqtt://{_LOOPBACK}:{port}", "--camera", "demo:?pace=realtime&loop=1",
                    "--state-dir", folder]  # fmt: skip
-        with subprocess.Popen(command) as daemon:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        # In a group of its own: Ctrl-C reaches this process, which then ends the daemon in order.
+        with subprocess.Popen(command, process_group=0) as daemon:
             try:
                 _wait_for_page(listen, daemon)
                 Console().print(f"The page: [bold]http://{listen}/[/]  (Ctrl-C ends it)")

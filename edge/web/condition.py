@@ -52,8 +52,8 @@ def _of_camera(health: Health, privacy: Privacy, _: PublisherStats) -> Condition
 def _of_broker(_: Health, __: Privacy, delivery: PublisherStats) -> Condition | None:
     if delivery.connected:
         return None
-    waiting = "1 event waits" if delivery.depth == 1 else f"{delivery.depth} events wait"
-    waiting += " on the device and will be sent later."
+    waiting = {0: "Events will wait", 1: "1 event waits"}.get(delivery.depth, f"{delivery.depth} events wait")
+    waiting += " on the device and be sent later." if not delivery.depth else " on the device and will be sent later."
     detail = f"{delivery.last_refusal}. {waiting}" if delivery.last_refusal else waiting
     return Condition(name="no_broker", title="No broker", detail=detail)
 

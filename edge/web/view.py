@@ -25,8 +25,10 @@ FRESH_S = 0.5
 class ShownFace(FaceReading, frozen=True, kw_only=True):
     """A face on the page."""
 
+    is_seen: bool
+    """False for a face that is lost and may come back; its box is where it was"""
     landmarks: list[list[int]] | None = None
-    """68 pairs x, y in pixels of the frame, while the face is seen"""
+    """68 pairs x, y in pixels of the frame, where they are wanted and the face is seen"""
 
 
 class _SceneMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +57,15 @@ class Scene:
         return self._once(f"message {landmarks}", lambda: msgspec.json.encode(self._message(landmarks=landmarks)))
 
     def _message(self, *, landmarks: bool) -> _SceneMessage:
-        points = {face.track: face.landmarks.round().astype(int).tolist() for face in self.faces} if landmarks else {}
+        seen = {face.track: face.landmarks for face in self.faces}
         faces = [
-            ShownFace(**msgspec.structs.asdict(one), landmarks=points.get(one.face))
+            ShownFace(
+                **msgspec.structs.asdict(one),
+                is_seen=one.face in seen,
+                landmarks=seen[one.face].round().astype(int).tolist() if landmarks and one.face in seen else None,
+            )
             for one in self._readings
-        ]  # fmt: skip
+        ]
         return _SceneMessage(number=self.number, width=self.frame.width, height=self.frame.height, faces=faces)
 
     def _once(self, key: str, make: Callable[[], bytes]) -> bytes:

@@ -2,12 +2,12 @@
 // brings it. Both end while nobody looks at this tab.
 const EMOTIONS = ["angry", "happy", "sad", "surprise", "neutral"];
 const STAGES = ["detect", "landmarks", "chip", "classify"];
+const VIVID = { angry: "#f06a6a", happy: "#f5c542", sad: "#5aa5ee", surprise: "#d37be6", neutral: "#a3bfa3", uncertain: "#b4bcc2" }; // on a picture
 const BLIND = { starting: "starting", failed: "camera failed", paused: "paused", stopped: "stopped", black: "dark" };
 const HIDDEN_S = 10, RETRY_S = 2, FULL_RETRY_S = 10;
 const REGIONS = [[0, 17], [17, 22], [22, 27], [27, 31], [31, 36], [36, 42, true], [42, 48, true], [48, 60, true], [60, 68, true]];
 
 const $ = (id) => document.getElementById(id);
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const percent = (share) => `${Math.round(share * 100)} %`;
 
 let hello = null, status = null, scene = null, picture = null;
@@ -65,9 +65,10 @@ async function watchPicture(signal) {
       const start = head.index + head[0].length, end = start + Number(head[1]);
       if (buffer.length < end + 2) break;
       const bitmap = await createImageBitmap(new Blob([buffer.subarray(start, end)], { type: "image/jpeg" }));
+      buffer = buffer.slice(end + 2);
+      if (!scene) { bitmap.close(); continue; } // the camera has been closed meanwhile
       picture?.bitmap.close();
       picture = { number: Number(head[2]), bitmap };
-      buffer = buffer.slice(end + 2);
       draw();
     }
   }
@@ -175,38 +176,40 @@ function drawEmpty(context, width, height) {
 
 function drawFace(context, face, scale, across) {
   const [x, y, width, height] = face.box.map((value) => value * scale);
-  const colour = css(face.emotion);
+  const colour = VIVID[face.emotion];
+  context.globalAlpha = face.is_seen ? 1 : .6;
   if (face.landmarks) drawLandmarks(context, face.landmarks, scale);
   context.lineWidth = 2.5;
   context.strokeStyle = colour;
+  context.setLineDash(face.is_seen ? [] : [6, 5]);
   context.beginPath(); context.roundRect(x, y, width, height, 6); context.stroke();
+  context.setLineDash([]);
   context.font = "600 14px system-ui, sans-serif";
   context.textBaseline = "middle";
-  const name = `${face.emotion} ${percent(face.confidence)}`, wide = context.measureText(name).width + 14;
+  const who = scene.faces.length > 1 ? `${face.face} · ` : "";
+  const name = who + (face.is_seen ? `${face.emotion} ${percent(face.confidence)}` : `${face.emotion}, lost`), wide = context.measureText(name).width + 14;
   const left = Math.max(0, Math.min(x, across - wide)), top = y > 26 ? y - 26 : y + height + 2;
   context.fillStyle = colour;
   context.beginPath(); context.roundRect(left, top, wide, 24, 5); context.fill();
   context.fillStyle = "#0b1013";
   context.fillText(name, left + 7, top + 12.5);
-  if ($("show-scores").checked && width >= 70) drawScores(context, face, x, y, width, across);
+  if ($("show-scores").checked && face.is_seen && width >= 70) drawScores(context, face, x, y, width, across);
+  context.globalAlpha = 1;
 }
 
 function drawScores(context, face, x, y, width, across) {
-  const wide = 118, row = 18, left = x + width + 6 + wide < across ? x + width + 6 : x - wide - 6;
+  const wide = 118, row = 19, left = x + width + 6 + wide < across ? x + width + 6 : x - wide - 6;
   if (left < 0) return;
   context.font = "12px system-ui, sans-serif";
   EMOTIONS.forEach((emotion, index) => {
     const top = y + index * (row + 2);
-    context.fillStyle = "rgb(11 16 19 / .66)";
-    context.beginPath(); context.roundRect(left, top, wide, row, 4); context.fill();
-    context.fillStyle = css(emotion);
-    context.beginPath(); context.roundRect(left, top, Math.max(4, wide * face.scores[emotion]), row, 4); context.fill();
+    context.fillStyle = "rgb(11 16 19 / .72)";
+    context.fillRect(left, top, wide, row);
+    context.fillStyle = VIVID[emotion];
+    context.fillRect(left, top + row - 4, Math.max(2, wide * face.scores[emotion]), 4);
     context.fillStyle = "#fff";
-    context.strokeStyle = "rgb(0 0 0 / .75)"; context.lineWidth = 2.5;
-    for (const [text, at] of [[emotion, left + 6], [face.scores[emotion].toFixed(2), left + wide - 30]]) {
-      context.strokeText(text, at, top + row / 2 + .5);
-      context.fillText(text, at, top + row / 2 + .5);
-    }
+    context.fillText(emotion, left + 6, top + 8.5);
+    context.fillText(face.scores[emotion].toFixed(2), left + wide - 30, top + 8.5);
   });
 }
 
@@ -236,7 +239,7 @@ function showPeople() {
     item.querySelector("small").textContent = `person ${face.face}, for ${duration(face.duration_s)}`;
     EMOTIONS.forEach((emotion, index) => {
       const row = item.querySelectorAll(".score")[index], share = face.scores[emotion];
-      row.querySelector("i").style.width = percent(share);
+      row.querySelector("i").style.width = `${share * 100}%`;
       row.querySelector("b").textContent = percent(share);
     });
   }
@@ -279,9 +282,10 @@ function showTimeline() {
     if (wide > 70) svg.append(draw_svg("text", { x: left + 6, y: lanes.get(span.face) * lane + 15, class: "in-bar" }, span.what));
   }
   svg.append(...peopleArea(faces, now_s, from_s, at, below, peopleHigh, width));
-  for (let part = 0; part <= 4; part++) {
-    const x = width * part / 4, anchor = part === 0 ? "start" : part === 4 ? "end" : "middle";
-    const label = part === 4 ? "now" : new Date(Date.now() - (4 - part) * length_s * 250).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const parts = width < 500 ? 2 : 4;
+  for (let part = 0; part <= parts; part++) {
+    const x = width * part / parts, anchor = part === 0 ? "start" : part === parts ? "end" : "middle";
+    const label = part === parts ? "now" : new Date(Date.now() - (1 - part / parts) * length_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     svg.append(draw_svg("line", { x1: x, x2: x, y1: below + peopleHigh, y2: below + peopleHigh + 5, stroke: "var(--quiet)" }),
       draw_svg("text", { x, y: high - 4, "text-anchor": anchor }, label));
   }
