@@ -79,7 +79,7 @@ class Device:
 @pytest.fixture
 def device(tmp_path: Path) -> Device:
     if not Path("/usr/bin/python3").exists() or subprocess.run(
-        ["/usr/bin/python3", "-c", "import ensurepip, venv, sys; assert sys.version_info[:2] in ((3, 11), (3, 13))"],
+        ["/usr/bin/python3", "-c", "import ensurepip, venv, sys; assert (3, 11) <= sys.version_info[:2] <= (3, 14)"],
         capture_output=True,
         check=False,
     ).returncode:  # fmt: skip
