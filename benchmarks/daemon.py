@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.cli.watch import listening, read
-from edge.events.payloads import EmotionEvent
 from edge.settings import MqttSettings
 
 DAEMON = """
@@ -65,7 +64,7 @@ def measure(camera: str, url: str) -> tuple[float, float]:
         began_s = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
             while first_s is None and daemon.poll() is None:
-                if any(isinstance(message, EmotionEvent) for message in read(subscriber, timeout_s=0.5)):
+                if any(seen.row.table == "event" for seen in read(subscriber, timeout_s=0.5)):
                     first_s = time.monotonic()
             printed, _ = daemon.communicate()
     if daemon.returncode or first_s is None:

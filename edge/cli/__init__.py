@@ -7,6 +7,7 @@ from edge.cli.collect import collect
 from edge.cli.config import config_app
 from edge.cli.demo import demo
 from edge.cli.doctor import doctor
+from edge.cli.fleet import fleet_app
 from edge.cli.homeassistant import homeassistant_app
 from edge.cli.privacy import privacy_app
 from edge.cli.report import report
@@ -32,6 +33,7 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(privacy_app, name="privacy")
 app.add_typer(homeassistant_app, name="homeassistant")
 app.add_typer(config_app, name="config")
+app.add_typer(fleet_app, name="fleet")
 
 
 def main() -> int:

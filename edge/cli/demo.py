@@ -140,8 +140,8 @@ def _show(console: Console, subscriber: "Subscriber", daemon: "subprocess.Popen[
         while True:
             ended = daemon.poll() is not None
             messages = read(subscriber, timeout_s=0.5)
-            for message in messages:
-                table.add(message)
+            for seen in messages:
+                table.add(seen)
             if ended and not messages:
                 return table.count
 
