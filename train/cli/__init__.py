@@ -3,6 +3,7 @@
 import sys
 
 from edge.cli.support import make_app, run
+from train.cli.adapt import adapt
 from train.cli.all import train_all
 from train.cli.cnn import cnn
 from train.cli.evaluate import evaluate
@@ -15,7 +16,7 @@ from train.cli.report import report
 from train.cli.vgg import vgg
 
 app = make_app("Prepare data, train networks, and measure them on held-out pictures.")
-for command in (prepare, cnn, report, landmarks, evaluate, knn, mlp, vgg):
+for command in (prepare, cnn, adapt, report, landmarks, evaluate, knn, mlp, vgg):
     app.command()(command)
 app.command("import")(import_arrays)
 app.command("all")(train_all)

@@ -21,12 +21,16 @@ def import_arrays(
         Literal["cnn", "vgg"] | None,
         typer.Option(help="Which network of a bundle it is.", show_default="cnn up to a million weights, else vgg"),
     ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0.25, max=4.0, help="Divide the logits by it; below 1 makes scores more confident.")
+    ] = 1.0,
 ) -> None:
     """Make a run folder of a network that was trained elsewhere, from an .npz file of its weights.
 
     The network is pairs of 3x3 convolutions with BatchNorm, ReLU and a 2x2 max pool after each pair, a mean over the
     picture, and a dense layer with five or seven outputs; docs/training.md names the arrays. Its weights are taken as
-    they are: nothing is trained or calibrated. `--data` names the data set on whose training part it was trained.
+    they are, but for `--temperature`: nothing is trained or calibrated. `--data` names the data set on whose training
+    part it was trained.
 
     For example:
 
@@ -38,6 +42,6 @@ def import_arrays(
     def work(dataset: Dataset, _distribution: object) -> None:
         from train.fit.imported import import_network
 
-        import_network(arrays, dataset, run, kind=kind, report=say)
+        import_network(arrays, dataset, run, kind=kind, temperature=temperature, report=say)
 
     run_training(work, data, run, resumes=False)

@@ -37,12 +37,15 @@ class Calibration:
         dense.set_weights([kernel / self.temperature, bias / self.temperature + np.array(self.bias, dtype=np.float32)])
 
 
-def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int8], balance: float) -> Calibration:
+def calibrate(
+    logits: NDArray[np.float32], labels: NDArray[np.int8], balance: float, *, biased: bool = True
+) -> Calibration:
     """Find the calibration with the highest likelihood of the labels.
 
     ``logits``: [n, 5], of pictures that were not trained on.
     ``labels``: [n], index into ``EMOTIONS``.
     ``balance``: exponent of the class weights, as in training; see `train.fit.targets.class_weights`.
+    ``biased``: False finds a temperature alone.
     """
     from scipy.optimize import minimize
 
@@ -56,6 +59,6 @@ def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int8], balance: fl
         # The last term fixes the sum of the biases, which does not change the scores.
         return float(-(weights * likely).mean() + 1e-3 * x[1:].sum() ** 2)
 
-    bounds = [tuple(np.log(BOUNDS)), *[(-2.0, 2.0)] * len(EMOTIONS)]
+    bounds = [tuple(np.log(BOUNDS)), *[(-2.0, 2.0) if biased else (0.0, 0.0)] * len(EMOTIONS)]
     found = minimize(loss, np.zeros(1 + len(EMOTIONS)), bounds=bounds, method="L-BFGS-B", options={"eps": 1e-4}).x
     return Calibration(float(np.exp(found[0])), tuple(float(b) for b in found[1:] - found[1:].mean()))

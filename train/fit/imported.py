@@ -7,9 +7,11 @@ from typing import Literal
 
 import keras
 
+from edge.emotions import EMOTIONS
 from edge.errors import DataError
 from train.data.dataset import Dataset
 from train.files import write_json
+from train.fit.calibration import Calibration
 from train.fit.result import describe, predict, save
 from train.metrics import summarise
 from train.networks.plain import load_arrays
@@ -25,12 +27,14 @@ def import_network(
     run: Path,
     *,
     kind: Literal["cnn", "vgg"] | None = None,
+    temperature: float = 1.0,
     report: Callable[[str], None] = lambda _line: None,
 ) -> keras.Model:
     """Write ``model.keras`` with the weights of an ``.npz`` file, and ``result.json``.
 
-    The weights are taken as they are. Calibration on the validation part, as after a training, would be wrong: the
-    network may have been trained on those pictures. For the same reason its figures on them are too good.
+    The weights are taken as they are, but for ``temperature``, which divides the logits. Calibration on the validation
+    part, as after a training, would be wrong: the network may have been trained on those pictures. For the same reason
+    its figures on them are too good.
 
     Parameters
     ----------
@@ -52,7 +56,9 @@ def import_network(
     chosen = kind or ("cnn" if model.count_params() <= MOST_CNN_PARAMETERS else "vgg")
     if chosen == "vgg":
         model = load_arrays(arrays, name="vgg_plain")
-    settings = {"imported": {"file": arrays.name, "sha256": hashlib.sha256(arrays.read_bytes()).hexdigest()}}
+    Calibration(temperature, (0.0,) * len(EMOTIONS)).apply(model.layers[-1])
+    digest = hashlib.sha256(arrays.read_bytes()).hexdigest()
+    settings = {"imported": {"file": arrays.name, "sha256": digest, "temperature": temperature}}
     described = describe(model, dataset, settings)
     begin_run(run, described, result="model.keras")
     validation = dataset.labels[dataset.select("validation")]

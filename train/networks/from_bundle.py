@@ -12,6 +12,8 @@ from edge.errors import DataError
 from edge.inference import open_bundle
 from edge.inference.manifest import NetworkKind
 from edge.inference.networks import open_interpreter
+from train.networks.plain import plain_cnn
+from train.networks.residual import residual_cnn
 from train.networks.transfer import copy_head, unfold
 
 DENSE_SUFFIX = "_convolution"
@@ -46,6 +48,15 @@ def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8], *, k
                 )
     copy_head(list(folded.pop(model.layers[-1].name)), model, str(bundle))
     unfold(folded, model, faces)
+
+
+def load_bundle(bundle: Path, faces: NDArray[np.uint8]) -> keras.Model:
+    """Build a model that computes what a bundle's int8 ``cnn`` computes. Errors are those of `copy_bundle`."""
+    kernels = {name: kernel for name, (kernel, _) in read_bundle(bundle, "cnn").items()}
+    plain = sorted((name for name in kernels if re.fullmatch(r"conv\d+", name)), key=lambda name: int(name[4:]))
+    model = plain_cnn([kernels[name].shape[-1] for name in plain]) if plain else residual_cnn()
+    copy_bundle(bundle, model, faces)
+    return model
 
 
 def read_bundle(bundle: Path, kind: NetworkKind) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:

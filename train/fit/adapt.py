@@ -1,0 +1,198 @@
+"""Adapt a network to one household: fine-tune its last layers and its temperature on a few dozen pictures.
+
+A fifth of the pictures is held out, and the test part of the data set watches that nothing else is lost. Importing
+this module loads Keras.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.emotions import EMOTIONS
+from edge.errors import DataError, UsageError
+from train.data.augment import Augmentation, Warp, disturb
+from train.data.chips import Chips
+from train.data.dataset import Dataset
+from train.files import write_json
+from train.fit.calibration import Calibration, calibrate
+from train.fit.result import describe, predict, save
+from train.fit.teacher import identify
+from train.metrics import Summary, softmax, summarise
+from train.networks.backend import load_network
+from train.networks.from_bundle import load_bundle
+from train.run_folder import begin_run
+
+LEAST_PICTURES = 10
+TUNED = 3
+"""Layers with kernels that are fine-tuned: the last two convolutions and the dense layer."""
+MAX_LOSS = 0.01
+"""Balanced accuracy that may be lost on the test part."""
+TRUST = 50
+"""Held-out pictures that count as much as the calibration that the network has."""
+GENTLE = Augmentation(shift=0.05, rotation_deg=8, scale=0.08, aspect=0.03, shear=0.04, brightness=0.06, contrast=0.15,
+                      erase_probability=0.2, erase_px=(4, 12))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptSettings:
+    """Settings of an adaptation. Everything random comes from ``seed``."""
+
+    epochs: int = 12
+    copies: int = 12
+    """of each picture in an epoch, each changed in another way"""
+    rehearsal: int = 2
+    """pictures of the data set for each of these copies, so that the network does not forget them"""
+    rate: float = 0.01
+    smoothing: float = 0.1
+    held_out: float = 0.2
+    """share of the pictures of each emotion"""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """Figures before and after."""
+
+    held_out: tuple[Summary, Summary]
+    """on the held-out pictures of the household"""
+    test: tuple[Summary, Summary]
+    """on the test part of the data set"""
+    temperature: float
+    """that the logits were divided by"""
+
+
+def adapt(
+    source: Path,
+    chips: Chips,
+    dataset: Dataset,
+    run: Path,
+    settings: AdaptSettings | None = None,
+    *,
+    report: Callable[[str], None] = lambda _line: None,
+) -> Adapted:
+    """Fine-tune a network and write a complete run folder, if it became no worse.
+
+    ``source``: a run folder, a ``.keras`` file, or a bundle with an int8 ``cnn``.
+    ``dataset``: what the network was trained on; its training part is rehearsed, its test part measured.
+
+    Raises `UsageError`: the run folder holds a run. `DataError`: there are too few pictures, the network cannot be
+    loaded, it gets worse on the held-out pictures, or it loses more than a point on the test part; nothing is written.
+    """
+    settings = settings or AdaptSettings()
+    if (run / "settings.json").exists():
+        raise UsageError(f"{run} already holds a run: start another with --run NAME")
+    rng = np.random.default_rng(settings.seed)
+    held = hold_out(chips.labels, settings.held_out, rng)
+    own, kept = chips.select(~held), chips.select(held)
+    for part in ("train", "test"):
+        if not len(dataset.select(part)):
+            raise DataError(f"the {part} part of the data set is empty")
+    bundled = (source / "manifest.json").is_file()
+    model = load_bundle(source, dataset.images[dataset.select("train")[:512]]) if bundled else load_network(source)
+    test = dataset.labels[dataset.select("test")]
+
+    def measure() -> tuple[Summary, Summary]:
+        return (
+            summarise(softmax(_logits(model, kept.images)), kept.labels),
+            summarise(predict(model, dataset, "test"), test),
+        )
+
+    before = measure()
+    for epoch, loss in enumerate(_tune(model, own, dataset, settings, rng), start=1):
+        report(f"epoch {epoch} of {settings.epochs}: loss {loss:.3f}")
+    temperature = _temperature(_logits(model, kept.images), kept.labels)
+    Calibration(temperature, (0.0,) * len(EMOTIONS)).apply(model.layers[-1])
+    after = measure()
+    mine, everybody = zip(before, after, strict=True)
+    _require_no_loss(mine, everybody)
+    described = describe(
+        model, dataset, asdict(settings) | {"pictures": len(held)}, start=identify([source])
+    )  # fmt: skip
+    begin_run(run, described, result="model.keras")
+    figures = {
+        "held_out": {"before": mine[0].as_dict(), "after": mine[1].as_dict()},
+        "test": {"before": everybody[0].as_dict(), "after": everybody[1].as_dict()},
+        "temperature": round(temperature, 4),
+    }
+    validation = summarise(predict(model, dataset, "validation"), dataset.labels[dataset.select("validation")])
+    write_json(run / "result.json", {"validation": validation.as_dict(), "adapted": figures, **described})
+    for layer in model.layers:
+        layer.trainable = True
+    plain = keras.models.clone_model(model)  # without an optimizer
+    plain.set_weights(model.get_weights())
+    save(plain, run / "model.keras")
+    return Adapted(mine, everybody, temperature)
+
+
+def hold_out(labels: NDArray[np.int8], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose a share of the pictures of each emotion; True [n] for the held-out ones.
+
+    Raises `DataError`: fewer than `LEAST_PICTURES`, or an emotion has only one picture.
+    """
+    if len(labels) < LEAST_PICTURES:
+        raise DataError(f"adapting needs {LEAST_PICTURES} pictures with a face at least, found {len(labels)}")
+    held = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        if len(mine) < 2:
+            raise DataError(f"{EMOTIONS[label]} has one picture only; add one, or leave that folder out")
+        held[mine[: max(1, round(share * len(mine)))]] = True
+    return held
+
+
+def _tune(
+    model: keras.Model, own: Chips, dataset: Dataset, settings: AdaptSettings, rng: np.random.Generator
+) -> Iterator[float]:
+    """Train the last layers; yields the loss of each epoch."""
+    with_kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    for layer in model.layers:  # BatchNorm keeps its statistics, too
+        layer.trainable = layer in with_kernels[-TUNED:]
+    rows = dataset.select("train")
+    theirs = settings.rehearsal * settings.copies * len(own.labels)
+    batch = 32
+    steps = settings.epochs * -(-(settings.copies * len(own.labels) + theirs) // batch)
+    rate = keras.optimizers.schedules.CosineDecay(settings.rate, steps)
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+    targets = np.eye(len(EMOTIONS), dtype=np.float32) * (1 - settings.smoothing) + settings.smoothing / len(EMOTIONS)
+    for _ in range(settings.epochs):
+        chosen = np.tile(np.arange(len(own.labels)), settings.copies)
+        rehearsed = rng.choice(rows, theirs, replace=theirs > len(rows))
+        seen = np.concatenate([own.images[chosen], dataset.images[rehearsed]])
+        truth = np.concatenate([own.labels[chosen], dataset.labels[rehearsed]])
+        seen = Warp.draw(len(seen), rng, GENTLE).apply(seen)
+        mirrored = rng.random(len(seen)) < 0.5
+        seen[mirrored] = seen[mirrored, :, ::-1]
+        order = rng.permutation(len(seen))
+        pictures = disturb(seen, rng, GENTLE)[order, ..., None]
+        history = model.fit(pictures, targets[truth[order]], batch_size=batch, epochs=1, shuffle=False, verbose=0)
+        yield float(history.history["loss"][-1])
+
+
+def _temperature(logits: NDArray[np.float32], labels: NDArray[np.int8]) -> float:
+    """Return the temperature that suits the held-out pictures, as far as there are many of them."""
+    found = calibrate(logits, labels, 0.0, biased=False).temperature
+    return float(np.exp(np.log(found) * len(labels) / (len(labels) + TRUST)))
+
+
+def _logits(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.asarray(model.predict(images[..., None], batch_size=256, verbose=0))
+
+
+def _require_no_loss(held_out: Any, test: Any) -> None:
+    shares = [summary.balanced_accuracy for summary in (*held_out, *test)]
+    if shares[1] < shares[0]:
+        raise DataError(
+            f"not adapted: it falls from {shares[0]:.1%} to {shares[1]:.1%} on the {held_out[0].n} held-out pictures; "
+            "look whether all are in the right folders, or add more"
+        )
+    if shares[3] < shares[2] - MAX_LOSS:
+        raise DataError(
+            f"not adapted: it falls from {shares[2]:.1%} to {shares[3]:.1%} on the test part, and may lose a point; "
+            "give it fewer --epochs or more pictures"
+        )
