@@ -51,7 +51,8 @@ class Measured:
     networks: Sequence[NetworkOutcome]
     knn: KnnOutcome | None
     weights: Weights
-    ensemble: Summary | None
+    ensemble: tuple[Summary, Summary] | None
+    """on the test part, and there averaged over each picture and its mirror image"""
 
 
 def describe(measured: Measured, dataset: Dataset, fingerprint: str | None) -> tuple[Manifest, dict[str, bytes]]:
@@ -67,7 +68,7 @@ def describe(measured: Measured, dataset: Dataset, fingerprint: str | None) -> t
         )  # fmt: skip
     ensemble = None
     if measured.ensemble is not None:
-        ensemble = Ensemble(weights=measured.weights, accuracy=_alone(data, measured.ensemble))
+        ensemble = Ensemble(weights=measured.weights, accuracy=_alone(data, *measured.ensemble))
     plain = Manifest(
         schema=SCHEMA, name=measured.name,
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), labels=[*EMOTIONS],
@@ -103,10 +104,14 @@ def render_card(manifest: Manifest) -> str:
     if manifest.ensemble is not None:
         others["ensemble"] = manifest.ensemble.accuracy
     figures |= {kind: accuracy.after for kind, accuracy in others.items()}
+    mirrored: dict[str, Figure] = {
+        kind: entry.accuracy.mirrored for kind, entry in manifest.models.items() if entry.accuracy.mirrored
+    }
+    mirrored |= {kind: accuracy.mirrored for kind, accuracy in others.items() if accuracy.mirrored}
     first = next(iter(manifest.models.values())).accuracy
     return environment.from_string(template).render(
-        manifest=manifest, figures=figures, data=first.data, n=first.n, emotions=[*map(str, EMOTIONS)],
-        fer="fer" in first.data.lower(),
+        manifest=manifest, figures=figures, mirrored=mirrored, data=first.data, n=first.n,
+        emotions=[*map(str, EMOTIONS)], fer="fer" in first.data.lower(),
     )  # fmt: skip
 
 
@@ -174,16 +179,19 @@ def load_signer(path: Path) -> Callable[[bytes], bytes]:
 def _entry(network: NetworkOutcome, data: str) -> ModelEntry:
     found = network.verification
     accuracy = Accuracy(
-        data=data, part="test", n=found.before.n, before=_figure(found.before), after=_figure(found.after)
-    )
+        data=data, part="test", n=found.before.n, before=_figure(found.before), after=_figure(found.after),
+        mirrored=_figure(found.both),
+    )  # fmt: skip
     return ModelEntry(
         file=f"{network.kind}.tflite", quantization=network.quantization, parameters=network.parameters,
         macs=network.macs, agreement=round(found.runtimes[0].agreement, 4), accuracy=accuracy,
+        origin=network.origin,
     )  # fmt: skip
 
 
-def _alone(data: str, summary: Summary) -> KnnAccuracy:
-    return KnnAccuracy(data=data, part="test", n=summary.n, after=_figure(summary))
+def _alone(data: str, summary: Summary, both: Summary | None = None) -> KnnAccuracy:
+    mirrored = None if both is None else _figure(both)
+    return KnnAccuracy(data=data, part="test", n=summary.n, after=_figure(summary), mirrored=mirrored)
 
 
 def _figure(summary: Summary) -> Figure:
@@ -192,6 +200,7 @@ def _figure(summary: Summary) -> Figure:
         accuracy=round(summary.accuracy, 4), balanced_accuracy=round(summary.balanced_accuracy, 4),
         balanced_accuracy_interval=(round(low, 4), round(high, 4)),
         recall={emotion: round(share, 4) for emotion, share in summary.recall.items()},
+        calibration_error=round(summary.expected_calibration_error, 4),
     )  # fmt: skip
 
 

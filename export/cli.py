@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -57,6 +57,10 @@ def export(
     knn: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Add this pickled landmark KNN, and an ensemble.")
     ] = None,
+    ensemble: Annotated[
+        Literal["validation", "equal"],
+        typer.Option(help="Weights of the ensemble: chosen on the validation part, or networks alone, all the same."),
+    ] = "validation",
     data: Data = DATA,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bundle goes.")] = Path("models/default"),
     name: Annotated[
@@ -86,7 +90,9 @@ def export(
     from export.run import export as run_export
 
     _check_name(name)
-    request = Request(tuple(model or [DEFAULT_MODEL]), data, out, quantize, name, key=sign, knn=knn)
+    request = Request(
+        tuple(model or [DEFAULT_MODEL]), data, out, quantize, name, key=sign, knn=knn, equal=ensemble == "equal"
+    )
     outcome = run_export(request, report=_progress())
     if as_json:
         print(json.dumps(outcome.as_dict()))

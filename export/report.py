@@ -17,6 +17,7 @@ def print_tables(outcome: Outcome, console: Console) -> None:
     for network in outcome.networks:
         columns[f"{network.kind} before"] = network.verification.before
         columns[f"{network.kind} after"] = network.verification.after
+        columns[f"{network.kind} mirrored"] = network.verification.both
     if outcome.knn is not None:
         columns["knn"] = outcome.knn.test
         console.print(
@@ -24,7 +25,7 @@ def print_tables(outcome: Outcome, console: Console) -> None:
             "CPU time a face"
         )
     if outcome.ensemble is not None:
-        columns["ensemble"] = outcome.ensemble
+        columns["ensemble"], columns["ensemble mirrored"] = outcome.ensemble
         console.print("ensemble: " + ", ".join(f"{kind} {weight:g}" for kind, weight in outcome.weights.items()))
     console.print(summaries(columns))
 
@@ -39,6 +40,7 @@ def summaries(columns: dict[str, Summary]) -> Table:
     table.add_row("accuracy", *(f"{s.accuracy:.2%}" for s in found))
     table.add_row("balanced accuracy", *(f"{s.balanced_accuracy:.2%}" for s in found))
     table.add_row("  95 % interval", *("{:.1%} to {:.1%}".format(*s.balanced_accuracy_interval) for s in found))
+    table.add_row("calibration error", *(f"{s.expected_calibration_error:.3f}" for s in found))
     for emotion in EMOTIONS:
         table.add_row(f"recall {emotion}", *(f"{s.recall[emotion]:.1%}" if emotion in s.recall else "-" for s in found))
     return table

@@ -1,6 +1,6 @@
 """Run an export: load, convert, verify, bundle. Importing this module does not load TensorFlow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Request:
     """private key that signs the bundle; None: unsigned"""
     knn: Path | None = None
     """pickled landmark KNN"""
+    equal: bool = False
+    """an ensemble of the networks alone, each weighing the same, instead of weights chosen on the validation part"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +59,8 @@ class Outcome:
     knn: KnnOutcome | None
     weights: Weights
     """of the ensemble; empty if there is none"""
-    ensemble: Summary | None
-    """its figures on the test part"""
+    ensemble: tuple[Summary, Summary] | None
+    """its figures on the test part, and there averaged over each picture and its mirror image"""
     identity: str | None
     """of the installed bundle; None if checks were missed and nothing was written"""
 
@@ -75,7 +77,11 @@ class Outcome:
             "identity": self.identity,
             "networks": {network.kind: network.as_dict() for network in self.networks},
             "knn": self.knn and self.knn.as_dict(),
-            "ensemble": self.ensemble and {"weights": self.weights, "test": {"after": self.ensemble.as_dict()}},
+            "ensemble": self.ensemble
+            and {
+                "weights": self.weights,
+                "test": {"after": self.ensemble[0].as_dict(), "mirrored": self.ensemble[1].as_dict()},
+            },
             "missed": list(self.missed),
         }
 
@@ -106,7 +112,7 @@ def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
     scores: dict[MemberKind, NDArray[np.float32]] = {network.kind: network.verification.scores for network in networks}
     if knn is not None:
         scores["knn"] = knn.scores
-    weights, ensemble = _ensemble(scores, dataset)
+    weights, ensemble = _ensemble(scores, networks, dataset, equal=request.equal)
     outcome = Outcome(name, tuple(networks), knn, weights, ensemble, None)
     if outcome.missed:
         return outcome
@@ -136,7 +142,9 @@ def convert_and_verify(
     report(f"{source.kind}: verifying on {', '.join(runtimes)}")
     limit = LIMIT_BYTES[source.kind] if quantization == "int8" else None
     verification = verify(content, quantization, source.scores, dataset, runtimes, threads=threads, limit_bytes=limit)
-    return NetworkOutcome(source.kind, quantization, content, source.parameters, source.macs, calibration, verification)
+    return NetworkOutcome(
+        source.kind, quantization, content, source.parameters, source.macs, calibration, source.origin, verification
+    )
 
 
 def _knn(request: Request, dataset: Dataset, report: Report) -> KnnOutcome:
@@ -150,14 +158,23 @@ def _knn(request: Request, dataset: Dataset, report: Report) -> KnnOutcome:
     return measure_knn(request.knn, found.points, dataset.labels[rows], len(validation))
 
 
-def _ensemble(scores: Mapping[MemberKind, NDArray[np.float32]], dataset: Dataset) -> tuple[Weights, Summary | None]:
-    validation, test = dataset.select("validation"), dataset.select("test")
+def _ensemble(
+    scores: Mapping[MemberKind, NDArray[np.float32]],
+    networks: Sequence[NetworkOutcome],
+    dataset: Dataset,
+    *,
+    equal: bool,
+) -> tuple[Weights, tuple[Summary, Summary] | None]:
+    validation, labels = dataset.select("validation"), dataset.labels[dataset.select("test")]
     n = len(validation)
     if len(scores) < 2:
         return {}, None
-    weights = choose_weights({kind: found[:n] for kind, found in scores.items()}, dataset.labels[validation])
+    if equal:
+        weights: Weights = {network.kind: round(1 / len(networks), 4) for network in networks}
+    else:
+        weights = choose_weights({kind: found[:n] for kind, found in scores.items()}, dataset.labels[validation])
     if len(weights) < 2:
         return {}, None
-    return weights, summarise(
-        mean_scores({kind: found[n:] for kind, found in scores.items()}, weights), dataset.labels[test]
-    )
+    single = {kind: found[n:] for kind, found in scores.items()}
+    both = single | {network.kind: network.verification.mirrored for network in networks}
+    return weights, (summarise(mean_scores(single, weights), labels), summarise(mean_scores(both, weights), labels))

@@ -13,7 +13,7 @@ from edge.inference.networks import quiet_stderr
 from train.data.dataset import Dataset
 from train.metrics import softmax
 from train.networks.backend import choose_backend, load_network
-from train.run_folder import model_file, read_fingerprint
+from train.run_folder import model_file, read_fingerprint, read_json
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +27,8 @@ class Source:
     """the network's name, as a bundle may be called"""
     parameters: int
     macs: int
+    origin: str | None
+    """where its weights came from; None: trained from scratch, or a single file"""
 
     def scores(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Scores [n, 5] of chips uint8 [n, 48, 48]."""
@@ -54,7 +56,7 @@ def open_source(model: Path) -> Source:
     network = load_network(model)
     name = network.name.replace("_", "-").lower()
     kind: NetworkKind = "vgg" if name.startswith("vgg") else "cnn"
-    return Source(network, kind, name, int(network.count_params()), count_macs(network))
+    return Source(network, kind, name, int(network.count_params()), count_macs(network), _origin(model))
 
 
 def check_data(dataset: Dataset, path: Path, model: Path) -> str | None:
@@ -81,3 +83,14 @@ def check_data(dataset: Dataset, path: Path, model: Path) -> str | None:
             "network has seen; name the right one with --data"
         )
     return fingerprint
+
+
+def _origin(model: Path) -> str | None:
+    noted = model / "settings.json"
+    described = read_json(noted) if noted.is_file() else {}
+    imported = described.get("settings", {}).get("imported")
+    if imported:
+        said = imported.get("origin") or "trained elsewhere"
+        return f"{said}; imported from {imported['file']} (sha256 {imported['sha256'][:8]}…)"[:200]
+    start = described.get("start")
+    return f"trained further from {', '.join(Path(name).name for name in start)}"[:200] if start else None

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ class Verification:
     """the float network on the test part"""
     after: Summary
     """the converted model on the test part, under the first runtime"""
+    both: Summary
+    """the same, averaged over each picture and its mirror image"""
     scores: Scores
     """[n, 5] of the converted model under the first runtime: the validation part, then the test part"""
+    mirrored: Scores
+    """[n, 5] of the test part, averaged over each picture and its mirror image"""
     missed: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,7 +100,7 @@ class Verification:
                 }
                 for r in self.runtimes
             },
-            "test": {"before": self.before.as_dict(), "after": self.after.as_dict()},
+            "test": {"before": self.before.as_dict(), "after": self.after.as_dict(), "mirrored": self.both.as_dict()},
             "missed": list(self.missed),
         }
 
@@ -113,6 +117,8 @@ class NetworkOutcome:
     macs: int
     calibration: dict[str, int]
     """number of pictures that set the ranges of int8, by where they came from"""
+    origin: str | None
+    """where the weights came from; None: trained from scratch"""
     verification: Verification
 
     def as_dict(self) -> dict[str, Any]:
@@ -189,7 +195,10 @@ def verify(
     n = len(validation)
     chips = dataset.images[np.concatenate([validation, test])]
     reference = float_scores(chips)
-    first = probe(model, quantization, chips, runtimes[0], threads)
+    with_mirrored = np.concatenate([chips, dataset.images[test][:, :, ::-1]])
+    looked = probe(model, quantization, with_mirrored, runtimes[0], threads)
+    first, flipped = replace(looked, scores=looked.scores[: len(chips)]), looked.scores[len(chips) :]
+    both = (first.scores[n:] + flipped) / 2
     probes = [first, *(probe(model, quantization, chips[:n], name, threads) for name in runtimes[1:])]
     labels = dataset.labels[validation]
     figures = tuple(_figures(found, first, reference[:n], labels) for found in probes)
@@ -200,7 +209,9 @@ def verify(
         runtimes=figures,
         before=summarise(reference[n:], dataset.labels[test]),
         after=summarise(first.scores[n:], dataset.labels[test]),
+        both=summarise(both, dataset.labels[test]),
         scores=first.scores,
+        mirrored=both,
         missed=(
             *_missed(figures, float_accuracy, quantization, first.float_tensors),
             *_oversized(len(model), limit_bytes),

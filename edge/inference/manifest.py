@@ -66,6 +66,8 @@ class Figure(_Strict, frozen=True, kw_only=True):
     """95 %"""
     recall: dict[Text, Share] = {}
     """by emotion; empty in bundles made before 2026-11-23"""
+    calibration_error: Share | None = None
+    """mean distance of confidence and accuracy; null in bundles made before version 0.3"""
 
 
 class Accuracy(_Strict, frozen=True, kw_only=True):
@@ -79,6 +81,8 @@ class Accuracy(_Strict, frozen=True, kw_only=True):
     """the float network"""
     after: Figure
     """the file in this bundle"""
+    mirrored: Figure | None = None
+    """the same, averaged over each picture and its mirror image; null in bundles made before version 0.3"""
 
 
 class ModelEntry(_Strict, frozen=True, kw_only=True):
@@ -93,6 +97,8 @@ class ModelEntry(_Strict, frozen=True, kw_only=True):
     agreement: Share
     """share of validation pictures whose top emotion is that of the float network"""
     accuracy: Accuracy
+    origin: Text | None = None
+    """where its weights came from; null for a training from scratch, and in bundles made before version 0.3"""
 
 
 class KnnAccuracy(_Strict, frozen=True, kw_only=True):
@@ -103,6 +109,8 @@ class KnnAccuracy(_Strict, frozen=True, kw_only=True):
     n: Annotated[int, msgspec.Meta(ge=1)]
     after: Figure
     """the file in this bundle"""
+    mirrored: Figure | None = None
+    """the same, averaged over each picture and its mirror image"""
 
 
 class KnnEntry(_Strict, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from export.cli import app, with_default_quantization
 from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
 from train.data.dataset import load_dataset
+from train.scoring import score_with
 
 pytestmark = pytest.mark.training
 
@@ -35,7 +36,7 @@ def test_every_quantization_becomes_a_bundle_that_the_device_runs(
     assert printed["identity"] == bundle.identity
     assert bundle.read("MODEL_CARD.md").decode() == render_card(bundle.manifest)
     printed = printed["networks"]["cnn"]
-    assert bundle.manifest.name == f"device-cnn-{quantization}"
+    assert bundle.manifest.name == f"residual-cnn-{quantization}"
     assert entry.quantization == printed["quantization"] == quantization
     assert printed["bytes"] == bundle.manifest.files["cnn.tflite"].bytes
     assert printed["macs"] == entry.macs > 0
@@ -49,6 +50,27 @@ def test_every_quantization_becomes_a_bundle_that_the_device_runs(
     assert entry.accuracy.n == len(rows)
     assert float((top == dataset.labels[rows]).mean()) == pytest.approx(entry.accuracy.after.accuracy, abs=1e-4)
     assert entry.accuracy.after.accuracy > 0.9
+    assert entry.origin is None
+    assert entry.accuracy.after.calibration_error is not None
+    both = score_with(load_network(open_bundle(out)).scores, dataset.images[rows], flip=True).argmax(axis=1)
+    assert entry.accuracy.mirrored is not None
+    right = float((both == dataset.labels[rows]).mean())
+    assert right == pytest.approx(entry.accuracy.mirrored.accuracy, abs=1e-4)
+    assert "averaged with mirror images" in render_card(bundle.manifest)
+
+
+def test_card_names_where_imported_weights_came_from(trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(trained.model, folder / "model.keras")
+    imported = {"file": "net.npz", "sha256": "ab" * 32, "temperature": 0.9, "origin": "trained on a GPU"}
+    described = {"data_fingerprint": load_dataset(trained.data).fingerprint(), "settings": {"imported": imported}}
+    (folder / "settings.json").write_text(json.dumps(described))
+    assert export(trained, tmp_path / "default", "--model", str(folder), "--quantize=none") == 0
+    bundle = open_bundle(tmp_path / "default")
+    origin = bundle.manifest.models["cnn"].origin
+    assert origin == "trained on a GPU; imported from net.npz (sha256 abababab…)"
+    assert f"Weights of cnn: {origin}." in render_card(bundle.manifest)
 
 
 def test_the_bundle_before_is_kept(trained: Trained, tmp_path: Path) -> None:
@@ -94,7 +116,7 @@ def test_a_table_is_printed_for_people(trained: Trained, tmp_path: Path, capsys:
         "before",
         "after",
         "recall surprise",
-        "is now device-cnn-none@",
+        "is now residual-cnn-none@",
     ):
         assert expected in out
 

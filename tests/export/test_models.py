@@ -35,10 +35,14 @@ def test_a_bundle_holds_cnn_vgg_knn_and_their_ensemble(
     monkeypatch.setattr("export.verify.MAX_KNN_MS", 1000)  # no speed is asserted here
     out = tmp_path / "default"
     arguments = ["--model", str(trained.model), "--model", str(trained_vgg.model), "--knn", str(knn_file)]
+    arguments += ["--ensemble", "equal"]
     assert run(app, [*arguments, "--data", str(trained.data), "--out", str(out), "--json"], name="export") == 0
     printed = json.loads(capsys.readouterr().out)
     bundle = open_bundle(out)
     manifest = bundle.manifest
+    assert manifest.ensemble is not None
+    assert manifest.ensemble.weights == {"cnn": 0.5, "vgg": 0.5}
+    assert manifest.ensemble.accuracy.mirrored is not None
     assert [*manifest.models] == ["cnn", "vgg"]
     assert manifest.models["vgg"].quantization == "int8"
     assert printed["networks"]["vgg"]["macs"] > 0
@@ -58,6 +62,8 @@ def test_a_bundle_holds_cnn_vgg_knn_and_their_ensemble(
         "Article 5(1)(f)",
         "skin tones",
         "| cnn, before conversion |",
+        "| ensemble, averaged with mirror images |",
+        "cnn 0.5, vgg 0.5; each the same.",
     ):
         assert expected in card
     assert len(list((tmp_path).iterdir())) == 1

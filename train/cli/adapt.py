@@ -18,7 +18,7 @@ def adapt(
         Path, typer.Option(metavar="MODEL", help="Bundle with an int8 cnn, run folder or .keras file to start from.")
     ] = Path("models/default"),
     run_folder: RunOption = Path("runs/adapted"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 10,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:

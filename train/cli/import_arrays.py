@@ -24,6 +24,9 @@ def import_arrays(
     temperature: Annotated[
         float, typer.Option(min=0.25, max=4.0, help="Divide the logits by it; below 1 makes scores more confident.")
     ] = 1.0,
+    origin: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Where and how it was trained, for the model card.")
+    ] = None,
 ) -> None:
     """Make a run folder of a network that was trained elsewhere, from an .npz file of its weights.
 
@@ -42,6 +45,6 @@ def import_arrays(
     def work(dataset: Dataset, _distribution: object) -> None:
         from train.fit.imported import import_network
 
-        import_network(arrays, dataset, run, kind=kind, temperature=temperature, report=say)
+        import_network(arrays, dataset, run, kind=kind, temperature=temperature, origin=origin, report=say)
 
     run_training(work, data, run, resumes=False)

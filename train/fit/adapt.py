@@ -42,12 +42,12 @@ GENTLE = Augmentation(shift=0.05, rotation_deg=8, scale=0.08, aspect=0.03, shear
 class AdaptSettings:
     """Settings of an adaptation. Everything random comes from ``seed``."""
 
-    epochs: int = 12
-    copies: int = 12
+    epochs: int = 10
+    copies: int = 8
     """of each picture in an epoch, each changed in another way"""
     rehearsal: int = 2
     """pictures of the data set for each of these copies, so that the network does not forget them"""
-    rate: float = 0.01
+    rate: float = 0.005
     smoothing: float = 0.1
     held_out: float = 0.2
     """share of the pictures of each emotion"""
@@ -152,25 +152,24 @@ def _tune(
     with_kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
     for layer in model.layers:  # BatchNorm keeps its statistics, too
         layer.trainable = layer in with_kernels[-TUNED:]
-    rows = dataset.select("train")
-    theirs = settings.rehearsal * settings.copies * len(own.labels)
+    rehearsed = rng.choice(dataset.select("train"), settings.rehearsal * settings.copies * len(own.labels))
+    remembered = softmax(_logits(model, dataset.images[rehearsed]))  # targets: what it says now, not the labels
     batch = 32
-    steps = settings.epochs * -(-(settings.copies * len(own.labels) + theirs) // batch)
+    steps = settings.epochs * -(-(settings.copies * len(own.labels) + len(rehearsed)) // batch)
     rate = keras.optimizers.schedules.CosineDecay(settings.rate, steps)
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     targets = np.eye(len(EMOTIONS), dtype=np.float32) * (1 - settings.smoothing) + settings.smoothing / len(EMOTIONS)
     for _ in range(settings.epochs):
         chosen = np.tile(np.arange(len(own.labels)), settings.copies)
-        rehearsed = rng.choice(rows, theirs, replace=theirs > len(rows))
         seen = np.concatenate([own.images[chosen], dataset.images[rehearsed]])
-        truth = np.concatenate([own.labels[chosen], dataset.labels[rehearsed]])
+        truth = np.concatenate([targets[own.labels[chosen]], remembered])
         seen = Warp.draw(len(seen), rng, GENTLE).apply(seen)
         mirrored = rng.random(len(seen)) < 0.5
         seen[mirrored] = seen[mirrored, :, ::-1]
         order = rng.permutation(len(seen))
         pictures = disturb(seen, rng, GENTLE)[order, ..., None]
-        history = model.fit(pictures, targets[truth[order]], batch_size=batch, epochs=1, shuffle=False, verbose=0)
+        history = model.fit(pictures, truth[order], batch_size=batch, epochs=1, shuffle=False, verbose=0)
         yield float(history.history["loss"][-1])
 
 

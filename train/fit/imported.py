@@ -28,6 +28,7 @@ def import_network(
     *,
     kind: Literal["cnn", "vgg"] | None = None,
     temperature: float = 1.0,
+    origin: str | None = None,
     report: Callable[[str], None] = lambda _line: None,
 ) -> keras.Model:
     """Write ``model.keras`` with the weights of an ``.npz`` file, and ``result.json``.
@@ -42,6 +43,8 @@ def import_network(
         As `train.networks.plain.load_arrays` reads them.
     kind
         Network of a bundle that it is exported as; None: by its size.
+    origin
+        How it was trained, for the model card.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def import_network(
         model = load_arrays(arrays, name="vgg_plain")
     Calibration(temperature, (0.0,) * len(EMOTIONS)).apply(model.layers[-1])
     digest = hashlib.sha256(arrays.read_bytes()).hexdigest()
-    settings = {"imported": {"file": arrays.name, "sha256": digest, "temperature": temperature}}
+    settings = {"imported": {"file": arrays.name, "sha256": digest, "temperature": temperature, "origin": origin}}
     described = describe(model, dataset, settings)
     begin_run(run, described, result="model.keras")
     validation = dataset.labels[dataset.select("validation")]
