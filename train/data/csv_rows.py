@@ -26,6 +26,22 @@ KAGGLE_CLASSES = 7
 KAGGLE_TO_EMOTION = np.array([0, 5, 6, 1, 2, 3, 4], dtype=np.int8)
 """Kaggle's label to ours; 5 and 6 are disgust and fear, which are none of the five emotions."""
 
+SYNONYMS = {
+    "angry": ("anger",),
+    "happy": ("happiness", "joy"),
+    "sad": ("sadness",),
+    "surprise": ("surprised",),
+    "neutral": ("neutrality",),
+    "disgust": ("disgusted",),
+    "fear": ("afraid", "fearful"),
+}
+"""Other names of the classes in data sets (FER+, AffectNet, RAF-DB, KDEF, CK+ and others)."""
+_KAGGLE_OF_WORD = {
+    word: int(np.flatnonzero(emotion == KAGGLE_TO_EMOTION)[0])
+    for emotion, (own, others) in enumerate(SYNONYMS.items())
+    for word in (own, *others)
+}
+
 SHARES: dict[Form, tuple[float, ...]] = {
     "kaggle": (0.138, 0.015, 0.143, 0.25, 0.169, 0.112, 0.173),
     "article": (0.2, 0.2, 0.2, 0.2, 0.2),
@@ -39,7 +55,12 @@ MOST_DISTANCE = 0.25
 """Largest distance of a file's shares to its form's that passes unasked (`_distance`)."""
 LEAST_JUDGED = 100
 """Rows; the shares of fewer say too little."""
-PACKED = {b"\x1f\x8b": "tar -xzf or gunzip", b"PK\x03\x04": "unzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+MOST_BEYOND = 0.01
+"""Share of rows whose label is a number that neither form has; more are no slips, but another way of counting."""
+PACKED = {
+    b"\x1f\x8b": "tar -xzf or gunzip", b"PK\x03\x04": "unzip", b"BZh": "tar -xjf or bunzip2",
+    b"\xfd7zXZ": "tar -xJf or unxz", b"7z\xbc\xaf": "7z x", b"Rar!": "unrar x", b"(\xb5/\xfd": "unzstd",
+}  # fmt: skip
 """First bytes of compressed files, and the command that unpacks them."""
 LONGEST_LINE = 1 << 16
 """bytes; a row of 2304 pixels has at most 9,300. A longer line is refused, and never read into memory whole."""
@@ -54,6 +75,7 @@ class Columns:
     pixels: int
     usage: int | None
     """None in a file without a split"""
+    separator: str = ","
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +90,8 @@ class Row:
     """as in the file: 0-6 (Kaggle) or 0-4 (article)"""
     usage: str | None
     """Training, Validation, PublicTest or PrivateTest; None if the source is not split"""
+    is_word: bool = False
+    """its label was a word, such as happy; ``label`` is Kaggle's number for it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +101,8 @@ class BadRow:
     line: int
     """in the file, 1 is the header"""
     reason: str
+    beyond: int | None = None
+    """its label, a number that no form has; None if something else is wrong"""
 
     @property
     def where(self) -> str:
@@ -98,11 +124,14 @@ def read_columns(path: Path) -> Columns:
             content = file.readline(LONGEST_LINE)
         _refuse_packed(path, content)
         line = content.decode("utf-8-sig")
-        header = [name.strip().lower() for name in _split(line)] if line.strip() else []
+        separator = max(_SEPARATORS, key=line.count)
+        header = [name.strip().lower() for name in _split(line, separator)] if line.strip() else []
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: line 1: byte {error.start} is not UTF-8; save the file as CSV in UTF-8") from error
     except ValueError as error:
-        raise DataError(f"{path}: line 1: not CSV in UTF-8: {error}") from error
+        raise DataError(f"{path}: line 1: {error}") from error
     if not all(header.count(name) == 1 for name in ("emotion", "pixels")) or header.count("usage") > 1:
         found = repr(",".join(header)[:60]) if header else "an empty line"
         raise DataError(
@@ -110,7 +139,28 @@ def read_columns(path: Path) -> Columns:
             f"found {found}"
         )
     usage = header.index("usage") if "usage" in header else None
-    return Columns(len(header), header.index("emotion"), header.index("pixels"), usage)
+    return Columns(len(header), header.index("emotion"), header.index("pixels"), usage, separator)
+
+
+_SEPARATORS = (",", ";", "\t")
+
+
+def check_numbers(path: Path, rows: int, beyond: list[int]) -> None:
+    """Check that few labels are numbers that no form has. Raises `DataError`.
+
+    Parameters
+    ----------
+    rows
+        Rows that hold a picture.
+    beyond
+        The labels of the others, if they are numbers.
+    """
+    if len(beyond) > max(1, MOST_BEYOND * (rows + len(beyond))):
+        found = ", ".join(map(str, sorted(set(beyond))[:5]))
+        raise DataError(
+            f"{path}: {len(beyond)} rows have the label {found}, and Kaggle's go from 0 to {KAGGLE_CLASSES - 1}: "
+            "if the file counts from 1, subtract 1 from each"
+        )
 
 
 def check_labels(path: Path, labels: NDArray[np.int8], form: Form, *, named: bool) -> None:
@@ -126,8 +176,13 @@ def check_labels(path: Path, labels: NDArray[np.int8], form: Form, *, named: boo
     if labels.max() > most:
         raise DataError(
             f"{path}: has labels up to {labels.max()}, the article's go from 0 to {most}: "
-            + ("the file is not in that form" if named else f"if they are Kaggle's ({MEANINGS['kaggle']}), name them")
-            + ": --labels kaggle"
+            + (
+                "if the file counts from 1, subtract 1 from each"
+                if labels.min() == 1
+                else "the file is not in that form: --labels kaggle"
+                if named
+                else f"if they are Kaggle's ({MEANINGS['kaggle']}), name them: --labels kaggle"
+            )
         )
     if named or len(labels) < LEAST_JUDGED:
         return
@@ -172,6 +227,8 @@ def read_rows(file: BinaryIO, columns: Columns) -> Iterator[Row | BadRow]:
             if line is None:
                 raise ValueError(f"longer than {LONGEST_LINE} bytes")
             yield _parse(number, line.decode(errors="replace"), columns)
+        except _BeyondError as error:
+            yield BadRow(line_number, f"emotion must be 0..{KAGGLE_CLASSES - 1}, found '{error}'", int(str(error)))
         except ValueError as error:
             yield BadRow(line_number, str(error))
 
@@ -187,24 +244,42 @@ def _lines(file: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def _split(line: str) -> list[str]:
+def _split(line: str, separator: str) -> list[str]:
     try:
-        return next(csv.reader([line], strict=True, skipinitialspace=True), [])
+        return next(csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True), [])
     except csv.Error as error:
         raise ValueError(f"not CSV: {error}") from error
 
 
 def _parse(number: int, line: str, columns: Columns) -> Row:
-    fields = _split(line)
+    fields = _split(line, columns.separator)
     if len(fields) != columns.count:
         raise ValueError(f"expected {columns.count} columns, found {len(fields)}")
-    label = fields[columns.emotion].strip()
-    if label not in map(str, range(KAGGLE_CLASSES)):
-        raise ValueError(f"emotion must be 0..{KAGGLE_CLASSES - 1}, found {label[:20]!r}")
-    usage = None if columns.usage is None else fields[columns.usage].strip()
-    if usage is not None and usage not in USAGES:
-        raise ValueError(f"Usage must be one of {', '.join(USAGES)}, found {usage[:20]!r}")
-    return Row(number, _parse_pixels(fields[columns.pixels]), int(label), usage)
+    label, is_word = _label(fields[columns.emotion].strip())
+    usage = None if columns.usage is None else _USAGE_OF.get(fields[columns.usage].strip().lower(), "")
+    if usage == "":
+        found = fields[columns.usage or 0].strip()[:20]
+        raise ValueError(f"Usage must be one of {', '.join(USAGES)}, found {found!r}")
+    return Row(number, _parse_pixels(fields[columns.pixels]), label, usage, is_word)
+
+
+_USAGE_OF = {usage.lower(): usage for usage in USAGES}
+
+
+class _BeyondError(ValueError):
+    """A label is a number that no form has."""
+
+
+def _label(text: str) -> tuple[int, bool]:
+    """Return Kaggle's or the article's number, and whether it was a word."""
+    if text.lower() in _KAGGLE_OF_WORD:
+        return _KAGGLE_OF_WORD[text.lower()], True
+    number = text.removesuffix(".0")  # as pandas writes them
+    if number.isascii() and number.isdigit() and len(number) < 4:
+        if int(number) < KAGGLE_CLASSES:
+            return int(number), False
+        raise _BeyondError(number)
+    raise ValueError(f"emotion must be 0..{KAGGLE_CLASSES - 1}, found {text[:20]!r}")
 
 
 def _parse_pixels(text: str) -> NDArray[np.uint8]:

@@ -19,18 +19,8 @@ from numpy.typing import NDArray
 from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.emotions import EMOTIONS
 from edge.errors import DataError, ImageError, printable_path
-from train.data.csv_rows import SIDE_PX, Row
+from train.data.csv_rows import SIDE_PX, SYNONYMS, Row
 
-SYNONYMS = {
-    "angry": ("anger",),
-    "happy": ("happiness", "joy"),
-    "sad": ("sadness",),
-    "surprise": ("surprised",),
-    "neutral": ("neutrality",),
-    "disgust": ("disgusted",),
-    "fear": ("afraid", "fearful"),
-}
-"""Other names of the classes in data sets (FER+, AffectNet, RAF-DB, KDEF, CK+ and others)."""
 OTHER_CLASS = -1
 
 _LABELS = {name: label for label, (own, others) in enumerate(SYNONYMS.items()) for name in (own, *others)}

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
-from train.data.csv_rows import KAGGLE_TO_EMOTION, BadRow, Row, check_labels, read_columns, read_rows
+from train.data.csv_rows import (
+    KAGGLE_TO_EMOTION,
+    LEAST_JUDGED,
+    BadRow,
+    Row,
+    check_labels,
+    check_numbers,
+    read_columns,
+    read_rows,
+)
 from train.data.csv_rows import Form as CsvForm
 from train.data.dataset import PARTS, Dataset
 from train.data.ferplus import read_votes
@@ -54,14 +63,33 @@ def prepare_csv(
     if ferplus is not None and form != "kaggle":
         raise DataError(f"{path}: FER+ votes go with the rows of fer2013.csv; this file has the article's form")
     votes = read_votes(ferplus) if ferplus is not None else None
+    beyond: list[int] = []
+
+    def note(bad: BadRow) -> None:
+        report(bad)
+        if bad.beyond is not None:
+            beyond.append(bad.beyond)
+
     with opened(path) as file:
-        rows, bad = _collect(path, read_rows(file, columns), bad_rows=bad_rows, report=report)
+        rows, bad = _collect(path, read_rows(file, columns), bad_rows=bad_rows, report=note)
+    check_numbers(path, len(rows), beyond)
     numbers = np.array([row.label for row in rows], dtype=np.int8)
-    check_labels(path, numbers, form, named=labels is not None)
+    if words := sum(row.is_word for row in rows):
+        if words < len(rows):
+            raise DataError(
+                f"{path}: {words} of {len(rows)} rows have words as labels, the others numbers: give it one form"
+            )
+        if labels == "article":
+            raise DataError(f"{path}: its labels are words, which say what they mean; leave --labels out")
+        form = "kaggle"
+    else:
+        check_labels(path, numbers, form, named=labels is not None)
     if votes is not None and rows[-1].number >= len(votes):
         raise DataError(f"{ferplus}: has votes for {len(votes)} rows, the pictures go up to row {rows[-1].number}")
     if form == "kaggle":
         numbers = KAGGLE_TO_EMOTION[numbers]
+    if len(rows) >= LEAST_JUDGED:
+        _require_all(path, numbers)
     notes = {"source": path.name, "form": form, "bad_rows": bad}
     return _assemble(rows, numbers, votes=votes, notes=notes)
 
@@ -88,10 +116,14 @@ def prepare_folder(
     form: Form = "folder" if files[0].usage is None else "split folder"
     name = folder.resolve().name
     labels = np.array([row.label for row in rows], dtype=np.int8)
+    _require_all(folder, labels)
+    return _assemble(rows, labels, votes=None, notes={"source": name, "form": form, "bad_rows": bad})
+
+
+def _require_all(source: Path, labels: NDArray[np.int8]) -> None:
     missing = [str(emotion) for label, emotion in enumerate(EMOTIONS) if not (labels == label).any()]
     if missing:
-        raise DataError(f"{folder}: holds no usable picture of {', '.join(missing)}; every emotion needs some")
-    return _assemble(rows, labels, votes=None, notes={"source": name, "form": form, "bad_rows": bad})
+        raise DataError(f"{source}: holds no usable picture of {', '.join(missing)}; every emotion needs some")
 
 
 def _collect(

@@ -52,7 +52,8 @@ def test_reads_both_forms() -> None:
         ("0", "expected 3 columns, found 1"),
         (f"7,{PIXEL_TEXT},Training", "emotion must be 0..6, found '7'"),
         (f"-1,{PIXEL_TEXT},Training", "emotion must be 0..6, found '-1'"),
-        (f"happy,{PIXEL_TEXT},Training", "emotion must be 0..6, found 'happy'"),
+        (f"contempt,{PIXEL_TEXT},Training", "emotion must be 0..6, found 'contempt'"),
+        (f"3.5,{PIXEL_TEXT},Training", "emotion must be 0..6, found '3.5'"),
         (f"²,{PIXEL_TEXT},Training", "emotion must be 0..6, found '²'"),
         (f",{PIXEL_TEXT},Training", "emotion must be 0..6, found ''"),
         (f"0,{PIXEL_TEXT},Private", "Usage must be one of Training, PublicTest, PrivateTest, found 'Private'"),
@@ -142,10 +143,11 @@ def test_labels_that_look_like_neither_form_are_asked_about(
         (gzip.compress(b"emotion,pixels\n"), "unpack it first: tar -xzf or gunzip"),
         (b"PK\x03\x04 and so on", "unpack it first: unzip"),
         (b"fer2013.csv".ljust(257, b"\0") + b"ustar\0", "unpack it first: tar -xf"),
-        (bz2.compress(b"emotion"), "unpack it first: bunzip2"),
-        (lzma.compress(b"emotion"), "unpack it first: unxz"),
+        (bz2.compress(b"emotion"), "unpack it first: tar -xjf or bunzip2"),
+        (b"7z\xbc\xaf\x27\x1c", "unpack it first: 7z x"),
+        (lzma.compress(b"emotion"), "unpack it first: tar -xJf or unxz"),
     ],
-    ids=["gzip", "zip", "tar", "bzip2", "xz"],
+    ids=["gzip", "zip", "tar", "bzip2", "7z", "xz"],
 )
 def test_a_packed_file_is_one_line_that_says_to_unpack(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "fer2013.csv"
@@ -197,8 +199,8 @@ def test_tells_the_forms_apart(write_csv: Callable[..., Path]) -> None:
         (b"", "found an empty line"),
         (b"label,image\n", "found 'label,image'"),
         (b"emotion,pixels,emotion\n", "found 'emotion,pixels,emotion'"),
-        (b"emotion;pixels;Usage\n", "found 'emotion;pixels;usage'"),
-        (b"\xff\xfee\0m\0", "not CSV in UTF-8"),
+        (b"label;pixels;Usage\n", "found 'label,pixels,usage'"),
+        (b"\xff\xfee\0m\0", "byte 0 is not UTF-8; save the file as CSV in UTF-8"),
         (b'"emotion,pixels\n', "not CSV"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,6 +111,72 @@ def test_kaggles_labels_without_usage_are_asked_about(write_csv: WriteCsv) -> No
         assert by_content[picture(seed).tobytes()] == (KAGGLE_FIVE.index(label) if label in KAGGLE_FIVE else label + 4)
     assert dataset.notes["form"] == "kaggle"
     assert len(dataset.select("test")), "split 90/10, as there is no Usage"
+
+
+WORDS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+@pytest.mark.parametrize(
+    ("change", "separator", "header"),
+    [
+        (str, ";", "emotion;pixels;Usage"),
+        (str, "\t", "Usage\temotion\tpixels"),
+        (lambda label: f"{label}.0", ",", "emotion,pixels,Usage"),
+        (lambda label: WORDS[label], ",", "emotion,pixels,Usage"),
+        (lambda label: WORDS[label].upper(), ";", "EMOTION;PIXELS;USAGE"),
+    ],
+    ids=["semicolons", "tabs", "numbers with a point", "words", "words in capitals"],
+)
+@pytest.mark.parametrize("usage", [str, str.lower])
+def test_csv_of_other_programs_gives_the_same_data_set(
+    change: Callable[[int], str], separator: str, header: str, usage: Callable[[str], str], write_csv: WriteCsv
+) -> None:
+    rows = [dict(zip(("emotion", "pixels", "usage"), text.split(","), strict=True)) for text in kaggle_csv_lines(200)]
+    order = header.lower().split(separator)
+    changed = [row | {"emotion": change(int(row["emotion"])), "usage": usage(row["usage"])} for row in rows]
+
+    dataset = prepare_csv(write_csv([separator.join(row[name] for name in order) for row in changed], header=header))
+
+    assert dataset.fingerprint() == prepare_csv(write_csv(kaggle_csv_lines(200), name="plain.csv")).fingerprint()
+
+
+def kaggle_csv_lines(n: int) -> list[str]:
+    return [f"{text},{'Training' if number % 4 else 'PublicTest'}" for number, text in enumerate(kaggle_lines(n))]
+
+
+@pytest.mark.parametrize("labels", [None, "kaggle", "article"])
+@pytest.mark.parametrize("usage", [True, False])
+def test_labels_that_begin_at_1_are_asked_about(labels: Any, usage: bool, write_csv: WriteCsv) -> None:
+    """With --labels kaggle, angry would have become disgust, and neutral bad rows."""
+    lines = [f"{int(text[0]) + 1}{text[1:]}" for text in (kaggle_csv_lines(200) if usage else kaggle_lines(200))]
+    source = write_csv(lines, header="emotion,pixels,Usage" if usage else "emotion,pixels")
+    with pytest.raises(DataError, match="if the file counts from 1, subtract 1 from each"):
+        prepare_csv(source, labels=labels)
+
+
+def test_a_single_label_beyond_the_form_is_a_bad_row(write_csv: WriteCsv) -> None:
+    lines = kaggle_csv_lines(200)
+    lines[7] = f"7{lines[7][1:]}"
+    assert prepare_csv(write_csv(lines)).notes["bad_rows"] == 1
+
+
+@pytest.mark.parametrize("labels", [None, "kaggle"])
+def test_csv_without_a_picture_of_an_emotion_is_refused(labels: Any, write_csv: WriteCsv) -> None:
+    lines = [text.replace("3,", "4,", 1) if text.startswith("3") else text for text in kaggle_csv_lines(200)]
+    with pytest.raises(DataError, match=r"no usable picture of happy|shares of its labels"):
+        prepare_csv(write_csv(lines), labels=labels)
+    words = [f"{WORDS[int(text[0])]}{text[1:]}" for text in lines]
+    with pytest.raises(DataError, match="no usable picture of happy; every emotion needs some"):
+        prepare_csv(write_csv(words))
+
+
+def test_words_and_numbers_as_labels_are_asked_about(write_csv: WriteCsv) -> None:
+    lines = kaggle_csv_lines(200)
+    with pytest.raises(DataError, match="1 of 200 rows have words as labels, the others numbers"):
+        prepare_csv(write_csv([f"sad{lines[0][1:]}", *lines[1:]]))
+    words = [f"{WORDS[int(text[0])]}{text[1:]}" for text in lines]
+    with pytest.raises(DataError, match="leave --labels out"):
+        prepare_csv(write_csv(words), labels="article")
 
 
 def test_the_articles_labels_with_a_usage_column_keep_the_split(write_csv: WriteCsv) -> None:
