@@ -33,14 +33,14 @@ def classify(
     bundle: Bundle = None,
     classifier: Classifier = None,
     *,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders of folders too.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take folders in folders too.")] = False,
 ) -> None:
     """Say how the faces in pictures and clips feel: one line a picture, one line a frame of a clip.
 
     A picture without a face is a line with an empty list. One that cannot be read is an error on stderr; the others go
     on, and the exit code is 1 in the end. What is left out of folders is counted on stderr.
     """
-    from edge.cli.look import run_classify
+    from edge.cli.classify_files import run_classify
     from edge.settings import load_settings
 
     settings = load_settings(config, flags={"bundle": bundle, "classifier": classifier})

@@ -24,7 +24,7 @@ WRITERS = {
     "cli/bundle.py": "a bundle that is being checked",
     "cli/demo.py": "`demo.png`",
     "cli/doctor.py": "`emotion-edge doctor --picture FILE`",
-    "cli/look.py": "`emotion-edge classify --annotate DIR`",
+    "cli/classify_files.py": "`emotion-edge classify --annotate DIR`",
     "cli/measure.py": "the outbox of `bench`",
     "daemon/privacy.py": "`privacy-pause`",
     "daemon/service.py": "the state folder",

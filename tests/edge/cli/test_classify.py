@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from edge import EmotionAnalyzer, EmotionEdgeError
 from edge.cli import app
-from edge.cli.look import Source
-from edge.cli.look import classify as look_at
+from edge.cli.classify_files import classify as classify_all
+from edge.cli.sources import Source
 from edge.cli.support import run
 
 Result = tuple[int, list[dict[str, Any]], str]
@@ -246,7 +246,7 @@ def test_jobs_that_are_left_end_their_threads(face: NDArray[np.uint8], tmp_path:
     analyzers = [EmotionAnalyzer(), EmotionAnalyzer()]
     errors: list[EmotionEdgeError] = []
     before = threading.active_count()
-    looks = look_at(analyzers, [Source(str(tmp_path / "a.avi"))] * 4, on_error=errors.append)
+    looks = classify_all(analyzers, [Source(str(tmp_path / "a.avi"))] * 4, on_error=errors.append)
     next(looks)
     assert threading.active_count() == before + 2
     looks.close()

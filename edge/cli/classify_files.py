@@ -1,4 +1,4 @@
-"""The work of `emotion-edge classify`: which files, looked at by how many threads, written as which lines."""
+"""The work of `emotion-edge classify`: files to faces, in several threads, to lines of JSON or CSV."""
 
 import csv
 import json
@@ -6,34 +6,27 @@ import os
 import re
 import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Full, Queue, SimpleQueue
 from typing import Any, Literal, TextIO
-from urllib.parse import urlsplit
 
 import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge.analyzer import EmotionAnalyzer, Face
-from edge.cameras.photos import natural_order
-from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
-from edge.content import kind_of
+from edge.cameras.pictures import read_picture
+from edge.cli.sources import Source, is_clip, list_sources
 from edge.download import downloaded, is_web_address
 from edge.emotions import EMOTIONS
-from edge.errors import CameraError, EmotionEdgeError, ImageError, printable_path, redacted
+from edge.errors import CameraError, EmotionEdgeError, ImageError, printable_path
 from edge.frames import Frame
 from edge.settings import Settings
 
-CLIP_SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4",
-    ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv",
-})  # fmt: skip
-"""Of the clips that are looked at in folders; a file that is named is looked at whatever its suffix."""
 CSV_COLUMNS = (
     "source", "time_s", "width", "height", "face", "x", "y", "box_width", "box_height", "emotion", "confidence",
     *(str(emotion) for emotion in EMOTIONS),
@@ -45,8 +38,8 @@ STOP_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen in one picture, or in one frame of a clip."""
+class Result:
+    """The faces of one picture, or in one frame of a clip."""
 
     source: str
     """as it was given, or the file inside a folder that was given"""
@@ -68,48 +61,6 @@ class Look:
                 "faces": [face.to_dict() for face in self.faces]}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One picture or clip to look at."""
-
-    name: str
-    """path or address, as it was given or found"""
-
-    @property
-    def shown(self) -> str:
-        """The name without a password."""
-        return redacted(self.name) if is_web_address(self.name) else self.name
-
-    @property
-    def stem(self) -> str:
-        """Name of the file without its suffix."""
-        return Path(urlsplit(self.name).path if is_web_address(self.name) else self.name).stem or "picture"
-
-
-@dataclass(slots=True)
-class Listing:
-    """The pictures and clips that were asked for, in order."""
-
-    entries: list[Source | EmotionEdgeError] = field(default_factory=list)
-    """an error stands where a folder could not be read"""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """what folders hold besides, counted: ``folder``, ``link`` (to a folder), ``hidden``, or a suffix"""
-
-    def note(self) -> str:
-        """Say in one line what was left out of folders; empty where nothing was."""
-        counts = Counter(self.left_out)
-        folders, links, hidden = (counts.pop(kind, 0) for kind in ("folder", "link", "hidden"))
-        parts = [
-            f"{_count(folders, 'folder')} (--recursive looks into folders)" if folders else "",
-            _count(links, "link to a folder", "links to folders") if links else "",
-            _count(hidden, "hidden file") if hidden else "",
-        ]
-        if others := counts.total():
-            kinds = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in counts.most_common(5))
-            parts.append(f"{_count(others, 'file')} of other kinds ({kinds}{', …' if len(counts) > 5 else ''})")
-        return "; ".join(filter(None, parts))
-
-
 def run_classify(
     settings: Settings,
     sources: Iterable[str],
@@ -124,7 +75,7 @@ def run_classify(
     Raises `ConfigError`, `BundleError` or `LandmarkModelError`: the models cannot be loaded.
     Raises `ImageError`: the folder for annotated pictures cannot be made.
 
-    Returns False where something could not be read; the rest was looked at.
+    Returns False where something could not be read; the others were classified.
     """
     failed = False
 
@@ -140,28 +91,11 @@ def run_classify(
     analyzers = [EmotionAnalyzer.from_settings(settings) for _ in range(needed)]
     writer = Writer(sys.stdout, form)
     with _progress(len(listing.entries)) as advance:
-        for look in classify(analyzers, listing.entries, annotate=annotate, on_error=fail, on_done=advance):
-            writer.write(look)
+        for result in classify(analyzers, listing.entries, annotate=annotate, on_error=fail, on_done=advance):
+            writer.write(result)
     if note := listing.note():
         print(f"left out: {note}", file=sys.stderr)
     return not failed
-
-
-def list_sources(given: Iterable[str], *, recursive: bool = False) -> Listing:
-    """Find the pictures and clips that paths and addresses stand for, those of a folder in natural order.
-
-    Hidden files (``.a.jpg``, ``._a.jpg``) and hidden folders are left out; links to folders are not followed.
-    """
-    listing = Listing()
-    for source in given:
-        if is_web_address(source) or not _is_folder(Path(source)):
-            listing.entries.append(Source(source))
-            continue
-        before = len(listing.entries)
-        _list_folder(Path(source), listing, recursive=recursive)
-        if len(listing.entries) == before:
-            listing.entries.append(ImageError(f"{source}: no pictures or clips in this folder"))
-    return listing
 
 
 def classify(
@@ -171,8 +105,8 @@ def classify(
     annotate: Path | None = None,
     on_error: Callable[[EmotionEdgeError], None],
     on_done: Callable[[], None] = lambda: None,
-) -> Generator[Look, None, None]:
-    """Look at pictures and clips, as many at a time as there are analyzers; looks come in the order of the entries.
+) -> Generator[Result, None, None]:
+    """Classify pictures and clips, as many at a time as there are analyzers; results come in the order of the entries.
 
     ``annotate``: folder that annotated pictures are written to.
     ``on_error``: called with the error of a picture or clip that cannot be read; the others go on.
@@ -180,12 +114,11 @@ def classify(
     """
     names = _Names(annotate)
     jobs = (entry if isinstance(entry, EmotionEdgeError) else _Job(entry, names.reserve(entry)) for entry in entries)
-    results = _one_by_one(analyzers[0], jobs) if len(analyzers) == 1 else _side_by_side(analyzers, jobs)
-    with closing(results):
+    with closing(_side_by_side(analyzers, jobs)) as results:
         for result in results:
             if result is None:
                 on_done()
-            elif isinstance(result, Look):
+            elif isinstance(result, Result):
                 yield result
             elif isinstance(result, EmotionEdgeError):
                 on_error(result)
@@ -200,19 +133,13 @@ class _Job:
     """where the annotated picture goes, without suffix and number of the frame"""
 
 
-_Result = Look | Exception | None
+_Item = Result | Exception | None
 """an error belongs to a picture or clip that cannot be read; None is the end of an entry"""
-
-
-def _one_by_one(analyzer: EmotionAnalyzer, jobs: Iterable[_Job | EmotionEdgeError]) -> Generator[_Result, None, None]:
-    for job in jobs:
-        yield from _look(analyzer, job)
-        yield None
 
 
 def _side_by_side(
     analyzers: Sequence[EmotionAnalyzer], jobs: Iterable[_Job | EmotionEdgeError]
-) -> Generator[_Result, None, None]:
+) -> Generator[_Item, None, None]:
     """Work in one thread for each analyzer; results come in the order of the jobs.
 
     The oldest job is always done or under way, so waiting for its results ends.
@@ -220,7 +147,7 @@ def _side_by_side(
     stop = threading.Event()
     tasks: _Tasks = SimpleQueue()
     threads = [threading.Thread(target=_work, args=(one, tasks, stop), daemon=True) for one in analyzers]
-    pending: deque[Queue[_Result]] = deque()
+    pending: deque[Queue[_Item]] = deque()
     try:
         for thread in threads:
             thread.start()
@@ -242,9 +169,9 @@ def _side_by_side(
 def _work(analyzer: EmotionAnalyzer, tasks: "_Tasks", stop: threading.Event) -> None:
     while (task := tasks.get()) is not None and not stop.is_set():
         job, results = task
-        with closing(_look(analyzer, job)) as looks:
+        with closing(_classify(analyzer, job)) as items:
             try:
-                for result in looks:
+                for result in items:
                     if not _put(results, result, stop):
                         return
             except Exception as error:  # noqa: BLE001  # raised again by `classify`
@@ -252,11 +179,11 @@ def _work(analyzer: EmotionAnalyzer, tasks: "_Tasks", stop: threading.Event) -> 
         _put(results, None, stop)
 
 
-_Tasks = SimpleQueue[tuple[_Job | EmotionEdgeError, Queue[_Result]] | None]
+_Tasks = SimpleQueue[tuple[_Job | EmotionEdgeError, Queue[_Item]] | None]
 """each with the queue that takes its results; None ends a thread"""
 
 
-def _put(results: Queue[_Result], result: _Result, stop: threading.Event) -> bool:
+def _put(results: Queue[_Item], result: _Item, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
             results.put(result, timeout=0.2)
@@ -266,13 +193,13 @@ def _put(results: Queue[_Result], result: _Result, stop: threading.Event) -> boo
     return False
 
 
-def _until_end(results: Queue[_Result]) -> Iterator[_Result]:
-    while (result := results.get()) is not None:
-        yield result
+def _until_end(results: Queue[_Item]) -> Iterator[_Item]:
+    while (item := results.get()) is not None:
+        yield item
     yield None
 
 
-def _look(analyzer: EmotionAnalyzer, job: _Job | EmotionEdgeError) -> Generator[_Result, None, None]:
+def _classify(analyzer: EmotionAnalyzer, job: _Job | EmotionEdgeError) -> Generator[_Item, None, None]:
     if isinstance(job, EmotionEdgeError):
         yield job
         return
@@ -280,48 +207,40 @@ def _look(analyzer: EmotionAnalyzer, job: _Job | EmotionEdgeError) -> Generator[
     try:
         if is_web_address(name):
             with downloaded(name) as path:
-                yield from _look_at_file(analyzer, path, job)
+                yield from _classify_file(analyzer, path, job)
         else:
-            yield from _look_at_file(analyzer, Path(name), job)
+            yield from _classify_file(analyzer, Path(name), job)
     except EmotionEdgeError as error:
         yield error
     except (OSError, ValueError) as error:
         yield ImageError(f"{job.source.shown}: cannot be read: {error}")
 
 
-def _look_at_file(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[_Result]:
-    if _is_clip(path):
-        yield from _look_at_clip(analyzer, path, job)
+def _classify_file(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[_Item]:
+    if is_clip(path):
+        yield from _classify_clip(analyzer, path, job)
         return
     name = job.source.shown
     bgr = read_picture(path, name=name).bgr
     faces = analyzer.analyze(bgr)
-    yield Look(name, bgr.shape[1], bgr.shape[0], faces)
+    yield Result(name, bgr.shape[1], bgr.shape[0], faces)
     if job.out is not None:
         write_picture(_with_suffix(job.out), analyzer.annotate(bgr, faces), original=name)
 
 
-def _is_clip(path: Path) -> bool:
-    try:
-        kind = kind_of(path) if path.is_file() else None
-    except OSError:  # `read_picture` says why
-        kind = None
-    return path.suffix.lower() in CLIP_SUFFIXES if kind is None else kind == "clip"
-
-
-def _look_at_clip(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[_Result]:
+def _classify_clip(analyzer: EmotionAnalyzer, path: Path, job: _Job) -> Iterator[_Item]:
     name = job.source.shown
     try:
         with closing(analyzer.follow(f"file:{path}", smoothed=False)) as frames:
             for frame, faces in frames:
-                yield Look(name, frame.width, frame.height, faces, frame.time_s)
+                yield Result(name, frame.width, frame.height, faces, frame.time_s)
                 if job.out is not None:
                     yield from _annotate_frame(analyzer, frame, faces, job)
     except CameraError as error:
         raise ImageError(str(error).replace(str(path), name)) from error
 
 
-def _annotate_frame(analyzer: EmotionAnalyzer, frame: Frame, faces: list[Face], job: _Job) -> Iterator[_Result]:
+def _annotate_frame(analyzer: EmotionAnalyzer, frame: Frame, faces: list[Face], job: _Job) -> Iterator[_Item]:
     assert job.out is not None
     try:
         write_picture(_with_suffix(job.out, frame.index), analyzer.annotate(frame, faces), original=job.source.name)
@@ -329,49 +248,8 @@ def _annotate_frame(analyzer: EmotionAnalyzer, frame: Frame, faces: list[Face], 
         yield error
 
 
-def _list_folder(folder: Path, listing: Listing, *, recursive: bool) -> None:
-    try:
-        found = natural_order(list(folder.iterdir()))
-    except OSError as error:
-        listing.entries.append(ImageError(f"{folder}: cannot be read: {error.strerror}"))
-        return
-    inner: list[Path] = []
-    for path in found:
-        suffix = path.suffix.lower()
-        if path.name.startswith("."):
-            listing.left_out["hidden"] += 1
-        elif _is_folder(path) and path.is_symlink():
-            listing.left_out["link"] += 1
-        elif _is_folder(path):
-            inner.append(path)
-        elif suffix in PICTURE_SUFFIXES | CLIP_SUFFIXES and not _is_special(path):
-            listing.entries.append(Source(str(path)))
-        else:
-            listing.left_out[suffix] += 1
-    for path in inner:
-        if recursive:
-            _list_folder(path, listing, recursive=True)
-        else:
-            listing.left_out["folder"] += 1
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a name that is too long, a folder that may not be entered; reading it says so
-        return False
-
-
-def _is_special(path: Path) -> bool:
-    """Return whether this is a pipe, a socket or a device, where reading may never end."""
-    try:
-        return path.exists() and not path.is_file()
-    except OSError:
-        return False
-
-
 class Writer:
-    """Writes looks to a stream, as JSON lines or as CSV with a row a face (and one with empty cells for no face)."""
+    """Writes results to a stream, as JSON lines or as CSV with a row a face (and one with empty cells for no face)."""
 
     def __init__(self, stream: TextIO, form: Literal["json", "csv"]) -> None:
         self._stream = stream
@@ -379,9 +257,9 @@ class Writer:
         if self._csv:
             self._csv.writeheader()
 
-    def write(self, look: Look) -> None:
-        """Write one look, and flush it, so that a reader has it at once."""
-        row = look.as_dict()
+    def write(self, result: Result) -> None:
+        """Write one result, and flush it, so that a reader has it at once."""
+        row = result.as_dict()
         if self._csv is None:
             self._stream.write(json.dumps(row) + "\n")
         else:
@@ -452,11 +330,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     if total < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         yield lambda: None
         return
-    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
