@@ -8,8 +8,8 @@ usage() {
 Usage: sudo systemd/install.sh [--with EXTRAS] [--wheels DIR] [--python PATH] [--dry-run] [--no-start]
        sudo systemd/install.sh --uninstall [--purge] [--dry-run]
 
-  --with EXTRAS  knn (scikit-learn, for classifier = "knn" or "ensemble"), signed (cryptography, for bundle_key) or
-                 knn,signed; upgrades keep them, --with none takes them out
+  --with EXTRAS  of knn (scikit-learn, for classifier = "knn" or "ensemble"), signed (cryptography, for bundle_key) and
+                 web (the live page), with commas; upgrades keep them, --with none takes them out
   --wheels DIR   install from this folder and nothing else, for a device without a network. Made on a machine with the
                  same Python and processor:  pip wheel -c constraints/python3.11.txt -w DIR ".[knn,signed]"
   --python PATH  the Python to use (3.11 or newer); default: /usr/bin/python3, the one that picamera2 belongs to
@@ -34,6 +34,7 @@ command=/usr/local/bin/emotion-edge
 booted=/run/systemd/system  # there while systemd runs, see sd_booted(3); not in an image that is being built
 python=/usr/bin/python3
 remembered=$prefix/extras
+page=/etc/systemd/system/emotion-edge.service.d/web.conf
 restart_due=/run/emotion-edge-restart-due  # gone after a reboot, as the old version is
 wheels='' extras='' dry='' start=yes remove='' purge='' changed=''
 
@@ -53,11 +54,12 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-case $extras in
-    '' | none | knn | signed | knn,signed) ;;
-    signed,knn) extras=knn,signed ;;
-    *) fail "--with takes knn, signed, knn,signed or none" 2 ;;
-esac
+if [ -n "$extras" ] && [ "$extras" != none ]; then
+    extras=$(tr ',' '\n' <<<"$extras" | sort -u | paste -sd,)
+    for extra in ${extras//,/ }; do
+        case $extra in knn | signed | web) ;; *) fail "--with takes knn, signed and web, with commas, or none" 2 ;; esac
+    done
+fi
 [ -z "$purge" ] || [ -n "$remove" ] || fail "--purge goes with --uninstall" 2
 
 # Print a command and, unless this is a dry run, run it.
@@ -74,7 +76,7 @@ is_service_active() { is_booted && systemctl is-active --quiet emotion-edge 2>/d
 uninstall() {
     if [ -e "$unit" ]; then
         if is_booted; then run systemctl disable --now emotion-edge; else run systemctl disable emotion-edge; fi
-        run rm -f "$unit"
+        run rm -f "$unit" "$page"
         if is_booted; then run systemctl daemon-reload; fi
     fi
     run rm -rf "$prefix" "$command" "$sysusers"
@@ -208,8 +210,23 @@ install_service() {
         run install -m 0600 -o root -g root /dev/null "$settings/mqtt-password"
     fi
     install_file 0644 root "$here/emotion-edge.service" "$unit"
+    install_page
     if is_booted; then run systemctl daemon-reload; fi
     run systemctl enable --quiet emotion-edge
+}
+
+# The page's token is a credential, which a unit names only where the file exists.
+install_page() {
+    if [[ ,$extras, != *,web,* ]]; then
+        if [ -e "$page" ]; then note_change; run rm -f "$page"; fi
+        return
+    fi
+    if [ ! -e "$settings/web-token" ]; then
+        run install -m 0600 -o root -g root /dev/null "$settings/web-token"
+        say "+ od -An -tx1 -N16 /dev/urandom > $settings/web-token"
+        [ -n "$dry" ] || od -An -tx1 -N16 /dev/urandom | tr -d ' \n' >"$settings/web-token"
+    fi
+    install_file 0644 root "$here/web.conf" "$page"
 }
 
 # Old releases are of no use once nothing runs from them.

@@ -98,6 +98,22 @@ def test_an_upgrade_keeps_the_extras_that_were_asked_for_once(device: Device) ->
     assert len(device.releases()) == 1
 
 
+def test_the_page_comes_with_its_token_and_goes_without_it(device: Device) -> None:
+    settings, unit = device.folder / "root/etc/emotion-edge", device.folder / "root/etc/systemd/system"
+    assert "/source[knn,web]\n" in device.install("--with", "web,knn")
+    token = (settings / "web-token").read_text()
+    assert len(token) == 32
+    assert (settings / "web-token").stat().st_mode & 0o777 == 0o600
+    assert (unit / "emotion-edge.service.d/web.conf").exists()
+    device.install("--with", "knn")
+    assert not (unit / "emotion-edge.service.d/web.conf").exists()
+    device.install("--with", "web")
+    assert (settings / "web-token").read_text() == token
+    device.install("--uninstall")
+    assert not (unit / "emotion-edge.service.d/web.conf").exists()
+    assert (settings / "web-token").exists()
+
+
 def test_install_in_an_image_enables_the_service_without_systemd_running(device: Device) -> None:
     (device.folder / "root/run/systemd/system").rmdir()
     device.start()  # in a chroot `systemctl is-active` exits with 0
