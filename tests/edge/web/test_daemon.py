@@ -143,8 +143,8 @@ def test_start_without_a_camera_is_shown_until_the_program_ends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: FakePipeline())
-    views: list[View] = []
-    monkeypatch.setattr(service, "View", lambda clock: views.append(View(clock)) or views[-1])
+    view = View()
+    monkeypatch.setattr(service, "View", lambda _: view)
     monkeypatch.setattr(service, "LAST_CHANCE_S", 0.0)
     settings = Settings(
         device="hallway", camera="v4l2:/dev/no-such", state_dir=str(tmp_path),
@@ -152,7 +152,7 @@ def test_start_without_a_camera_is_shown_until_the_program_ends(
     )  # fmt: skip
     with pytest.raises(CameraError, match="no such device"):
         service.run_service(settings)
-    condition = views[0].status.condition
+    condition = view.status.condition
     assert (condition.name, condition.title) == ("no_camera", "No camera")
     assert "no such device" in condition.detail
 
