@@ -64,7 +64,7 @@ def test_architecture_names_only_paths_that_exist() -> None:
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
 
 
-def test_architecture_names_every_room_in_the_order_that_is_checked() -> None:
+def test_architecture_names_every_room_in_the_checked_order() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     for contract in contracts:

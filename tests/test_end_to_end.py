@@ -106,7 +106,7 @@ def test_a_face_that_goes_is_one_visit(site: Site, media: Path) -> None:
     assert told == [("face_appeared", 1), ("face_left", 1)]
 
 
-def test_the_built_in_clip_reaches_the_broker_with_all_that_is_promised(site: Site) -> None:
+def test_built_in_clip_reaches_the_broker_with_all_promised(site: Site) -> None:
     with site.subscriber() as subscriber:
         subprocess.run(site.command("demo:?pace=fast"), check=True, capture_output=True, timeout=200)
         subscriber.wait(lambda _: [s["state"] for s in subscriber.of("status")][-1:] == ["stopped"])
@@ -205,7 +205,7 @@ def test_a_missing_bundle_is_one_line_and_78(site: Site, tmp_path: Path) -> None
     assert [line.startswith("error: ") for line in done.stderr.splitlines()] == [True]
 
 
-def test_a_privacy_pause_closes_the_camera_survives_a_restart_and_is_ended_from_the_command_line(site: Site) -> None:
+def test_privacy_pause_survives_a_restart_and_ends_by_command(site: Site) -> None:
     state = site.folder / "state"
     with site.subscriber() as subscriber:
         with subprocess.Popen(site.command("demo:?loop=1"), stderr=subprocess.DEVNULL) as daemon:

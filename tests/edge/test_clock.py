@@ -23,7 +23,7 @@ def test_a_date_that_jumps_changes_no_distance(jump_s: float) -> None:
     assert elapsed_s(before, clock.stamp()) == 60
 
 
-def test_over_a_reboot_the_date_counts_where_it_was_known_before_and_after() -> None:
+def test_elapsed_over_a_reboot_needs_a_date_known_at_both_ends() -> None:
     clock = FakeClock()
     before = clock.stamp()
     clock.reboot(away_s=500)
@@ -106,7 +106,7 @@ def test_the_kernel_is_asked_where_nothing_filters_system_calls(machine: Machine
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_under_a_filter_the_other_services_are_asked_and_the_kernel_is_not(machine: Machine, answer: bool) -> None:
+def test_kernel_is_not_asked_under_a_system_call_filter(machine: Machine, answer: bool) -> None:
     machine.filter_calls(2)
     machine.kernel, machine.other_service = 0, answer
     assert time_synced() is answer

@@ -47,7 +47,7 @@ def test_one_person_is_one_visit_in_nearly_every_frame(pipeline: Pipeline, media
     assert sum(map(bool, seen)) >= 0.98 * len(seen)
 
 
-def test_something_held_before_the_face_hides_it_and_changes_nothing(
+def test_face_hidden_by_something_held_before_it_changes_nothing(
     pipeline: Pipeline, smiling: list[NDArray[Any]]
 ) -> None:
     covered = [frame.copy() for frame in (smiling[30:] + smiling[:13])]
@@ -59,7 +59,7 @@ def test_something_held_before_the_face_hides_it_and_changes_nothing(
     assert seen[-30:] == [[1]] * 30
 
 
-def test_a_face_that_jumps_elsewhere_is_not_carried_along_the_wall(
+def test_face_that_jumps_elsewhere_is_not_carried_along_the_wall(
     pipeline: Pipeline, smiling: list[NDArray[Any]]
 ) -> None:
     flipped = [np.ascontiguousarray(np.roll(frame, 320, axis=1)) for frame in smiling[20:50]]

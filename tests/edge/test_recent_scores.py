@@ -36,7 +36,7 @@ def classifier() -> Any:
     return Counting()
 
 
-def test_a_face_that_looks_as_it_did_is_classified_a_few_times_a_second(classifier: Any) -> None:
+def test_unchanged_face_is_classified_a_few_times_a_second(classifier: Any) -> None:
     recent = RecentScores(0.06)
     told = [float(recent.of([seen(1)], frame / 25, classifier)[0, 0]) for frame in range(6)]
     assert told == [1, 1, 2, 2, 3, 3]
@@ -49,7 +49,7 @@ def test_another_look_is_classified_at_once(classifier: Any) -> None:
     assert recent.of([seen(1, (FROWN // 2 + 20).astype(np.uint8))], 0.02, classifier)[0, 0] == 2  # less light
 
 
-def test_each_face_has_scores_of_its_own_and_only_those_due_are_classified(classifier: Any) -> None:
+def test_faces_have_their_own_scores_and_only_due_are_classified(classifier: Any) -> None:
     recent = RecentScores(10)
     recent.of([seen(1)], 0.0, classifier)
     assert recent.of([seen(2), seen(1)], 0.01, classifier)[:, 0].tolist() == [2, 1]
@@ -67,7 +67,7 @@ def test_another_classifier_is_asked_at_once(classifier: Any) -> None:
     assert other.asked == [1]
 
 
-def test_every_frame_where_that_is_asked_for_and_where_time_goes_back(classifier: Any) -> None:
+def test_every_frame_is_classified_if_asked_or_time_goes_back(classifier: Any) -> None:
     every = RecentScores(0)
     for _ in range(3):
         every.of([seen(1)], 0.0, classifier)

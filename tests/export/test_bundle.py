@@ -58,7 +58,7 @@ def test_a_signature_is_of_the_manifest_that_was_written(tmp_path: Path) -> None
     assert open_bundle(tmp_path / "default", load_trusted_keys(str(pair.public))).signature is not None
 
 
-def test_the_bundle_before_is_kept_and_the_one_before_that_is_not(tmp_path: Path) -> None:
+def test_previous_bundle_is_kept_and_the_one_before_it_not(tmp_path: Path) -> None:
     bundle = open_bundle(shipped_bundle())
     files = {name: bundle.read(name) for name in bundle.manifest.files}
     for name in ("first", "second", "third"):

@@ -25,7 +25,7 @@ def export(trained: Trained, out: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize("quantization", ["int8", "float16", "dynamic", "none"])
-def test_every_quantization_becomes_a_bundle_that_the_device_runs(
+def test_quantizations_all_become_bundles_that_the_device_runs(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], quantization: str
 ) -> None:
     out = tmp_path / "models/default"
@@ -121,7 +121,7 @@ def test_a_table_is_printed_for_people(trained: Trained, tmp_path: Path, capsys:
         assert expected in out
 
 
-def test_a_finished_runs_data_must_be_the_data_that_it_was_trained_on(
+def test_data_of_a_finished_run_must_be_what_it_was_trained_on(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"

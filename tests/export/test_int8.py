@@ -71,7 +71,7 @@ def test_a_rounded_kernel_is_on_the_converters_grid(seed: int, n: int, channels:
     assert levels == pytest.approx(np.rint(levels), abs=1e-9)
 
 
-def test_rounding_with_the_inputs_in_mind_changes_the_output_less() -> None:
+def test_rounding_by_the_inputs_changes_the_output_less() -> None:
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(72, 16))
     inputs = rng.normal(size=(2000, 12)) @ rng.normal(size=(12, 72)) + 0.1 * rng.normal(size=(2000, 72))
@@ -102,7 +102,7 @@ def test_the_converter_takes_over_ranges_and_weights() -> None:
     assert not any(tuple(tensor["shape"]) == (1, 6) for tensor in tensors)  # the mean is part of the last convolution
 
 
-def test_a_pool_that_leaves_out_the_largest_values_does_not_disturb_the_next_bias() -> None:
+def test_pool_without_the_largest_values_keeps_the_next_bias() -> None:
     """VGG16's last pool takes 2 x 2 of 3 x 3 values."""
     from edge.inference import available_runtimes, open_interpreter
 

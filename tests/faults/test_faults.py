@@ -68,7 +68,7 @@ def test_a_loss_would_be_seen() -> None:
 
 
 @pytest.mark.parametrize(("twice", "code"), [(2, 0), (3, 1)])
-def test_a_broker_that_gets_more_than_one_event_a_kill_twice_is_a_failure(
+def test_broker_with_two_duplicates_a_kill_is_a_failure(
     twice: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     received = [*range(1, twice + 1), *range(1, 11)]

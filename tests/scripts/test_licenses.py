@@ -21,7 +21,7 @@ def test_licenses_lists_each_installed_package_once() -> None:
     assert "EPL-2.0" in stated["paho-mqtt"]
 
 
-def test_license_of_the_code_and_notice_of_the_models_are_in_the_wheel() -> None:
+def test_wheel_holds_the_license_and_the_notice_of_the_models() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert pyproject["project"]["license"] == "MIT"
     assert pyproject["project"]["license-files"] == ["LICENSE", "models/NOTICE.md"]

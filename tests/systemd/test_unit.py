@@ -82,7 +82,7 @@ def test_wrong_settings_are_not_tried_again_and_a_lost_camera_is() -> None:
     assert settings["Type"] == "notify"
 
 
-def test_a_device_without_a_network_is_not_held_back_at_its_start() -> None:
+def test_unit_starts_on_a_device_without_a_network() -> None:
     waits = [value for key, value in settings_of(UNIT.read_text()) if key in {"After", "Wants", "Requires"}]
     assert waits == ["network.target"]
 
@@ -93,7 +93,7 @@ def test_cameras_are_let_through_and_no_other_device() -> None:
     assert ("DevicePolicy", "closed") in settings_of(UNIT.read_text())
 
 
-def test_the_settings_that_are_installed_are_right_and_show_the_folder_of_the_unit(tmp_path: Path) -> None:
+def test_installed_settings_are_right_and_show_the_units_folder(tmp_path: Path) -> None:
     from edge.settings import Settings, load_settings
 
     settings = load_settings(ROOT / "systemd/config.example.toml", environment={})

@@ -13,7 +13,7 @@ from train.data.dataset import Dataset
 
 
 @pytest.mark.training
-def test_a_table_and_json_of_a_model_that_trained_in_a_process_of_its_own(
+def test_benchmark_prints_a_table_and_json_of_a_training(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset.save(tmp_path / "faces.npz")

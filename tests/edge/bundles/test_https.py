@@ -84,7 +84,7 @@ def test_a_bundle_comes_over_https_and_through_redirects(
     assert device.leftovers() == []
 
 
-def test_what_is_wrong_with_an_address_is_one_line_and_changes_nothing(
+def test_install_from_a_wrong_address_changes_nothing(
     server: Server, archive: bytes, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edge.bundles import source

@@ -143,7 +143,7 @@ def test_without_the_syncs_a_cut_would_leave_neither(sources: dict[str, Path], t
     assert broken > 0
 
 
-def test_what_the_choice_names_is_on_the_disk_before_the_choice_is(sources: dict[str, Path], tmp_path: Path) -> None:
+def test_bundle_is_on_the_disk_before_the_choice_that_names_it(sources: dict[str, Path], tmp_path: Path) -> None:
     device = prepared(tmp_path, sources, ["a"])
     disk = FragileDisk()
     name = device.install(sources["b"], disk)

@@ -58,7 +58,7 @@ def test_without_a_key_signatures_are_not_looked_at(make_bundle: Make, keys: Key
     assert open_bundle(keys.sign(bundle)).signature is not None
 
 
-def test_an_unsigned_bundle_is_refused_before_its_manifest_is_parsed(make_bundle: Make, keys: KeyPair) -> None:
+def test_unsigned_bundle_is_refused_before_it_is_parsed(make_bundle: Make, keys: KeyPair) -> None:
     bundle = make_bundle("unsigned")
     (bundle / "manifest.json").write_bytes(b"{ no JSON")
     with pytest.raises(BundleError, match=r"manifest\.sig: missing; bundle_key \(.*\) allows signed bundles only"):
@@ -88,7 +88,7 @@ def test_the_bundle_that_ships_must_be_signed_too(keys: KeyPair) -> None:
         load_pipeline(Settings(bundle_key=str(keys.public)))
 
 
-def test_every_command_that_loads_a_bundle_asks_for_the_signature(
+def test_signature_is_asked_for_by_every_command_with_a_bundle(
     make_bundle: Make, keys: KeyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "config.toml"
@@ -141,7 +141,7 @@ def test_a_file_of_no_keys_is_refused(tmp_path: Path, content: bytes, said: str)
     assert str(refused.value).startswith(f"bundle_key: {path}")
 
 
-def test_keys_that_are_absent_of_another_kind_or_open_to_all_are_refused(keys: KeyPair, tmp_path: Path) -> None:
+def test_keys_missing_foreign_or_open_to_all_are_refused(keys: KeyPair, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_trusted_keys(str(tmp_path / "none.pem"))
     with pytest.raises(ConfigError, match="no file of public keys"):

@@ -130,7 +130,7 @@ def test_the_setting_goes_before_what_was_installed(device: Device, make_bundle:
         load_pipeline(settings)  # an order has no way out
 
 
-def test_a_damaged_current_bundle_gives_way_to_the_previous_and_that_to_the_one_that_ships(
+def test_damaged_bundle_gives_way_to_previous_then_to_shipped(
     device: Device, make_bundle: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = device.install(make_bundle("one")), device.install(make_bundle("two"))
@@ -157,9 +157,7 @@ def test_a_damaged_choice_is_said_and_mended_by_the_next(
     assert device.store.use("one", device.check) == one == device.runs()
 
 
-def test_a_second_install_of_the_same_changes_nothing_and_mends_what_is_damaged(
-    device: Device, make_bundle: Make
-) -> None:
+def test_second_install_of_the_same_mends_what_is_damaged(device: Device, make_bundle: Make) -> None:
     device.install(make_bundle("zero"))
     source = make_bundle("one")
     name = device.install(source)
@@ -322,7 +320,7 @@ def test_the_commands_refuse_in_one_line_and_with_78(
     assert device.runs() == identity(Path(unsigned))
 
 
-def test_a_loaded_bundle_is_read_once_and_lives_on_when_its_folder_goes(device: Device, make_bundle: Make) -> None:
+def test_bundle_is_read_once_and_outlives_its_folder(device: Device, make_bundle: Make) -> None:
     name = device.install(make_bundle("one"))
     classifier = load_classifier(device.store.folder / name)
     shutil.rmtree(device.store.folder)

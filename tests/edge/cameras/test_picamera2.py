@@ -64,7 +64,7 @@ def test_size_and_rate_are_asked_for() -> None:
     assert source.read(TIMEOUT_S) is None
 
 
-def test_a_silent_camera_is_an_error_and_its_job_is_waited_for_again() -> None:
+def test_silent_camera_is_an_error_and_its_job_is_awaited_again() -> None:
     source = open_camera("picamera2:0")
     [camera] = fake.Picamera2.opened
 

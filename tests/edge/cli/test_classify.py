@@ -83,7 +83,7 @@ def test_every_kind_of_picture_has_an_answer(
     assert found == dict.fromkeys(kinds, 1) | {"one.png": 0, "strip.png": 0}
 
 
-def test_what_cannot_be_read_is_one_line_each_and_the_rest_goes_on(
+def test_unreadable_files_are_one_line_each_and_the_rest_goes_on(
     face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.png").touch()
@@ -142,7 +142,7 @@ def test_csv_has_a_row_a_face(face: NDArray[np.uint8], tmp_path: Path, capsys: p
     assert float(rows[0]["happy"]) == float(rows[0]["confidence"])
 
 
-def test_a_clip_gives_a_line_a_frame_and_visits_begin_anew_in_the_next(
+def test_clip_gives_a_line_a_frame_and_the_next_begins_anew(
     face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.avi", "b.avi"):
@@ -173,7 +173,7 @@ def test_small_faces_of_a_clip_are_found_at_once(
     assert [len(line["faces"]) for line in lines] == [1, 1]
 
 
-def test_folders_are_looked_into_when_asked_and_counted_otherwise(
+def test_folders_in_folders_are_taken_if_asked_else_counted(
     face: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.png", "b/10.png", "b/9.png", "b/c/d.png", ".hidden/e.png", "b/.f.png", "b/._9.png"):

@@ -78,7 +78,7 @@ def test_without_a_terminal_an_event_is_a_line() -> None:
     assert line.split()[:7] == ["2026-11-22T19:14:09.722Z", "d", "#7", "face", "1", "appeared", "happy"]
 
 
-def test_on_a_terminal_the_table_has_the_newest_events_and_who_is_in_view() -> None:
+def test_table_has_the_newest_events_and_who_is_in_view() -> None:
     text = io.StringIO()
     console = Console(file=text, width=110, height=30, force_terminal=True, color_system=None)
     reading = replace(READING, face=3, emotion="sad", confidence=0.5)

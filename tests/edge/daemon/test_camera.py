@@ -150,7 +150,7 @@ def handles() -> int:
 
 
 @pytest.mark.slow("goes through a hundred faults")
-def test_a_hundred_faults_are_each_over_within_5_s_and_leave_nothing_behind(site: Site) -> None:
+def test_hundred_faults_each_end_within_5_s_and_leave_nothing(site: Site) -> None:
     site.run(STEADY_S)
     gc.collect()
     threads, files = threading.active_count(), handles()
@@ -268,7 +268,7 @@ def test_a_pause_closes_the_camera_and_its_end_opens_it(site: Site) -> None:
     assert site.device.opened == 2
 
 
-def test_a_pause_that_comes_while_the_camera_is_being_opened_closes_it_all_the_same(site: Site) -> None:
+def test_pause_during_an_opening_closes_the_camera_all_the_same(site: Site) -> None:
     may_open = threading.Event()
     opened_anew: list[FrameSource] = []
 
@@ -294,7 +294,7 @@ def test_a_pause_that_comes_while_the_camera_is_being_opened_closes_it_all_the_s
     assert site.device.closed == site.device.opened == 2
 
 
-def test_a_camera_that_cannot_be_closed_ends_the_program_that_wants_privacy() -> None:
+def test_camera_that_does_not_close_for_privacy_ends_the_program() -> None:
     class Stuck(FakeCamera):
         left_behind = True
 

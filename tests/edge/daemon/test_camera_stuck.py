@@ -86,7 +86,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             thread.join(20)
 
 
-def test_the_loop_goes_on_while_the_camera_is_being_closed_and_opens_no_second_one(site: Site) -> None:
+def test_loop_goes_on_during_a_closing_with_no_second_camera(site: Site) -> None:
     may_close = threading.Event()
     site.start(SlowToClose(make_frame(), Hang(may_close), until=may_close), site.working())
     site.fall_silent()  # returned, though the close still hangs
@@ -120,7 +120,7 @@ def test_one_that_hangs_does_not_keep_another_from_working(site: Site) -> None:
     assert (site.camera._opener.hanging, site.camera.state) == (1, "ok")
 
 
-def test_where_one_hangs_and_the_first_attempt_fails_only_a_new_process_helps(site: Site) -> None:
+def test_hanging_camera_and_a_failed_attempt_end_the_program(site: Site) -> None:
     site.start(site.hanging(), CameraError("device busy"))
     site.fall_silent()
     with pytest.raises(CameraError, match="keeps it from being reopened: device busy") as told:
@@ -165,7 +165,7 @@ def test_an_opening_that_hangs_ends_the_program(site: Site) -> None:
         site.camera.next(0)
 
 
-def test_a_pause_ends_the_program_where_an_earlier_camera_may_be_open_still(site: Site) -> None:
+def test_pause_ends_the_program_if_an_earlier_camera_may_be_open(site: Site) -> None:
     site.start(site.hanging(), site.working())
     site.fall_silent()
     site.go_on()
@@ -174,7 +174,7 @@ def test_a_pause_ends_the_program_where_an_earlier_camera_may_be_open_still(site
         site.camera.pause()
 
 
-def test_a_pause_during_an_opening_ends_the_program_where_what_opens_does_not_close(site: Site) -> None:
+def test_pause_ends_the_program_if_what_opens_does_not_close(site: Site) -> None:
     may_open = threading.Event()
 
     class Stuck(FakeCamera):

@@ -100,7 +100,7 @@ def test_each_value_is_told_under_its_name(monkeypatch: pytest.MonkeyPatch) -> N
     }
 
 
-def test_a_rate_is_of_the_last_hour_or_of_the_time_since_the_start() -> None:
+def test_rate_is_of_the_last_hour_or_since_the_start() -> None:
     rate = HourlyRate()
     assert rate.per_hour(0, 5) == 0
     assert rate.per_hour(600, 15) == 60, "10 in 10 minutes"

@@ -196,7 +196,7 @@ def test_what_happens_in_one_frame_is_handed_over_at_once() -> None:
     assert [event.face for event in run.publisher.events] == [1, 2, 1, 2]
 
 
-def test_what_could_not_be_stored_is_counted_once_there_is_room_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_not_stored_are_counted_once_there_is_room_again(caplog: pytest.LogCaptureFixture) -> None:
     class FullAtFirst(FakePublisher):
         full = True
 
@@ -226,7 +226,7 @@ def test_a_full_disk_is_said_once_and_looking_goes_on(caplog: pytest.LogCaptureF
     assert run.publisher.states[-1].camera == "stopped"
 
 
-def test_a_camera_that_fails_and_comes_back_ends_visits_and_is_told() -> None:
+def test_camera_that_fails_ends_visits_and_is_published() -> None:
     broken = CameraError("the cable is out")
     cameras = [FakeCamera(make_frame(0), make_frame(1), broken, live=False), clip(1000)]
     run = Run(cameras[0], {0: [a_face(HAPPY)], 1: [a_face(HAPPY)]}, FakePublisher(), endless=True)
@@ -259,7 +259,7 @@ def test_health_after_a_pause_soon_shows_that_nothing_waits() -> None:
     run.camera.close()
 
 
-def test_a_command_closes_the_camera_ends_visits_and_another_opens_it_again() -> None:
+def test_command_closes_the_camera_and_another_opens_it_again() -> None:
     clips = iter([clip(50), clip(50)])
     run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
     first = run.camera._capture
@@ -299,7 +299,7 @@ def test_a_pause_from_before_the_start_keeps_the_camera_closed() -> None:
 
 
 @pytest.mark.parametrize("jump_s", [365 * 86_400.0, -365 * 86_400.0])
-def test_a_date_that_jumps_by_a_year_loses_nothing_and_stops_no_timer(jump_s: float) -> None:
+def test_date_jump_of_a_year_loses_nothing_and_stops_no_timer(jump_s: float) -> None:
     run = Run(clip(130), {index: [a_face(HAPPY if index < 60 else SAD)] for index in range(120)}, FakePublisher())
     for index in range(130):
         if index == 30:

@@ -129,9 +129,7 @@ def test_over_a_reboot_that_lost_the_date_the_limit_begins_anew(tmp_path: Path, 
     [b"", b"{", b"\xff\xfe", b"[]", b'{"for_s": -1}', b'{"for_s": 5}', b'{"for_s": 1e300, "since": null}', b"[" * 4000,
      b'{"paused": false}', os.urandom(10_000)],
 )  # fmt: skip
-def test_a_file_that_says_nothing_sensible_is_a_pause_without_a_limit(
-    tmp_path: Path, clock: FakeClock, content: bytes
-) -> None:
+def test_file_without_sense_is_a_pause_without_a_limit(tmp_path: Path, clock: FakeClock, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     privacy = PrivacyPause(tmp_path, clock)
     privacy.check()
@@ -144,7 +142,7 @@ def test_a_pipe_of_that_name_is_a_pause_and_hangs_nobody(tmp_path: Path, clock: 
     assert paused(tmp_path, clock)
 
 
-def test_a_folder_that_cannot_be_written_pauses_until_the_end_of_the_program(
+def test_unwritable_folder_pauses_until_the_program_ends(
     tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "state"
@@ -163,7 +161,7 @@ def test_a_folder_that_cannot_be_written_pauses_until_the_end_of_the_program(
         resume(folder)
 
 
-def test_what_is_written_can_be_read_by_the_service_and_holds_the_limit(tmp_path: Path, clock: FakeClock) -> None:
+def test_pause_file_is_readable_to_the_service_and_has_the_limit(tmp_path: Path, clock: FakeClock) -> None:
     pause(tmp_path, 60, clock)
     path = tmp_path / FILE_NAME
     assert path.stat().st_mode & 0o777 == 0o644
@@ -184,7 +182,7 @@ def read_only() -> Iterator[pytest.MonkeyPatch]:
         yield card
 
 
-def test_where_nothing_can_be_written_the_loop_obeys_commands_and_tells(read_only: pytest.MonkeyPatch) -> None:
+def test_loop_obeys_commands_on_a_read_only_disk(read_only: pytest.MonkeyPatch) -> None:
     clips = iter([clip(50), clip(50)])
     run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
     capture = run.camera._capture
@@ -217,7 +215,7 @@ def test_a_pause_that_cannot_be_removed_is_ended_by_a_command(
 
 
 @pytest.mark.parametrize("paused", [True, False])
-def test_after_a_command_that_could_not_be_written_a_file_that_changes_is_obeyed(
+def test_file_that_changes_is_obeyed_after_an_unwritten_command(
     tmp_path: Path, clock: FakeClock, read_only: pytest.MonkeyPatch, paused: bool
 ) -> None:
     privacy = PrivacyPause(tmp_path, clock)
@@ -232,7 +230,7 @@ def test_after_a_command_that_could_not_be_written_a_file_that_changes_is_obeyed
     assert privacy.pause is None
 
 
-def test_a_limit_that_ends_where_nothing_can_be_removed_leaves_the_file_obeyed(
+def test_limit_that_ends_on_a_read_only_disk_opens_the_camera(
     tmp_path: Path, clock: FakeClock, read_only: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode({"for_s": 60.0, "since": clock.stamp()}))

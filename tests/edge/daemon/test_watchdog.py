@@ -24,7 +24,7 @@ def test_all_is_well_while_every_thread_beats(caplog: pytest.LogCaptureFixture) 
     assert not caplog.records
 
 
-def test_a_thread_that_is_stuck_is_named_once_with_the_place_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_stuck_thread_is_named_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
     clock, told = FakeClock(), list[str]()
     watchdog = Watchdog(clock, notify=told.append)
     pulse, other = watchdog.pulse("loop", 25), watchdog.pulse("mqtt-sender", 40)

@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said_with_what_to_do_and_exit_code_1(
         assert words in text
 
 
-def test_settings_that_are_wrong_leave_the_other_checks_to_be_made(tmp_path: Path) -> None:
+def test_wrong_settings_leave_the_other_checks_to_be_made(tmp_path: Path) -> None:
     found = by_check(list(examine(write_config(tmp_path, 'devise = "x"'))))
     assert found["settings"].status == "problem"
     assert "did you mean device?" in found["settings"].found
@@ -107,7 +107,7 @@ def test_a_check_that_breaks_does_not_end_the_others(monkeypatch: pytest.MonkeyP
     assert names[:2] == ["python", "clock"]
 
 
-def test_a_refused_login_is_said_and_the_running_daemon_stays_connected(mosquitto: Mosquitto) -> None:
+def test_refused_login_is_found_and_the_daemon_stays_connected(mosquitto: Mosquitto) -> None:
     mosquitto.start()
     wrong = str(mosquitto.password_file("not the password"))
     found = broker.check_broker(Settings(mqtt=mosquitto.settings(password_file=wrong)))
@@ -183,9 +183,7 @@ def test_camera_check_says_why_picamera2_does_not_load(monkeypatch: pytest.Monke
     assert "numpy.dtype size changed" in found.found
 
 
-def test_the_password_of_the_service_is_used_where_it_can_be_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_password_of_the_service_is_used_where_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(service, "PASSWORD", tmp_path / "mqtt-password")
     assert service.with_service_password(Settings()).mqtt.password_file == ""
     (tmp_path / "mqtt-password").write_text("\n")
@@ -283,9 +281,7 @@ def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "file"], "nothing is left behind"
 
 
-def test_the_folder_that_systemd_makes_at_the_first_start_is_not_missed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_state_folder_that_systemd_will_make_is_not_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "STATE", tmp_path / "state")
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path == tmp_path)
     assert machine.check_disk(Settings(state_dir=str(tmp_path / "state")), RUNNING).status == "ok"
@@ -346,7 +342,7 @@ def test_heat_and_power_are_read_as_the_firmware_means_them(
         (NO_SERVICE, True, False, "ok"),
     ],
 )
-def test_a_clock_that_is_not_set_or_not_known_to_the_service_is_a_warning(
+def test_clock_not_set_or_unknown_to_the_service_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, now: Service, known: bool, known_to_service: bool, status: str
 ) -> None:
     monkeypatch.setattr(machine, "time_synced", lambda *, as_service=False: known_to_service if as_service else known)

@@ -94,7 +94,7 @@ def test_user_that_home_assistant_has_in_vain_is_a_problem(
     assert guarded.password not in repr(found)
 
 
-def test_name_that_is_online_elsewhere_is_a_problem_with_both_ids(guarded: Mosquitto, tmp_path: Path) -> None:
+def test_name_online_elsewhere_is_a_problem_with_both_ids(guarded: Mosquitto, tmp_path: Path) -> None:
     publish_all(guarded, tmp_path, client="emotion-edge-hall-other")
     found = check(guarded, tmp_path)
     assert found.status == "problem"

@@ -35,7 +35,7 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     return done
 
 
-def test_root_becomes_the_service_before_anything_of_the_service_is_opened(
+def test_root_becomes_the_service_before_it_opens_its_files(
     as_root: list[tuple[str, object]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def load_models(_settings: Settings) -> tuple[Finding, None]:
@@ -100,7 +100,7 @@ print(json.dumps([me.check, str(os.getresuid()), str(os.getgroups()), named.foun
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_file_of_root_alone_is_none_for_the_service_and_its_credential_is_one(open_folder: Path) -> None:
+def test_file_of_root_is_none_for_the_service_its_credential_is(open_folder: Path) -> None:
     password = open_folder / "mqtt-password"
     password.write_text("sentinel\n")
     password.chmod(0o600)
@@ -113,16 +113,12 @@ def test_a_file_of_root_alone_is_none_for_the_service_and_its_credential_is_one(
     assert credential == "sentinel"
 
 
-def test_the_password_stays_where_it_is_where_it_cannot_be_handed_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_password_that_cannot_be_handed_on_stays_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(service, "PASSWORD", tmp_path / "none")
     assert user.password_in_memory() == tmp_path / "none"
 
 
-def test_settings_that_only_root_may_read_are_said_with_how_to_open_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_settings_only_root_may_read_get_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(_path: Path, **_: object) -> str:
         raise PermissionError(13, "Permission denied")
 

@@ -25,7 +25,7 @@ def test_a_mirrored_outline_has_the_same_distances(faces: NDArray[np.float32]) -
     np.testing.assert_allclose(landmark_features(mirrored), landmark_features(faces), atol=1e-4)
 
 
-def test_each_value_is_a_distance_over_the_root_mean_square_of_all(faces: NDArray[np.float32]) -> None:
+def test_value_is_a_distance_over_the_root_mean_square_of_all(faces: NDArray[np.float32]) -> None:
     chosen = faces[:, POINTS].astype(np.float64)
     pairs = [np.linalg.norm(chosen[:, i] - chosen[:, j], axis=1) for i in range(len(POINTS)) for j in range(i)]
     size = np.sqrt(np.mean(np.square(pairs), axis=0))

@@ -94,7 +94,7 @@ def test_what_was_found_in_another_scene_is_nobodys(scene: SlowScene) -> None:
     assert [visits for visits in scene.play(8, OTHER) if visits] == []
 
 
-def test_a_search_that_hangs_is_waited_for_so_that_the_watchdog_sees_it(scene: SlowScene) -> None:
+def test_hanging_search_is_awaited_so_that_the_watchdog_sees_it(scene: SlowScene) -> None:
     scene.slow.go.clear()
     scene.slow.sees = [FACE, OTHER]
     scene.play(8, FACE, OTHER)

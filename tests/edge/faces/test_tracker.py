@@ -129,7 +129,7 @@ def test_a_face_that_was_away_for_longer_is_a_new_visit() -> None:
     assert scene.play(5, FACE)[-1] == [2]
 
 
-def test_a_second_face_gets_its_own_number_and_the_largest_is_first() -> None:
+def test_second_face_has_its_own_number_and_the_largest_is_first() -> None:
     scene = Scene()
     scene.play(5, FACE)
     assert scene.play(25, FACE, Box(400, 100, 140, 140))[-1] == [2, 1]
@@ -215,7 +215,7 @@ def test_what_was_carried_onto_a_wall_is_noticed_at_once() -> None:
     assert scene.play(10, FACE)[-1] == [1]
 
 
-def test_something_else_that_looks_like_no_face_is_not_carried_for_long() -> None:
+def test_track_of_no_face_is_not_carried_for_long() -> None:
     scene = Scene(FaceSettings(verify_every_s=0.4))
     scene.play(10, FACE)
     still_drawn = drawn([FACE])  # the picture stays, the detector sees nobody any more
@@ -223,7 +223,7 @@ def test_something_else_that_looks_like_no_face_is_not_carried_for_long() -> Non
     assert seen[5:] == [False] * 5
 
 
-def test_between_two_looks_of_the_detector_the_box_follows_the_face() -> None:
+def test_box_follows_the_face_between_two_detections() -> None:
     scene = Scene(FaceSettings(verify_every_s=5))
     scene.play(5, FACE)
     for step in range(1, 20):
@@ -262,7 +262,7 @@ def test_another_picture_size_is_another_scene() -> None:
     assert scene.tracker.update(small) == []
 
 
-def test_after_the_camera_was_away_whoever_is_there_is_found_anew() -> None:
+def test_face_is_found_anew_after_the_camera_was_away() -> None:
     scene = Scene()
     scene.play(10, FACE)
     scene.tracker.lose_sight()

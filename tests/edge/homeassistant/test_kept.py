@@ -84,7 +84,7 @@ def test_names_of_renames_without_a_broker_are_all_cleared_later(
     assert kept(mosquitto) == set()
 
 
-def test_discovery_alone_is_cleared_when_home_assistant_is_turned_off(
+def test_discovery_alone_is_cleared_if_home_assistant_is_off(
     home: Subscriber, mosquitto: Mosquitto, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     on, off = settings(tmp_path, "hall", mosquitto), settings(tmp_path, "hall", mosquitto, enabled=False)

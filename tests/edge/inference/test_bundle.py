@@ -18,7 +18,7 @@ Write = Callable[..., Path]
 Models = dict[str, bytes]
 
 
-def test_a_good_bundle_opens_and_its_identity_is_its_name_and_the_manifests_hash(good_bundle: Path) -> None:
+def test_bundle_identity_is_its_name_and_the_manifests_hash(good_bundle: Path) -> None:
     bundle = open_bundle(good_bundle)
     digest = hashlib.sha256((good_bundle / "manifest.json").read_bytes()).hexdigest()
     assert bundle.identity == f"tiny@{digest[:8]}"
@@ -75,7 +75,7 @@ def test_a_file_of_another_size_is_refused(good_bundle: Path, change: int) -> No
         open_bundle(good_bundle)
 
 
-def test_a_file_that_changes_after_the_bundle_was_opened_is_not_used(good_bundle: Path) -> None:
+def test_file_that_changes_after_the_opening_is_not_used(good_bundle: Path) -> None:
     bundle = open_bundle(good_bundle)
     path = good_bundle / "cnn.tflite"
     path.write_bytes(path.read_bytes()[::-1])
@@ -222,7 +222,7 @@ def test_the_shipped_bundle_runs() -> None:
 @pytest.mark.parametrize(
     ("kind", "bundle"), [("cnn", "default"), ("knn", "default"), ("vgg", "vgg"), ("ensemble", "vgg")]
 )
-def test_what_ships_holds_every_model_that_the_settings_can_choose(kind: Any, bundle: str) -> None:
+def test_shipped_bundles_hold_every_model_to_choose(kind: Any, bundle: str) -> None:
     if kind == "knn":
         pytest.importorskip("sklearn", reason="the KNN needs scikit-learn")
     try:

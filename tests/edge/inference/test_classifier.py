@@ -71,7 +71,7 @@ def test_a_model_that_the_bundle_does_not_hold_is_named(good_bundle: Path) -> No
 
 
 @SLOW
-def test_a_model_of_another_kind_than_the_manifest_says_is_refused(
+def test_model_of_another_kind_than_the_manifest_is_refused(
     write_bundle: Callable[..., Path], description: dict[str, Any], tiny_models: Models
 ) -> None:
     description["files"]["cnn.tflite"] = file_entry(tiny_models["none"])

@@ -81,7 +81,7 @@ def test_other_arrays_than_landmarks_are_refused(write_knn_bundle: Write, knn_pi
 
 
 @pytest.mark.parametrize("kind", ["knn", "ensemble"])
-def test_another_version_of_scikit_learn_is_refused_and_the_network_goes_on(
+def test_other_scikit_learn_is_refused_and_the_network_goes_on(
     write_knn_bundle: Write,
     knn_pickle: bytes,
     knn_description: dict[str, Any],

@@ -195,7 +195,7 @@ def test_status_that_somebody_overwrote_is_published_again(
 @pytest.mark.parametrize(
     ("payload", "retain", "again"), [(b"online", False, True), (b"offline", False, False), (b"online", True, True)]
 )
-def test_everything_is_published_again_when_home_assistant_starts(
+def test_retained_is_published_again_if_home_assistant_starts(
     mosquitto: Mosquitto, outbox: Outbox, payload: bytes, retain: bool, again: bool
 ) -> None:
     mosquitto.start()

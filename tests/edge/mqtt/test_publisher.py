@@ -196,7 +196,7 @@ def test_a_killed_broker_loses_nothing_and_order_is_kept(
     assert (stats.reconnects, stats.dropped) == (3, 0)
 
 
-def test_what_was_sent_and_not_acknowledged_is_sent_again_in_order(
+def test_unacknowledged_events_are_sent_again_in_order(
     mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
 ) -> None:
     mosquitto.start()
@@ -427,7 +427,7 @@ def test_an_event_on_the_wire_is_the_one_that_was_published(
     assert received == msgspec.json.encode(msgspec.structs.replace(event, seq=1)), "the same fields in the same order"
 
 
-def test_commands_come_in_and_what_is_none_is_counted_and_ignored(
+def test_commands_come_in_and_others_are_counted_and_ignored(
     mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
 ) -> None:
     mosquitto.start()

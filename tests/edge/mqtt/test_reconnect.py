@@ -29,7 +29,7 @@ def is_online(message: Received) -> bool:
     return message.channel == "status" and message.json["state"] == "online"
 
 
-def test_retained_messages_are_sent_again_to_a_broker_that_forgot(
+def test_retained_messages_go_again_to_a_broker_that_forgot(
     mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
 ) -> None:
     mosquitto.start()

@@ -37,7 +37,7 @@ def test_greeting_follows_retained_messages_and_precedes_events(outbox: Outbox) 
     assert [message.topic for message in connection.taken] == ["discovery", "state", "health", "status", "event"]
 
 
-def test_last_words_that_the_connection_does_not_take_are_not_said(outbox: Outbox) -> None:
+def test_last_words_not_taken_by_the_connection_are_not_sent(outbox: Outbox) -> None:
     clock, link = FakeClock(), FakeConnection()
     out = a_queue(outbox, clock)
     words = tuple(Message(topic, b"{}", retain=True) for topic in ("state", "status"))

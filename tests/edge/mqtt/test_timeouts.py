@@ -104,7 +104,7 @@ def test_name_that_is_resolved_too_late_changes_nothing(
 
 
 @pytest.mark.broker
-def test_broker_that_acknowledges_nothing_is_left_and_returned_to(
+def test_broker_that_acknowledges_nothing_is_left_for_a_while(
     mosquitto: Mosquitto,
     outbox: Outbox,
     event: EmotionEvent,

@@ -44,15 +44,15 @@ def test_gaps_not_seen_where_a_device_begins_again_at_one(gaps: Callable[..., ob
     assert gaps(("a", 0, [1, 2, 3]), ("b", 9, [1, 2]), ("c", 19, [3, 4])) == []
 
 
-def test_gaps_not_seen_where_the_first_numbers_after_a_beginning_are_lost(gaps: Callable[..., object]) -> None:
+def test_gaps_unseen_if_the_first_numbers_of_a_start_are_lost(gaps: Callable[..., object]) -> None:
     assert gaps(("a", 0, [5000, 5001]), ("b", 9, [3, 4])) == []
 
 
-def test_gaps_not_seen_where_the_second_count_overtakes_the_first(gaps: Callable[..., object]) -> None:
+def test_gaps_unseen_if_the_second_count_overtakes_the_first(gaps: Callable[..., object]) -> None:
     assert gaps(("a", 0, [1, 2, 3]), ("b", 9, [1, 2]), ("c", 19, [3, 4, 5, 7])) == [("hall", 6, 6)]
 
 
-def test_gaps_not_seen_where_collectors_store_two_starts_in_the_wrong_order(gaps: Callable[..., object]) -> None:
+def test_gaps_unseen_if_two_starts_are_stored_in_wrong_order(gaps: Callable[..., object]) -> None:
     assert gaps(("b", 0, [101, 102]), ("a", 0.1, [99, 100])) == []
 
 

@@ -88,7 +88,7 @@ def test_report_clips_a_visit_at_midnight(visit: Callable[..., list[Row]], day_o
     assert found.most_in_view[0] == 1
 
 
-def test_report_of_a_visit_without_an_end_ends_with_its_last_event(
+def test_report_ends_an_endless_visit_with_its_last_event(
     visit: Callable[..., list[Row]], day_of: Callable[..., Summary]
 ) -> None:
     found = day_of(visit(NOON_S, ("happy", 30), ("sad", 10), end=False))

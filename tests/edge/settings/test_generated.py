@@ -140,7 +140,7 @@ def test_variables_and_flags_are_taken_or_refused_with_a_reason(tmp_path: Path) 
     assert 0 < taken < FILES // 2
 
 
-def test_what_is_shown_of_the_settings_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+def test_settings_shown_are_a_file_that_says_the_same(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     shown_path = tmp_path / "shown.toml"
     same = 0

@@ -213,18 +213,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
         f'mqtt = "mqtt://user:{SECRET}@broker"',
     ],
 )
-def test_a_password_in_the_wrong_place_is_refused_and_not_repeated(config: Path, text: str) -> None:
+def test_password_in_the_wrong_place_is_refused_not_repeated(config: Path, text: str) -> None:
     assert SECRET not in refused(config, text)
 
 
-def test_a_password_in_the_environment_is_refused_and_not_repeated(config: Path) -> None:
+def test_password_in_the_environment_is_refused_not_repeated(config: Path) -> None:
     message = refused(config, "", EMOTION_EDGE__MQTT__PASSWORD=SECRET)
     assert SECRET not in message
     assert "did you mean mqtt.password_file?" in message
     assert SECRET not in refused(config, "", EMOTION_EDGE__MQTT__URL=f"mqtt://u:{SECRET}@b")
 
 
-def test_the_password_is_read_from_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+def test_password_is_read_from_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_text(f" {SECRET} \r\n")
     path.chmod(0o600)

@@ -49,7 +49,7 @@ def output(capsys: pytest.CaptureFixture[str]) -> str:
         f'camera = 7\n[mqtt]\nurl = "mqtt://u:{SECRET}@b"',
     ],
 )
-def test_a_password_in_the_wrong_place_is_not_repeated_even_in_a_traceback(
+def test_password_in_the_wrong_place_is_in_no_traceback(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str], text: str
 ) -> None:
     assert run(app, [*command, "--debug", "--config", config_of(tmp_path, text)]) in {1, 78}

@@ -55,7 +55,7 @@ def test_sixth_wrong_try_within_a_minute_is_not_looked_at(locked: Site) -> None:
     assert locked.ask("/metrics", authorization=f"Bearer {TOKEN}")[0] == 429
 
 
-def test_tries_are_forgotten_after_a_minute_and_counted_for_each_address() -> None:
+def test_tries_are_counted_by_address_and_forgotten_in_a_minute() -> None:
     from edge.web.guard import Tries
 
     clock = FakeClock()
@@ -115,7 +115,7 @@ def test_link_from_another_page_leads_to_the_page_alone(site: Site) -> None:
     assert site.ask("/picture", **link)[0] == 403
 
 
-def test_every_answer_has_a_strict_policy_and_allows_no_other_page(locked: Site) -> None:
+def test_answers_have_a_strict_policy_and_allow_no_other_page(locked: Site) -> None:
     for path in ("/", "/static/app.js", "/metrics", "/no-such"):
         headers = locked.ask(path)[1]
         assert headers["content-security-policy"].startswith("default-src 'none';")
@@ -136,7 +136,7 @@ def read_all(sock: socket.socket) -> bytes:
     return said
 
 
-def test_header_of_a_gigabyte_is_refused_after_its_first_kilobytes(site: Site) -> None:
+def test_header_of_a_gigabyte_is_refused_after_some_kilobytes(site: Site) -> None:
     sent = 0
     with site.connect() as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
@@ -244,7 +244,7 @@ def test_address_in_use_is_one_line(site: Site) -> None:
         start(listen=f"127.0.0.1:{site.port}")
 
 
-def test_unix_socket_is_for_its_group_and_replaces_one_that_was_left(tmp_path: Path) -> None:
+def test_unix_socket_is_for_its_group_and_replaces_an_old_one(tmp_path: Path) -> None:
     path = tmp_path / "page.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))

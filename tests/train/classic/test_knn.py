@@ -69,7 +69,7 @@ def test_the_device_admits_it(faces: tuple[Dataset, Features], trained: tuple[Pa
     np.testing.assert_allclose(scores, pipeline.predict_proba(features.of(rows)), atol=0.02)
 
 
-def test_the_projection_is_the_one_that_was_fitted_in_principal_components(faces: tuple[Dataset, Features]) -> None:
+def test_projection_is_the_one_fitted_in_principal_components(faces: tuple[Dataset, Features]) -> None:
     dataset, features = faces
     x, labels = (
         features.of(dataset.select("train"))[:, :200].astype(np.float64),
@@ -111,9 +111,7 @@ def test_the_command_trains_on_pixels_and_evaluate_measures_it(
     assert "already holds a run" in capsys.readouterr().err
 
 
-def test_a_pickle_other_than_the_one_that_was_written_is_not_opened(
-    faces: tuple[Dataset, Features], tmp_path: Path
-) -> None:
+def test_pickle_other_than_the_written_one_is_not_opened(faces: tuple[Dataset, Features], tmp_path: Path) -> None:
     dataset, features = faces
     train_knn(dataset, features, tmp_path / "knn", KnnSettings(projection="none", neighbors=5))
     file = tmp_path / "knn/landmark-knn.pkl"

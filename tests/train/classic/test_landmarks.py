@@ -79,7 +79,7 @@ def whole_predictor(faces: LandmarkData, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.training
-def test_compacting_shrinks_the_file_and_moves_no_point_that_anybody_sees(
+def test_compacting_shrinks_the_file_and_moves_no_point_visibly(
     faces: LandmarkData, whole_predictor: Path, tmp_path: Path
 ) -> None:
     small = tmp_path / "small.dat"
@@ -103,7 +103,7 @@ def test_what_is_no_predictor_cannot_be_compacted(damage: str, whole_predictor: 
     assert not (tmp_path / "out.dat").exists()
 
 
-def test_measure_is_zero_for_the_truth_and_counts_whom_the_detector_misses(faces: LandmarkData) -> None:
+def test_measure_is_zero_for_the_truth_and_counts_missed_faces(faces: LandmarkData) -> None:
     class Truth:
         def __call__(self, image: NDArray[np.uint8], _box: object) -> Any:
             (row,) = [i for i, known in enumerate(mixed.images) if (known == image).all()]

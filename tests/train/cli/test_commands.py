@@ -229,7 +229,7 @@ def test_evaluate_prints_figures_for_people_and_programs(
         assert words in shown
 
 
-def test_evaluate_measures_the_shipped_bundle_on_the_articles_csv(
+def test_evaluate_measures_the_shipped_bundle_on_article_data(
     write_csv: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [line(n % 5, n) for n in range(150)]

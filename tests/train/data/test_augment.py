@@ -67,7 +67,7 @@ def test_bright_pictures_keep_their_differences(faces: NDArray[np.uint8]) -> Non
         assert np.corrcoef(ours.ravel(), face.ravel())[0, 1] == pytest.approx(1, abs=1e-3)
 
 
-def test_pictures_that_are_moved_together_take_nothing_from_each_other() -> None:
+def test_pictures_moved_together_take_nothing_from_each_other() -> None:
     grays = (np.arange(STRIP_PICTURES + 20) % 256).astype(np.uint8)
     plain = np.broadcast_to(grays[:, None, None], (len(grays), 48, 48)).copy()
     np.testing.assert_array_equal(Warp.draw(len(plain), np.random.default_rng(3), FAR).apply(plain), plain)
@@ -100,7 +100,7 @@ def test_points_go_where_their_pixels_go() -> None:
         assert (rows * image).sum() / image.sum() == pytest.approx(y, abs=0.3)
 
 
-def test_what_is_drawn_turns_shears_scales_and_shifts_around_the_middle() -> None:
+def test_warp_turns_shears_scales_and_shifts_around_the_middle() -> None:
     rng = np.random.default_rng(1)
     centre = np.full(2, 23.5)
     turns, scales, shears = replace(STILL, rotation_deg=30.0), replace(STILL, scale=0.3), replace(STILL, shear=0.3)

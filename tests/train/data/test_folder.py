@@ -56,7 +56,7 @@ def split_folder(folder: Path, write: Write) -> Path:
     return folder
 
 
-def test_a_folder_that_is_split_stays_so_less_copies_and_black_pictures(split_folder: Path) -> None:
+def test_folder_with_parts_keeps_them_less_copies_and_black_ones(split_folder: Path) -> None:
     dataset = prepare_folder(split_folder)
 
     assert sum(dataset.counts()["test"].values()) == 7
@@ -70,7 +70,7 @@ def test_a_folder_that_is_split_stays_so_less_copies_and_black_pictures(split_fo
     assert dataset.notes["source"] == "faces"
 
 
-def test_a_folder_that_is_not_split_gets_a_tenth_of_each_class_to_test_on(folder: Path, write: Write) -> None:
+def test_folder_without_parts_gets_a_tenth_of_each_class_as_test(folder: Path, write: Write) -> None:
     for n in range(100):
         write(f"{EMOTIONS[n % 5]}/{n}.png", picture(n))
     dataset = prepare_folder(folder)
@@ -140,7 +140,7 @@ def fill(write: Write, part: str, seeds: range) -> None:
         write(f"{part}/{EMOTIONS[n % 5]}/{n}.png", picture(n))
 
 
-def test_train_and_validation_alone_hold_out_the_validation_folder(folder: Path, write: Write) -> None:
+def test_folder_without_a_test_part_holds_out_validation(folder: Path, write: Write) -> None:
     fill(write, "train", range(40))
     fill(write, "validation", range(100, 110))
     dataset = prepare_folder(folder)
@@ -160,7 +160,7 @@ def test_train_val_and_test_are_the_three_parts_less_copies(folder: Path, write:
     assert pictures_of(dataset, "excluded") == {picture(1).tobytes(), picture(101).tobytes()}
 
 
-def test_the_names_of_fer2013s_parts_are_known_and_a_macs_leftovers_skipped(folder: Path, write: Write) -> None:
+def test_folder_names_of_fer2013_are_known_mac_leftovers_skipped(folder: Path, write: Write) -> None:
     fill(write, "Training", range(40))
     fill(write, "PublicTest", range(100, 110))
     fill(write, "PrivateTest", range(200, 210))

@@ -44,7 +44,7 @@ def test_every_picture_gets_points_and_says_how(faces: NDArray[np.uint8]) -> Non
     assert read.features().shape == (3, FEATURES)
 
 
-def test_the_surest_box_is_taken_else_one_where_faces_are_else_the_standard_one() -> None:
+def test_surest_box_is_taken_else_a_usual_else_the_standard_one() -> None:
     corner = Box(0, 0, 80, 80)
     near = STANDARD_BOX._replace(x=STANDARD_BOX.x + 20)
 
@@ -54,9 +54,7 @@ def test_the_surest_box_is_taken_else_one_where_faces_are_else_the_standard_one(
     assert choose_box([]) == (STANDARD_BOX, STANDARD)
 
 
-def test_smoothed_points_are_the_mean_of_readings_in_boxes_around_the_first(
-    faces: NDArray[np.uint8], tmp_path: Path
-) -> None:
+def test_smoothed_points_are_the_mean_over_boxes_nearby(faces: NDArray[np.uint8], tmp_path: Path) -> None:
     cache = tmp_path / "faces.landmarks.npz"
     first = read_landmarks(faces[:1], cache=cache)
     told: list[tuple[int, int]] = []

@@ -76,7 +76,7 @@ def right(model: Path, images: NDArray[np.uint8], labels: NDArray[np.int8]) -> f
     return float((score(model, images).argmax(axis=1) == labels).mean())
 
 
-def test_adapted_network_knows_the_other_camera_and_forgets_nothing(
+def test_adapted_network_knows_the_camera_and_forgets_nothing(
     source: Path, faces: Dataset, household: Chips, tmp_path: Path
 ) -> None:
     images, labels = gratings(200, seed=2)

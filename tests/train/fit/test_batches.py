@@ -61,7 +61,7 @@ def test_targets_mix_label_and_votes(voted: Dataset) -> None:
     np.testing.assert_allclose(five[0], targets[2][:5])
 
 
-def test_scores_that_lean_to_one_emotion_are_brought_to_the_shares_of_the_labels() -> None:
+def test_scores_that_lean_are_brought_to_the_shares_of_labels() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([0] * 100 + [1] * 50 + [4] * 50, dtype=np.int8)
     scores = rng.dirichlet([1, 1, 0.5, 0.5, 4], size=len(labels)).astype(np.float32)
@@ -83,7 +83,7 @@ def test_a_rare_class_weighs_more_and_other_classes_less() -> None:
 
 
 @pytest.mark.parametrize("taught", [False, True])
-def test_batches_that_threads_make_ahead_are_those_of_the_epoch_in_its_order(
+def test_batches_made_ahead_are_those_of_the_epoch_in_order(
     voted: Dataset, teacher: Path, tmp_path: Path, *, taught: bool
 ) -> None:
     """As Keras asks for them: it looks at the first one before the epoch, and an epoch may break off."""
@@ -105,9 +105,7 @@ def test_batches_that_threads_make_ahead_are_those_of_the_epoch_in_its_order(
                 np.testing.assert_array_equal(ours[part], due[part])
 
 
-def test_teachers_tell_emotions_apart_and_labels_the_other_classes(
-    voted: Dataset, teacher: Path, tmp_path: Path
-) -> None:
+def test_teachers_score_emotions_and_labels_the_other_classes(voted: Dataset, teacher: Path, tmp_path: Path) -> None:
     rows = trained_rows(voted)
     settings = replace(PLAIN, batch=len(rows), teacher_share=0.75, vote_share=0.25)
     batches = Batches(voted, settings, Teachers([teacher], voted.images[rows], tmp_path))

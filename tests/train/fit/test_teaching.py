@@ -67,9 +67,7 @@ def test_damaged_scores_are_noticed(teacher: Path, dataset: Dataset, tmp_path: P
         Teachers([teacher], dataset.images[:20], tmp_path / "kept").scores(0, warp)
 
 
-def test_a_pupil_comes_to_agree_with_a_teacher_that_contradicts_the_labels(
-    teacher: Path, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_pupil_agrees_with_a_teacher_that_contradicts_labels(teacher: Path, dataset: Dataset, tmp_path: Path) -> None:
     fit(tiny, dataset, tmp_path / "run", replace(SETTINGS, epochs=8), teachers=[teacher])
     held_out = dataset.images[dataset.select("test")]
     told = score(teacher, held_out)
@@ -97,7 +95,7 @@ def test_a_bundles_int8_network_can_be_trained_on(dataset: Dataset) -> None:
         copy_bundle(shipped, tiny(), dataset.images[:10])
 
 
-def test_a_network_of_five_emotions_can_be_trained_further_on_seven(dataset: Dataset, tmp_path: Path) -> None:
+def test_network_of_five_emotions_can_be_trained_on_seven(dataset: Dataset, tmp_path: Path) -> None:
     channels = (4, 4, 6, 6)
     plain_cnn(channels).save(tmp_path / "start.keras")
     seven = plain_cnn(channels, classes=7)

@@ -22,7 +22,7 @@ with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is no
 
 
 @pytest.mark.training
-def test_it_is_built_as_the_article_says_and_counted_without_building() -> None:
+def test_article_network_is_as_described_and_counted_unbuilt() -> None:
     for filters in (1, 3):
         model = article_cnn(filters)
         assert model.count_params() == count_parameters(filters)
@@ -32,7 +32,7 @@ def test_it_is_built_as_the_article_says_and_counted_without_building() -> None:
         assert model.get_layer("hidden").kernel.shape == (144 * filters, 2000)
 
 
-def test_the_literal_one_has_one_point_four_four_billion_parameters() -> None:
+def test_literal_article_network_has_1_44_billion_parameters() -> None:
     assert count_parameters(ARTICLE_FILTERS) == 1_440_117_005
 
 

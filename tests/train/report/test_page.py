@@ -106,7 +106,7 @@ def test_other_data_than_that_of_the_training_is_told(finished: Path, dataset: D
 
 
 @pytest.mark.training
-def test_a_knn_ends_with_a_report_without_curves_and_has_one_on_the_test_part_too(
+def test_knn_has_reports_without_curves_on_both_parts(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, folder = tmp_path / "faces.npz", tmp_path / "knn"

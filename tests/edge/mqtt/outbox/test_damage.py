@@ -35,7 +35,7 @@ def test_what_is_no_database_is_set_aside_and_seq_jumps_ahead(
     assert "is damaged; set aside as outbox.sqlite.damaged-" in caplog.text
 
 
-def test_a_damaged_database_whose_numbers_can_be_read_is_continued(
+def test_damaged_database_with_readable_numbers_is_continued(
     path: Path, reopen: Opens, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
@@ -69,7 +69,7 @@ def test_an_outbox_of_a_newer_version_is_refused_and_left_alone(path: Path, reop
     assert not list(path.parent.glob("*.damaged-*"))
 
 
-def test_a_format_that_nobody_wrote_is_damage_and_no_newer_version(path: Path, reopen: Opens) -> None:
+def test_format_nobody_wrote_is_damage_and_no_newer_version(path: Path, reopen: Opens) -> None:
     box = reopen()
     box.append([EVENT])
     box.close()
@@ -129,9 +129,7 @@ def test_a_counter_that_is_too_low_costs_no_event(when: str, path: Path, reopen:
         "UPDATE time SET stamp = 5",
     ],
 )
-def test_rows_that_were_never_written_are_damage_and_stop_nothing(
-    when: str, damage: str, path: Path, reopen: Opens
-) -> None:
+def test_rows_never_written_are_damage_and_stop_nothing(when: str, damage: str, path: Path, reopen: Opens) -> None:
     box = reopen(synchronous="off")
     box.append([EVENT] * 3)
     if when == "between two starts":

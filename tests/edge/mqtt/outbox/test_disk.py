@@ -102,7 +102,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, clock: FakeClock) -> None:
         subprocess.run(["umount", disk], check=True)
 
 
-def test_outbox_gives_no_number_twice_after_a_kill_on_a_full_disk(
+def test_outbox_gives_no_number_twice_after_a_kill_on_full_disk(
     path: Path, reopen: Opens, clock: FakeClock, fill_disk: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
@@ -164,7 +164,7 @@ def test_what_reaches_the_disk_when_is_as_set(
     box.close()
 
 
-def test_outbox_that_cannot_be_opened_loses_no_event_and_no_number(
+def test_outbox_not_to_be_opened_loses_no_event_and_no_number(
     path: Path, reopen: Opens, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
@@ -208,7 +208,7 @@ def test_outbox_gives_no_number_twice_if_a_start_cannot_write(
     box.close()
 
 
-def test_a_stop_while_events_wait_in_memory_says_how_many_are_lost(
+def test_stop_with_events_in_memory_says_how_many_are_lost(
     path: Path, reopen: Opens, clock: FakeClock, fill_disk: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     box = reopen()
