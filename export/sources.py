@@ -38,12 +38,8 @@ class Source:
 def open_source(model: Path) -> Source:
     """Load a network; TensorFlow and Keras load with it.
 
-    Raises
-    ------
-    UsageError
-        Keras does not run on TensorFlow.
-    DataError
-        There is no such model, or the file is not a Keras model.
+    Raises `UsageError`: Keras does not run on TensorFlow.
+    Raises `DataError`: there is no such model, or the file is not a Keras model.
     """
     choose_backend()
     with quiet_stderr():
@@ -62,12 +58,8 @@ def open_source(model: Path) -> Source:
 def check_data(dataset: Dataset, path: Path, model: Path) -> str | None:
     """Check that a model was trained on this data set, and return the fingerprint in its run folder, if any.
 
-    Raises
-    ------
-    UsageError
-        There is no such model.
-    DataError
-        A part is empty, or the run was trained on another data set.
+    Raises `UsageError`: there is no such model.
+    Raises `DataError`: a part is empty, or the run was trained on another data set.
     """
     try:
         model_file(model)

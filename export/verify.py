@@ -180,16 +180,10 @@ def verify(
 
     Raises `EmotionEdgeError`: a runtime cannot run the model.
 
-    Parameters
-    ----------
-    float_scores
-        The float network: uint8 [n, 48, 48] to scores [n, 5].
-    runtimes
-        Names of at least one runtime; each runs the model in a process of its own.
-    threads
-        Numbers of threads to measure the latency with.
-    limit_bytes
-        Largest size that passes; None: any size.
+    ``float_scores``: the float network: uint8 [n, 48, 48] to scores [n, 5].
+    ``runtimes``: names of at least one runtime; each runs the model in a process of its own.
+    ``threads``: numbers of threads to measure the latency with.
+    ``limit_bytes``: largest size that passes; None: any size.
     """
     validation, test = dataset.select("validation"), dataset.select("test")
     n = len(validation)
@@ -225,14 +219,9 @@ def measure_knn(path: Path, points: NDArray[np.float32], labels: NDArray[np.int8
     Raises `UsageError`: there is no such file.
     Raises `BundleError`: a device would refuse it.
 
-    Parameters
-    ----------
-    path
-        Protocol 4, brute-force search: what `edge.inference.knn` admits.
-    points
-        [n, 68, 2]: the first ``validation`` of the validation part, the others of the test part.
-    labels
-        [n], index into ``EMOTIONS``.
+    ``path``: protocol 4, brute-force search: what `edge.inference.knn` admits.
+    ``points``: [n, 68, 2]: the first ``validation`` of the validation part, the others of the test part.
+    ``labels``: [n], index into ``EMOTIONS``.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; train a landmark KNN with: python -m train knn")
@@ -261,16 +250,9 @@ def choose_weights(scores: Mapping[MemberKind, NDArray[np.float32]], labels: NDA
 
     Log-likelihood changes smoothly; accuracy would let a few undecided pictures choose.
 
-    Parameters
-    ----------
-    scores
-        [n, 5] of each model on the validation part.
-    labels
-        [n], index into ``EMOTIONS``.
-
-    Returns
-    -------
-    Weights in steps of 0.05 that sum to 1; a model that does not help is left out.
+    ``scores``: [n, 5] of each model on the validation part.
+    ``labels``: [n], index into ``EMOTIONS``.
+    Returns Weights in steps of 0.05 that sum to 1; a model that does not help is left out.
     """
     kinds = list(scores)
     of_truth = np.stack([scores[kind][np.arange(len(labels)), labels] for kind in kinds])

@@ -58,10 +58,7 @@ def demo(
 def run_demo(picture: Path, *, pace: str = "realtime") -> int:
     """Play the built-in clip through the daemon and show its events; return how many there were.
 
-    Raises
-    ------
-    EmotionEdgeError
-        The daemon ended with an error (the message holds its last line), or no event came.
+    Raises `EmotionEdgeError`: the daemon ended with an error (the message holds its last line), or no event came.
     """
     import cv2
 
@@ -98,10 +95,7 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
 def run_page() -> None:
     """Repeat the built-in clip through the daemon and serve its page, until SIGINT.
 
-    Raises
-    ------
-    EmotionEdgeError
-        The daemon ended with an error; its log is on standard error.
+    Raises `EmotionEdgeError`: the daemon ended with an error; its log is on standard error.
     """
     listen = f"{_LOOPBACK}:{PAGE_PORT if _is_free(PAGE_PORT) else _free_port()}"
     with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:

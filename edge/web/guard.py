@@ -110,10 +110,7 @@ class Lock:
 class Guard:
     """ASGI middleware that lets through what is addressed to this device, comes from its own page, and is admitted.
 
-    Parameters
-    ----------
-    hosts
-        Names of this device besides addresses, ``localhost`` and its host name.
+    ``hosts``: names of this device besides addresses, ``localhost`` and its host name.
     """
 
     def __init__(self, app: ASGIApp, lock: Lock, hosts: Iterable[str]) -> None:

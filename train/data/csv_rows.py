@@ -148,12 +148,8 @@ _SEPARATORS = (",", ";", "\t")
 def check_numbers(path: Path, rows: int, beyond: list[int]) -> None:
     """Check that few labels are numbers that no form has. Raises `DataError`.
 
-    Parameters
-    ----------
-    rows
-        Rows that hold a picture.
-    beyond
-        The labels of the others, if they are numbers.
+    ``rows``: rows that hold a picture.
+    ``beyond``: the labels of the others, if they are numbers.
     """
     if len(beyond) > max(1, MOST_BEYOND * (rows + len(beyond))):
         found = ", ".join(map(str, sorted(set(beyond))[:5]))

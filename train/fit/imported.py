@@ -37,21 +37,11 @@ def import_network(
     part, as after a training, would be wrong: the network may have been trained on those pictures. For the same reason
     its figures on them are too good.
 
-    Parameters
-    ----------
-    arrays
-        As `train.networks.plain.load_arrays` reads them.
-    kind
-        Network of a bundle that it is exported as; None: by its size.
-    origin
-        How it was trained, for the model card.
-
-    Raises
-    ------
-    UsageError
-        The run folder holds a run.
-    DataError
-        The file is missing or damaged, or the validation part is empty.
+    ``arrays``: as `train.networks.plain.load_arrays` reads them.
+    ``kind``: network of a bundle that it is exported as; None: by its size.
+    ``origin``: how it was trained, for the model card.
+    Raises `UsageError`: the run folder holds a run.
+    Raises `DataError`: the file is missing or damaged, or the validation part is empty.
     """
     if not len(dataset.select("validation")):
         raise DataError("the validation part of the data set is empty")

@@ -23,19 +23,10 @@ DENSE_SUFFIX = "_convolution"
 def copy_bundle(bundle: Path, model: keras.Model, faces: NDArray[np.uint8], *, kind: NetworkKind = "cnn") -> None:
     """Copy the weights of a bundle's int8 network; the model then computes the same, up to rounding.
 
-    Parameters
-    ----------
-    model
-        A network of the same layers, for example `train.networks.plain.plain_cnn`.
-    faces
-        uint8 [n, 48, 48], a few hundred, whose statistics initialise BatchNorm.
-
-    Raises
-    ------
-    DataError
-        The bundle holds no such int8 network, or one of other layers or channels.
-    BundleError
-        The bundle is refused.
+    ``model``: a network of the same layers, for example `train.networks.plain.plain_cnn`.
+    ``faces``: uint8 [n, 48, 48], a few hundred, whose statistics initialise BatchNorm.
+    Raises `DataError`: the bundle holds no such int8 network, or one of other layers or channels.
+    Raises `BundleError`: the bundle is refused.
     """
     folded = read_bundle(bundle, kind)
     for layer in model.layers[:-1]:
