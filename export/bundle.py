@@ -3,12 +3,13 @@
 import hashlib
 import platform
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files as package_files
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -44,37 +45,61 @@ MAX_KEY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """What goes into a bundle."""
+class Outcome:
+    """Result of an export: what was measured, and the bundle that was made of it."""
 
     name: str
-    networks: Sequence[NetworkOutcome]
+    networks: tuple[NetworkOutcome, ...]
     knn: KnnOutcome | None
     weights: Weights
+    """of the ensemble; empty if there is none"""
     ensemble: tuple[Summary, Summary] | None
-    """on the test part, and there averaged over each picture and its mirror image"""
+    """its figures on the test part, and there averaged over each picture and its mirror image"""
+    identity: str | None = None
+    """of the installed bundle; None if checks were missed and nothing was written"""
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Every check that was missed."""
+        found = [line for network in self.networks for line in network.verification.missed]
+        return (*found, *(self.knn.missed if self.knn else ()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name,
+            "identity": self.identity,
+            "networks": {network.kind: network.as_dict() for network in self.networks},
+            "knn": self.knn and self.knn.as_dict(),
+            "ensemble": self.ensemble
+            and {
+                "weights": self.weights,
+                "test": {"after": self.ensemble[0].as_dict(), "mirrored": self.ensemble[1].as_dict()},
+            },
+            "missed": list(self.missed),
+        }
 
 
-def describe(measured: Measured, dataset: Dataset, fingerprint: str | None) -> tuple[Manifest, dict[str, bytes]]:
+def describe(outcome: Outcome, dataset: Dataset, fingerprint: str | None) -> tuple[Manifest, dict[str, bytes]]:
     """Return a bundle's manifest and its other files, the model card among them."""
     data = str(dataset.notes.get("source", "unnamed"))[:200]
-    files = {f"{network.kind}.tflite": network.content for network in measured.networks}
+    files = {f"{network.kind}.tflite": network.content for network in outcome.networks}
     knn = None
-    if measured.knn is not None:
-        files[KNN_FILE] = measured.knn.content
+    if outcome.knn is not None:
+        files[KNN_FILE] = outcome.knn.content
         knn = KnnEntry(
-            file=KNN_FILE, scikit_learn=measured.knn.scikit_learn, features=FEATURES,
-            samples=measured.knn.samples, neighbors=measured.knn.neighbors, accuracy=_alone(data, measured.knn.test),
+            file=KNN_FILE, scikit_learn=outcome.knn.scikit_learn, features=FEATURES,
+            samples=outcome.knn.samples, neighbors=outcome.knn.neighbors, accuracy=_alone(data, outcome.knn.test),
         )  # fmt: skip
     ensemble = None
-    if measured.ensemble is not None:
-        ensemble = Ensemble(weights=measured.weights, accuracy=_alone(data, *measured.ensemble))
+    if outcome.ensemble is not None:
+        ensemble = Ensemble(weights=outcome.weights, accuracy=_alone(data, *outcome.ensemble))
     plain = Manifest(
-        schema=SCHEMA, name=measured.name,
+        schema=SCHEMA, name=outcome.name,
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), labels=[*EMOTIONS],
         input=InputEntry(side_px=48, pixels="uint8 luma chip", chip_version=CHIP_VERSION),
         landmark_features_version=LANDMARK_FEATURES_VERSION, files=file_entries(files),
-        models={network.kind: _entry(network, data) for network in measured.networks}, training_data=fingerprint,
+        models={network.kind: _entry(network, data) for network in outcome.networks}, training_data=fingerprint,
         versions=_versions(), knn=knn, ensemble=ensemble,
     )  # fmt: skip
     return with_card(plain, files)

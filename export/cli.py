@@ -12,15 +12,12 @@ from rich.console import Console
 from edge.cli.support import DEBUG_FLAG, run
 from edge.errors import EmotionEdgeError, UsageError
 from edge.inference.manifest import Quantization
-from train.cli.options import DATA
+from train.cli.options import DATA, DataOption, JsonOption
 
 QUANTIZE_FLAG = "--quantize"
 
 DEFAULT_MODEL = Path("runs/cnn-device")
-Data = Annotated[Path, typer.Option(metavar="FILE", help="Prepared data set that it was trained on.")]
 Sign = Annotated[Path | None, typer.Option(metavar="KEY", help="Sign the bundle with this Ed25519 private key (PEM).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Debug = Annotated[bool, typer.Option(DEBUG_FLAG, help="Show the traceback of an error.")]
 
 app = typer.Typer(
     add_completion=False,
@@ -61,14 +58,16 @@ def export(
         Literal["validation", "equal"],
         typer.Option(help="Weights of the ensemble: chosen on the validation part, or networks alone, all the same."),
     ] = "validation",
-    data: Data = DATA,
+    data: DataOption = DATA,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the bundle goes.")] = Path("models/default"),
     name: Annotated[
         str | None, typer.Option(help="Bundle's name: a-z, 0-9, dot, dash; by default from network and format.")
     ] = None,
     sign: Sign = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    as_json: JsonOption = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG_FLAG, help="Show the traceback of an error. May stand anywhere.")
+    ] = False,
 ) -> None:
     """Convert trained networks, check them against the originals, and install them as a bundle.
 
@@ -109,16 +108,14 @@ def compare_command(
     model: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Run folder or .keras file. [default: runs/cnn-device]")
     ] = None,
-    data: Data = DATA,
+    data: DataOption = DATA,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="For models, JSON and picture.")] = Path("out/compare"),
     pictures: Annotated[
         int | None, typer.Option(min=1, help="Most validation and test pictures to use; default: all.")
     ] = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare all number formats of some networks: a table, a JSON file and a picture; installs nothing."""
-    del debug
     from export.compare import PICTURE_NAME, as_dict, compare, print_comparison
 
     outcomes = compare(tuple(model or [DEFAULT_MODEL]), data, out, pictures=pictures, report=_progress())
@@ -134,10 +131,8 @@ def card_command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
     *,
     sign: Sign = None,
-    debug: Debug = False,
 ) -> None:
     """Write a bundle's model card again from its manifest; keeps the previous bundle, and drops its signature."""
-    del debug
     from edge.inference import open_bundle
     from export.bundle import install, load_signer, with_card
 

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.emotions import EMOTIONS
-from export.run import Outcome
+from export.bundle import Outcome
 from export.verify import NetworkOutcome
 from train.metrics import Summary
 

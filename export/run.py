@@ -1,9 +1,8 @@
 """Run an export: load, convert, verify, bundle. Importing this module does not load TensorFlow."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from edge.bundles.place import check_place
 from edge.errors import BundleError, UsageError
 from edge.inference import available_runtimes, open_bundle
 from edge.inference.manifest import MemberKind, NetworkKind, Quantization
-from export.bundle import Measured, describe, install, load_signer
+from export.bundle import Outcome, describe, install, load_signer
 from export.sources import Source, check_data, open_source
 from export.verify import (
     KnnOutcome,
@@ -50,42 +49,6 @@ class Request:
     """an ensemble of the networks alone, each weighing the same, instead of weights chosen on the validation part"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """Result of an export."""
-
-    name: str
-    networks: tuple[NetworkOutcome, ...]
-    knn: KnnOutcome | None
-    weights: Weights
-    """of the ensemble; empty if there is none"""
-    ensemble: tuple[Summary, Summary] | None
-    """its figures on the test part, and there averaged over each picture and its mirror image"""
-    identity: str | None
-    """of the installed bundle; None if checks were missed and nothing was written"""
-
-    @property
-    def missed(self) -> tuple[str, ...]:
-        """Every check that was missed."""
-        found = [line for network in self.networks for line in network.verification.missed]
-        return (*found, *(self.knn.missed if self.knn else ()))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "name": self.name,
-            "identity": self.identity,
-            "networks": {network.kind: network.as_dict() for network in self.networks},
-            "knn": self.knn and self.knn.as_dict(),
-            "ensemble": self.ensemble
-            and {
-                "weights": self.weights,
-                "test": {"after": self.ensemble[0].as_dict(), "mirrored": self.ensemble[1].as_dict()},
-            },
-            "missed": list(self.missed),
-        }
-
-
 def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
     """Convert trained networks, and install them as a bundle if they pass every check.
 
@@ -113,13 +76,12 @@ def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
     if knn is not None:
         scores["knn"] = knn.scores
     weights, ensemble = _ensemble(scores, networks, dataset, equal=request.equal)
-    outcome = Outcome(name, tuple(networks), knn, weights, ensemble, None)
+    outcome = Outcome(name, tuple(networks), knn, weights, ensemble)
     if outcome.missed:
         return outcome
-    fingerprint = next(iter(fingerprints), None)
-    manifest, files = describe(Measured(name, outcome.networks, knn, weights, ensemble), dataset, fingerprint)
+    manifest, files = describe(outcome, dataset, next(iter(fingerprints), None))
     install(request.out, manifest, files, sign)
-    return Outcome(name, outcome.networks, knn, weights, ensemble, open_bundle(request.out).identity)
+    return replace(outcome, identity=open_bundle(request.out).identity)
 
 
 def convert_and_verify(
