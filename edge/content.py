@@ -1,4 +1,4 @@
-"""What a file is, told from its bytes: picture or clip, and a picture's kind, size and orientation.
+"""What a file is, by its bytes: picture or clip, and a picture's kind, size and orientation.
 
 Pillow would read these headers too, but it is an extra, and a picture's size must be known before it is decoded:
 OpenCV's own limit, OPENCV_IO_MAX_IMAGE_PIXELS, is read once when the library is loaded, which may be long before this

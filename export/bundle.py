@@ -27,10 +27,10 @@ from edge.inference.manifest import (
     Figure,
     FileEntry,
     InputEntry,
-    KnnAccuracy,
     KnnEntry,
     Manifest,
     ModelEntry,
+    UnconvertedAccuracy,
     encode_manifest,
 )
 from edge.inference.signature import SIGNATURE_NAME
@@ -123,7 +123,7 @@ def render_card(manifest: Manifest) -> str:
     )
     environment.filters["percent"] = lambda share: f"{share:.1%}".replace("%", " %")
     figures: dict[str, Figure] = {kind: entry.accuracy.after for kind, entry in manifest.models.items()}
-    others: dict[str, KnnAccuracy] = {}
+    others: dict[str, UnconvertedAccuracy] = {}
     if manifest.knn is not None:
         others["knn"] = manifest.knn.accuracy
     if manifest.ensemble is not None:
@@ -214,9 +214,9 @@ def _entry(network: NetworkOutcome, data: str) -> ModelEntry:
     )  # fmt: skip
 
 
-def _alone(data: str, summary: Summary, both: Summary | None = None) -> KnnAccuracy:
+def _alone(data: str, summary: Summary, both: Summary | None = None) -> UnconvertedAccuracy:
     mirrored = None if both is None else _figure(both)
-    return KnnAccuracy(data=data, part="test", n=summary.n, after=_figure(summary), mirrored=mirrored)
+    return UnconvertedAccuracy(data=data, part="test", n=summary.n, after=_figure(summary), mirrored=mirrored)
 
 
 def _figure(summary: Summary) -> Figure:

@@ -111,7 +111,7 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
                 camera.open()
         name = pipeline.classifier.name
         log.info("%s: %s, bundle %s, broker %s", settings.device, redacted(settings.camera), name, settings.mqtt.url)
-        parts.callback(camera.close, 0.0)  # begins to close, while the broker is told
+        parts.callback(camera.close, 0.0)  # begins to close while the last messages are sent
         parts.callback(notify_systemd, "STOPPING=1")
         watchdog.start()
         parts.callback(watchdog.stop)

@@ -1,4 +1,4 @@
-"""Checks Home Assistant as far as the broker tells: does it listen, and may its user read this device's topics."""
+"""Checks Home Assistant as far as the broker says: does it listen, and may its user read this device's topics."""
 
 from dataclasses import dataclass, field, replace
 
@@ -59,7 +59,7 @@ def check_homeassistant(settings: Settings, login: Login | None) -> Finding:
 
 
 def _is_heard(address: BrokerAddress, message: Message) -> bool | None:
-    """Return whether anybody subscribes to a message's topic; None if the broker does not tell."""
+    """Return whether anybody subscribes to a message's topic; None if the broker does not say."""
     with exchange(address, purpose="doctor") as link:
         answer = link.publish(message)
     if link.version != "MQTT 5" or answer.refusal is not None:

@@ -275,7 +275,7 @@ def _is_online(topics: Topics) -> dict[str, str]:
 
 
 def _sees(topics: Topics) -> dict[str, str]:
-    """Return the availability of what only a camera that sees can tell."""
+    """Return the availability of what only a camera that sees can report."""
     return {
         "topic": topics.state,
         "value_template": "{{ 'online' if value_json.camera == 'ok' else 'offline' }}",

@@ -101,8 +101,8 @@ class ModelEntry(_Strict, frozen=True, kw_only=True):
     """where its weights came from; null for a training from scratch, and in bundles made before version 0.3"""
 
 
-class KnnAccuracy(_Strict, frozen=True, kw_only=True):
-    """Accuracy on the held-out pictures whose landmarks were found."""
+class UnconvertedAccuracy(_Strict, frozen=True, kw_only=True):
+    """Accuracy of a model that needs no conversion, on the held-out pictures whose landmarks were found."""
 
     data: Text
     part: Text
@@ -125,7 +125,7 @@ class KnnEntry(_Strict, frozen=True, kw_only=True):
     samples: Annotated[int, msgspec.Meta(ge=1)]
     """training faces that it holds"""
     neighbors: Annotated[int, msgspec.Meta(ge=1)]
-    accuracy: KnnAccuracy
+    accuracy: UnconvertedAccuracy
 
 
 class Ensemble(_Strict, frozen=True, kw_only=True):
@@ -133,7 +133,7 @@ class Ensemble(_Strict, frozen=True, kw_only=True):
 
     weights: Annotated[dict[MemberKind, Share], msgspec.Meta(min_length=2)]
     """of each model in the mean of scores; they sum to 1, and were chosen on the validation part"""
-    accuracy: KnnAccuracy
+    accuracy: UnconvertedAccuracy
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):

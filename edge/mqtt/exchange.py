@@ -67,7 +67,7 @@ class Exchange:
         self.kept: dict[str, bytes] = {}
         """what the broker keeps of the topics that were asked for, by topic"""
         self.refused: dict[str, str] = {}
-        """topics that this user may not read, as far as the broker tells, with its reason"""
+        """topics that this user may not read, as far as the broker says, with its reason"""
 
     def publish(self, message: Message) -> Answer:
         """Publish one message and return the broker's answer; raise `BrokerError` if there is none."""

@@ -41,7 +41,7 @@ class Counts:
 
 
 class Collector:
-    """Moves messages from a broker to a target until it is told to stop.
+    """Moves messages from a broker to a target until `stop` is set.
 
     A message is acknowledged when it is in the target, so whatever dies in between, the broker sends it again. While
     the target is away nothing is acknowledged, and the broker keeps what comes.
@@ -65,7 +65,7 @@ class Collector:
                     reported_s, reported = time.monotonic(), self.counts.received
 
     def _store(self, messages: list[Arrived], stop: threading.Event) -> bool:
-        """Store messages, however long that takes; return False if it was told to stop before."""
+        """Store messages, however long that takes; return False if `stop` was set before."""
         self.counts.received += len(messages)
         rows = self._read(messages)
         failures = 0

@@ -1,7 +1,7 @@
 """What happened in a day or a week, computed by the database: a million events never come into this program.
 
 A visit is what lies between `face_appeared` and `face_left` of one face. Each of its events holds until the next one;
-how long is told by `mono_ms`, which never jumps. A visit whose end is missing ends with its last event.
+durations come from `mono_ms`, which never jumps. A visit whose end is missing ends with its last event.
 """
 
 from dataclasses import dataclass, field

@@ -116,10 +116,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         images = shown.apply(self._images[batch])
         targets, weights = self._targets[batch], self._weights[batch]
         if scores is not None:
-            # Teachers tell the five emotions apart; the share of the other classes is the label's and the votes'.
-            taught = targets.copy()
-            taught[:, : len(EMOTIONS)] = scores[batch] * targets[:, : len(EMOTIONS)].sum(axis=1, keepdims=True)
-            targets = settings.teacher_share * taught + (1 - settings.teacher_share) * targets
+            # Teachers divide the share of the five emotions; that of other classes is the label.s and the votes.
+            by_teachers = targets.copy()
+            by_teachers[:, : len(EMOTIONS)] = scores[batch] * targets[:, : len(EMOTIONS)].sum(axis=1, keepdims=True)
+            targets = settings.teacher_share * by_teachers + (1 - settings.teacher_share) * targets
         mirrored = rng.random(len(batch)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
         if settings.degrade_share:

@@ -84,7 +84,7 @@ def fit(
     batches = Batches(dataset, settings, asked, points)
     with shared.scope():
         compile_network(model, settings, steps=settings.epochs * len(batches))
-    done = _resume(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
+    done = _restore_everywhere(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
     keep = _Checkpoint(dataset, run, batches, epochs=settings.epochs, report=report, shared=shared)
@@ -235,7 +235,7 @@ def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
     return taken // steps
 
 
-def _resume(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
+def _restore_everywhere(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
     """Copy the state of the chief's checkpoint to every worker; return the number of finished epochs."""
     with shared.scope():
         done = _restore(model, checkpoint, steps=steps) if checkpoint and shared.chief else 0

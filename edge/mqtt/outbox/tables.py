@@ -30,7 +30,7 @@ SCHEMA = f"""
 """  # noqa: S608 - only constants
 _COUNTERS = {"seq", "depth", "bytes", "dropped"}
 _MOST = 2**53
-"""Larger numbers are damage: JSON readers that use floats could not tell them apart."""
+"""Larger numbers are damage: JSON readers that use floats would confuse them."""
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What sqlite3 raises: the second if its own error message quotes a damaged name."""
 _KEEP_TIME_EVERY_S = 60.0
@@ -290,7 +290,7 @@ def read_snapshot(database: sqlite3.Connection, known: Snapshot) -> Snapshot:
         with contextlib.suppress(*SQLITE_ERRORS):
             row = database.execute("SELECT * FROM counter WHERE name = ?", (name,)).fetchone()
             counted[name] = _count_of(row)
-    # The events do not tell the last number: the last ones may be unreadable.
+    # The last event readable need not be the last that was stored.
     seq = max([counted["seq"], known.seq, *events]) if counted["seq"] else 0
     return Snapshot(tuple(events[n] for n in sorted(events)), seq, max(counted["depth"], len(seen)), counted["dropped"])
 
