@@ -37,7 +37,7 @@ EVENT = sa.Table(
         "x": int, "y": int, "width": int, "height": int, "emotion": str, "confidence": float,
         **{str(emotion): float for emotion in EMOTIONS}, "duration_s": float, "model": str, "received_ms": int,
     }),
-    sa.Index("event_time", "time_ms"), sa.Index("event_seq", "device", "boot", "seq"),
+    sa.Index("event_time", "time_ms"), sa.Index("event_number", "device", "boot", "seq", "time_ms", "received_ms"),
     sqlite_with_rowid=False,
 )  # fmt: skip
 STATE = sa.Table(

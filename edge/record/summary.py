@@ -80,17 +80,17 @@ class Summary:
 def summarize(engine: Engine, period: Period, *, device: str = "") -> Summary:
     """Return the summary of a period; ``device`` chooses one device."""
     with engine.connect() as connection:
-        devices = _devices(connection, period, device)
+        part, stays = _temporary_tables(connection, period, device)
+        devices = _devices(connection, part, period, device)
         seconds = {name: [0.0] * period.buckets for name in NAMES}
         most = [0] * period.buckets
-        segments = _segments(period, device).cte("segments")
+        segments = _segments(part, period).cte("segments")
         for emotion, bucket, total_ms in connection.execute(_seconds(segments, period)):
             seconds[emotion][bucket] += total_ms / 1000
-        stays = _stays(period, device).cte("stays")
         for bucket, peak in connection.execute(_peaks(stays, period)):
             most[bucket] = peak
         _carry(connection, stays, period, most)
-        lengths, visits, median_s = _visits(connection, period, device)
+        lengths, visits, median_s = _visits(connection, part, period)
     for gap in find_gaps(engine, device=device):
         start_ms, end_ms = gap.after_ms, gap.before_ms
         for one in devices:
@@ -99,17 +99,46 @@ def summarize(engine: Engine, period: Period, *, device: str = "") -> Summary:
     return Summary(period, sum(one.events for one in devices), seconds, most, visits, lengths, median_s, devices)
 
 
-def _segments(period: Period, device: str) -> Any:
-    """Select emotion, start and end, clipped to the period, of each stretch of a visit between two events."""
+def _temporary_tables(connection: Connection, period: Period, device: str) -> tuple[sa.Table, sa.Table]:
+    """Copy the events of the period, each with the end of its emotion, and its visits: all else reads only these.
+
+    Both have start and end in milliseconds since 1970 UTC; an event without a successor has no end.
+    """
+    names = ("device", "boot", "face", "event_type", "emotion", "duration_s", "time_synced", "mono_ms")
+    copied = [EVENT.c[name] for name in names]
     visit = (EVENT.c.device, EVENT.c.boot, EVENT.c.face)
     next_mono = sa.func.lead(EVENT.c.mono_ms).over(partition_by=visit, order_by=EVENT.c.seq)
-    query = sa.select(
-        EVENT.c.emotion, EVENT.c.event_type, EVENT.c.time_ms.label("start_ms"),
-        (EVENT.c.time_ms + next_mono - EVENT.c.mono_ms).label("end_ms"),
-    ).where(EVENT.c.time_ms >= period.start_ms - _BEFORE_MS, EVENT.c.time_ms < period.end_ms)  # fmt: skip
-    held = (query.where(EVENT.c.device == device) if device else query).subquery()
-    return sa.select(held.c.emotion, *_clipped(held, period)).where(
-        held.c.event_type != "face_left", held.c.end_ms > held.c.start_ms, held.c.end_ms > period.start_ms
+    # The + keeps SQLite from looking up row after row through the index where the period is most of the record.
+    moment = EVENT.c.time_ms + 0 if _is_most(connection, period) else EVENT.c.time_ms
+    events = sa.select(
+        *copied, EVENT.c.time_ms.label("start_ms"), (EVENT.c.time_ms + next_mono - EVENT.c.mono_ms).label("end_ms")
+    ).where(moment >= period.start_ms - _BEFORE_MS, moment < period.end_ms)  # fmt: skip
+    part = _copy(connection, "report_event", events.where(EVENT.c.device == device) if device else events)
+    start = sa.func.min(part.c.start_ms)
+    end = start + sa.func.max(part.c.mono_ms) - sa.func.min(part.c.mono_ms)
+    stays = sa.select(start.label("start_ms"), end.label("end_ms")).group_by(part.c.device, part.c.boot, part.c.face)
+    clipped = stays.subquery()
+    inside = sa.and_(clipped.c.end_ms > clipped.c.start_ms, clipped.c.end_ms > period.start_ms)
+    return part, _copy(connection, "report_visit", sa.select(*_clipped(clipped, period)).where(inside))
+
+
+def _is_most(connection: Connection, period: Period) -> bool:
+    first, last = connection.execute(sa.select(sa.func.min(EVENT.c.time_ms), sa.func.max(EVENT.c.time_ms))).one()
+    return first is None or (last - first) < 5 * (period.end_ms - period.start_ms)
+
+
+def _copy(connection: Connection, name: str, query: Any) -> sa.Table:
+    columns = [sa.Column(one.name, one.type) for one in query.selected_columns if isinstance(one.name, str)]
+    table = sa.Table(name, sa.MetaData(), *columns, prefixes=["TEMPORARY"])
+    table.create(connection)
+    connection.execute(table.insert().from_select([column.name for column in columns], query))
+    return table
+
+
+def _segments(part: sa.Table, period: Period) -> Any:
+    """Select emotion, start and end, since the start of the period, of each stretch of a visit between two events."""
+    return sa.select(part.c.emotion, *_clipped(part, period)).where(
+        part.c.event_type != "face_left", part.c.end_ms > part.c.start_ms, part.c.end_ms > period.start_ms
     )
 
 
@@ -136,26 +165,14 @@ def _seconds(segments: "sa.CTE", period: Period) -> Any:
     )
 
 
-def _stays(period: Period, device: str) -> Any:
-    """Select start and end, clipped to the period, of each visit."""
-    start = sa.func.min(EVENT.c.time_ms).label("start_ms")
-    end = (sa.func.min(EVENT.c.time_ms) + sa.func.max(EVENT.c.mono_ms) - sa.func.min(EVENT.c.mono_ms)).label("end_ms")
-    query = sa.select(start, end).where(
-        EVENT.c.time_ms >= period.start_ms - _BEFORE_MS, EVENT.c.time_ms < period.end_ms
-    )
-    query = query.where(EVENT.c.device == device) if device else query
-    held = query.group_by(EVENT.c.device, EVENT.c.boot, EVENT.c.face).subquery()
-    return sa.select(*_clipped(held, period)).where(held.c.end_ms > held.c.start_ms, held.c.end_ms > period.start_ms)
-
-
-def _clipped(held: "sa.Subquery", period: Period) -> tuple["sa.Label[int]", "sa.Label[int]"]:
+def _clipped(held: "sa.FromClause", period: Period) -> tuple["sa.Label[int]", "sa.Label[int]"]:
     """Return start and end as milliseconds since the start of the period."""
     begin = sa.case((held.c.start_ms < period.start_ms, period.start_ms), else_=held.c.start_ms) - period.start_ms
     end = sa.case((held.c.end_ms > period.end_ms, period.end_ms), else_=held.c.end_ms) - period.start_ms
     return begin.label("begin"), end.label("end")
 
 
-def _peaks(stays: "sa.CTE", period: Period) -> Any:
+def _peaks(stays: sa.Table, period: Period) -> Any:
     """Select the most people at once by the bucket in which somebody came or left."""
     changes = sa.union_all(
         sa.select(stays.c.begin.label("at"), sa.literal(1).label("change")),
@@ -170,7 +187,7 @@ def _peaks(stays: "sa.CTE", period: Period) -> Any:
     return sa.select(bucket, sa.func.max(running.c.people)).where(inside).group_by(bucket)
 
 
-def _carry(connection: Connection, stays: "sa.CTE", period: Period, most: list[int]) -> None:
+def _carry(connection: Connection, stays: sa.Table, period: Period, most: list[int]) -> None:
     """Count those who are there when a bucket begins."""
     first, last = _bucket(stays.c.begin, period.bucket_ms), _bucket(stays.c.end - 1, period.bucket_ms)
     long = sa.select(first, last, sa.func.count()).where(last > first).group_by(first, last)
@@ -186,23 +203,23 @@ def _bucket(moment: "sa.ColumnElement[int]", width: int) -> "sa.ColumnElement[in
     return moment // width
 
 
-def _visits(connection: Connection, period: Period, device: str) -> tuple[list[int], int, float | None]:
-    ended = _within(EVENT.c.event_type == "face_left", period, device)
-    kind = sa.case(*((EVENT.c.duration_s < end, index) for index, end in enumerate(LENGTHS_S)), else_=len(LENGTHS_S))
+def _visits(connection: Connection, part: sa.Table, period: Period) -> tuple[list[int], int, float | None]:
+    ended = sa.and_(part.c.event_type == "face_left", part.c.start_ms >= period.start_ms)
+    kind = sa.case(*((part.c.duration_s < end, index) for index, end in enumerate(LENGTHS_S)), else_=len(LENGTHS_S))
     lengths = [0] * (len(LENGTHS_S) + 1)
     for index, number in connection.execute(sa.select(kind, sa.func.count()).where(ended).group_by(kind)):
         lengths[index] = number
     visits = sum(lengths)
     if not visits:
         return lengths, 0, None
-    middle = sa.select(EVENT.c.duration_s).where(ended).order_by(EVENT.c.duration_s).offset(visits // 2).limit(1)
+    middle = sa.select(part.c.duration_s).where(ended).order_by(part.c.duration_s).offset(visits // 2).limit(1)
     return lengths, visits, connection.execute(middle).scalar_one()
 
 
-def _devices(connection: Connection, period: Period, device: str) -> list[DeviceSummary]:
-    unsynced = sa.func.sum(sa.case((EVENT.c.time_synced, 0), else_=1))
-    query = sa.select(EVENT.c.device, sa.func.count(), unsynced).where(_within(sa.true(), period, device))
-    found = {row[0]: DeviceSummary(*row) for row in connection.execute(query.group_by(EVENT.c.device))}
+def _devices(connection: Connection, part: sa.Table, period: Period, device: str) -> list[DeviceSummary]:
+    unsynced = sa.func.sum(sa.case((part.c.time_synced, 0), else_=1))
+    query = sa.select(part.c.device, sa.func.count(), unsynced).where(part.c.start_ms >= period.start_ms)
+    found = {row[0]: DeviceSummary(*row) for row in connection.execute(query.group_by(part.c.device))}
     statuses = sa.select(STATUS.c.device, STATUS.c.received_ms, STATUS.c.state).where(
         STATUS.c.received_ms < period.end_ms
     )
@@ -225,8 +242,3 @@ def _add_offline(found: dict[str, DeviceSummary], name: str, start_ms: int, end_
     if end_ms > period.start_ms:
         one = found.setdefault(name, DeviceSummary(name, 0, 0))
         one.offline.append((max(start_ms, period.start_ms), end_ms))
-
-
-def _within(condition: "sa.ColumnElement[bool]", period: Period, device: str) -> "sa.ColumnElement[bool]":
-    found = sa.and_(condition, EVENT.c.time_ms >= period.start_ms, EVENT.c.time_ms < period.end_ms)
-    return sa.and_(found, EVENT.c.device == device) if device else found
