@@ -116,7 +116,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         images = shown.apply(self._images[batch])
         targets, weights = self._targets[batch], self._weights[batch]
         if scores is not None:
-            # Teachers divide the share of the five emotions; that of other classes is the label.s and the votes.
+            # Teachers divide the share of the five emotions; that of other classes is the label's and the votes'.
             by_teachers = targets.copy()
             by_teachers[:, : len(EMOTIONS)] = scores[batch] * targets[:, : len(EMOTIONS)].sum(axis=1, keepdims=True)
             targets = settings.teacher_share * by_teachers + (1 - settings.teacher_share) * targets
