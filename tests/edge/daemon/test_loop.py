@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.daemon.camera import WatchedCamera
 from edge.daemon.loop import Daemon, Identity
 from edge.daemon.privacy import PrivacyPause, pause
-from edge.daemon.watchdog import Watchdog
+from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.payloads import PrivacyCommand
 from edge.faces.types import Box, TrackedFace
@@ -58,14 +58,20 @@ class Run:
         script: dict[int, list[TrackedFace]],
         publisher: FakePublisher,
         *,
+        then: FakeCamera | None = None,
         endless: bool = False,
     ) -> None:
+        """``then`` is what is opened after the first camera was closed."""
+        sources = iter([camera])
         self.publisher = publisher
         self.clock = FakeClock()
         self.state_dir = Path(tempfile.mkdtemp())
         self.told_systemd: list[str] = []
-        self.camera = WatchedCamera(lambda: camera, settings=CameraWatchSettings(), endless=endless, clock=self.clock)
+        self.camera = WatchedCamera(
+            lambda: next(sources, then or camera), settings=CameraWatchSettings(), endless=endless, clock=self.clock
+        )
         self.camera.open()
+        self.watchdog = Watchdog(self.clock, notify=self.told_systemd.append)
         self.daemon = Daemon(
             Settings(device="hallway"),
             IDENTITY,
@@ -73,7 +79,7 @@ class Run:
             pipeline=FakePipeline(script),  # type: ignore[arg-type]  # the part of it that the loop calls
             publisher=publisher,
             privacy=PrivacyPause(self.state_dir, self.clock),
-            watchdog=Watchdog(self.clock, notify=self.told_systemd.append),
+            watchdog=self.watchdog,
             clock=self.clock,
         )
 
@@ -228,9 +234,8 @@ def test_a_full_disk_is_said_once_and_looking_goes_on(caplog: pytest.LogCaptureF
 
 def test_camera_that_fails_ends_visits_and_is_published() -> None:
     broken = CameraError("the cable is out")
-    cameras = [FakeCamera(make_frame(0), make_frame(1), broken, live=False), clip(1000)]
-    run = Run(cameras[0], {0: [a_face(HAPPY)], 1: [a_face(HAPPY)]}, FakePublisher(), endless=True)
-    run.camera._open_source = lambda: cameras[1]
+    failing = FakeCamera(make_frame(0), make_frame(1), broken, live=False)
+    run = Run(failing, {0: [a_face(HAPPY)], 1: [a_face(HAPPY)]}, FakePublisher(), then=clip(1000), endless=True)
     for _ in range(3):
         run.daemon.step()
     assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
@@ -260,15 +265,12 @@ def test_health_after_a_pause_soon_shows_that_nothing_waits() -> None:
 
 
 def test_command_closes_the_camera_and_another_opens_it_again() -> None:
-    clips = iter([clip(50), clip(50)])
-    run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
-    first = run.camera._capture
-    run.camera._open_source = lambda: next(clips)
+    first = clip(50)
+    run = Run(first, {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher(), then=clip(50))
     run.daemon.step()
     run.publisher.commands.append(PrivacyCommand(paused=True, for_s=3600))
     run.daemon.step()
-    assert first is not None
-    assert first.get(0) is None, "it is closed"
+    assert first.closed.wait(20)
     assert run.told() == [("face_appeared", "happy"), ("face_left", "happy")]
     assert (run.publisher.states[-1].camera, run.publisher.states[-1].faces) == ("paused", [])
     assert run.publisher.healths[-1].paused
@@ -283,7 +285,9 @@ def test_command_closes_the_camera_and_another_opens_it_again() -> None:
     assert not run.publisher.privacies[-1].paused
     assert run.publisher.states[-1].camera == "ok"
     assert not run.publisher.healths[-1].paused
-    assert run.daemon._frames == frames + 1
+    run.clock.pass_time(30)
+    run.daemon.step()
+    assert run.publisher.healths[-1].frames == frames + 2
     run.camera.close()
 
 
@@ -291,11 +295,10 @@ def test_a_pause_from_before_the_start_keeps_the_camera_closed() -> None:
     run = Run(clip(50), {}, FakePublisher())
     run.camera.close()
     pause(run.state_dir, None, run.clock)
-    run.daemon._obey_privacy(at_start=True)
     run.daemon.step()
     assert run.publisher.states[-1].camera == "paused"
     assert run.publisher.privacies[-1].paused
-    assert run.daemon._frames == 0
+    assert run.publisher.healths[-1].frames == 0
 
 
 @pytest.mark.parametrize("jump_s", [365 * 86_400.0, -365 * 86_400.0])
@@ -319,9 +322,9 @@ def test_the_loop_beats_while_frames_come_and_while_it_is_paused() -> None:
     run = Run(clip(50), {}, FakePublisher())
     for _ in range(2):
         for _ in range(10):
-            run.clock.pass_time(10)
+            run.clock.pass_time(LOOP_LIMIT_S + 1)
             run.daemon.step()
-            assert run.daemon._pulse.silent_s() == 0
+            assert run.watchdog.check() == []
         pause(run.state_dir, None, run.clock)
     assert run.camera.state == "paused"
 

@@ -183,15 +183,12 @@ def read_only() -> Iterator[pytest.MonkeyPatch]:
 
 
 def test_loop_obeys_commands_on_a_read_only_disk(read_only: pytest.MonkeyPatch) -> None:
-    clips = iter([clip(50), clip(50)])
-    run = Run(next(clips), {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher())
-    capture = run.camera._capture
-    run.camera._open_source = lambda: next(clips)
+    first = clip(50)
+    run = Run(first, {index: [a_face(HAPPY)] for index in range(50)}, FakePublisher(), then=clip(50))
     run.daemon.step()
     run.publisher.commands.append(PrivacyCommand(paused=True))
     run.daemon.step()
-    assert capture is not None
-    assert capture.get(0) is None, "the camera is closed"
+    assert first.closed.wait(20)
     assert [told.paused for told in run.publisher.privacies] == [True]
     assert run.publisher.states[-1].camera == "paused"
     run.publisher.commands.append(PrivacyCommand(paused=False))

@@ -11,7 +11,7 @@ import pytest
 from edge.daemon import service
 from edge.daemon.opener import Opener
 from edge.daemon.reload import Reloader
-from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
+from edge.daemon.watchdog import SENDER_LIMIT_S, Pulse, Watchdog
 from edge.mqtt.outbox.queue import Outbox
 from edge.settings import Settings
 from tests.edge.daemon.test_loop import FakePipeline, clip
@@ -22,25 +22,21 @@ UNIT = Path(__file__).parents[3] / "systemd/emotion-edge.service"
 
 
 def test_the_watchdog_hears_of_the_loop_and_of_the_sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publisher, watchdogs = FakePublisher(), list[Watchdog]()
+    publisher, pulses = FakePublisher(), dict[str, Pulse]()
 
-    def watchdog(*given: Any) -> Watchdog:
-        watchdogs.append(Watchdog(*given))
-        return watchdogs[-1]
+    class NotedWatchdog(Watchdog):
+        def pulse(self, name: str, limit_s: float) -> Pulse:
+            pulses[name] = super().pulse(name, limit_s)
+            return pulses[name]
 
-    monkeypatch.setattr(service, "Watchdog", watchdog)
+    monkeypatch.setattr(service, "Watchdog", NotedWatchdog)
     monkeypatch.setattr(service, "Publisher", lambda *_, **__: publisher)
     monkeypatch.setattr(service, "load_pipeline", lambda *_, **__: FakePipeline())
     monkeypatch.setattr(service, "open_camera", lambda _, **__: clip(3))
     service.run_service(Settings(device="hallway", camera="file:clip.mp4", state_dir=str(tmp_path)))
-    (made,) = watchdogs
-    pulses = {pulse.name: pulse for pulse in made._pulses}
     assert {"loop", "mqtt-sender"} <= set(pulses)
     assert pulses["mqtt-sender"].limit_s == SENDER_LIMIT_S
-    assert publisher.pulse is not None
-    pulses["mqtt-sender"]._beat_s -= 1000
-    publisher.pulse()
-    assert pulses["mqtt-sender"].silent_s() < 1000
+    assert publisher.pulse == pulses["mqtt-sender"].beat
 
 
 @pytest.mark.parametrize("loop_s", [0.0, 2.0, 60.0])
