@@ -4,11 +4,12 @@ import asyncio
 import math
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.detector import FaceDetector
+from edge.faces.detector import NEW_FACE_SCORE, FaceDetector
 from edge.faces.types import Box
 from edge.settings import Settings
 from edge.web.view import Scene
@@ -26,6 +27,10 @@ TURNED_ASIDE = 0.4
 """The nose's distance to the near side of the jaw, as a share of that to the far side."""
 TURNED_FACE_SCORE = 0.8
 """Least score of a face in a picture that is turned, see `edge.pipeline.TURNED_FACE_SCORE`."""
+SEARCHED_WIDTH = 640
+"""A wider picture is made smaller before it is searched, in pixels."""
+_SEARCHES = ((0, 0), (0, 1), (2, 1), (1, 1), (3, 1), (0, 2))
+"""Quarter turns and doublings of each search, the cheapest and likeliest first."""
 _EYES = (slice(36, 42), slice(42, 48))
 _NOSE, _JAW = 30, (0, 16)
 
@@ -71,15 +76,20 @@ class Aim:
         if self._detector is None:
             folder = self._settings.state_dir
             self._detector = FaceDetector(Path(folder) if folder else None)
-        for doublings in (0, 1, 2):
-            found = self._detector.find(luma, upsample=doublings)
-            if found:
-                return [self._size(found[0].box, luma.shape[1]), _place(found[0].box, luma.shape)]
-        for quarters in (2, 1, 3):
-            turned = np.ascontiguousarray(np.rot90(luma, quarters))
-            if self._detector.find(turned, upsample=1, least_score=TURNED_FACE_SCORE):
+        shrink = min(1.0, SEARCHED_WIDTH / luma.shape[1])
+        size = (max(1, round(luma.shape[1] * shrink)), max(1, round(luma.shape[0] * shrink)))
+        small = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8) if shrink < 1 else luma
+        for quarters, doublings in _SEARCHES:
+            picture = np.ascontiguousarray(np.rot90(small, quarters))
+            found = self._detector.find(
+                picture, upsample=doublings, least_score=TURNED_FACE_SCORE if quarters else NEW_FACE_SCORE
+            )
+            if found and quarters:
                 rotate = (self._settings.camera_rotate + 360 - 90 * quarters) % 360
                 return [_bad("upright", f"The picture is turned. Set camera_rotate = {rotate} and restart.")]
+            if found:
+                box = Box(*(round(value / shrink) for value in found[0].box))
+                return [self._size(box, luma.shape[1]), _place(box, luma.shape)]
         text = "No face is found, not even a small or a turned one. Stand in front of the camera and look at it."
         return [_bad("face", text)]
 

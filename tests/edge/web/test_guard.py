@@ -1,10 +1,15 @@
 """Who is let in, and how much of anything is taken from whoever asks."""
 
+import http.client
+import shutil
 import socket
+import ssl
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge.errors import ConfigError
 from edge.settings import Settings, WebSettings
@@ -12,6 +17,7 @@ from edge.web import View, server
 from edge.web.server import PageServer, is_near
 from tests.edge.web.conftest import TOKEN, Events, FakeExamination, MakeSite, Site
 from tests.fakes.clock import FakeClock
+from tests.fakes.mosquitto import make_certificates
 
 PATHS = ("/events", "/picture", "/settings", "/metrics", "/healthz")
 
@@ -208,8 +214,8 @@ def test_only_loopback_and_unix_sockets_are_near(listen: str, near: bool) -> Non
 
 
 def start(listen: str, token_file: str = "") -> PageServer:
-    settings = Settings(device="hallway", web=WebSettings(enabled=True, listen=listen, token_file=token_file))
-    return PageServer(settings, View(), examination=FakeExamination(), clock=FakeClock())
+    given = Settings(device="hallway", web=WebSettings(enabled=True, listen=listen, token_file=token_file))
+    return PageServer(given, View(), examination=FakeExamination(), clock=FakeClock())
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"])
@@ -270,3 +276,79 @@ def test_stop_ends_the_streams(site: Site) -> None:
     site.server.close(10.0)
     assert events.next("bye") is None
     events.close()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with a certificate of localhost, its key, and the authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not on this machine")
+    make_certificates(tmp_path)
+    return tmp_path
+
+
+def test_certificate_of_the_settings_makes_https(certificates: Path, make_site: MakeSite) -> None:
+    key = certificates / "server.key"
+    key.chmod(0o600)
+    site = make_site(cert_file=str(certificates / "server.pem"), key_file=str(key))
+    assert site.server.address.startswith("https://127.0.0.1:")
+    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    connection = http.client.HTTPSConnection("localhost", site.port, context=context, timeout=20)
+    connection.request("GET", "/healthz", headers={"Origin": f"https://localhost:{site.port}"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    with site.connect() as sock:  # no answer without TLS
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"HTTP" not in read_all(sock)
+
+
+def test_key_that_others_may_read_is_refused(certificates: Path) -> None:
+    key = certificates / "server.key"
+    key.chmod(0o644)
+    web = WebSettings(listen="127.0.0.1:0", cert_file=str(certificates / "server.pem"), key_file=str(key))
+    with pytest.raises(ConfigError, match=r"web\.key_file: .*others may read the key: chmod 600"):
+        PageServer(Settings(device="d", web=web), View(), examination=FakeExamination(), clock=FakeClock())
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "said"),
+    [
+        ("", "/no/key.pem", "a key but no certificate"),
+        ("/no/cert.pem", "", "No such file"),
+        ("/no/cert.pem", "/no/key.pem", "No such file"),
+    ],
+)
+def test_certificate_that_is_missing_is_one_line(cert: str, key: str, said: str) -> None:
+    web = WebSettings(listen="127.0.0.1:0", cert_file=cert, key_file=key)
+    with pytest.raises(ConfigError, match=said):
+        PageServer(Settings(device="d", web=web), View(), examination=FakeExamination(), clock=FakeClock())
+
+
+NOISE = st.binary(max_size=300) | st.builds(
+    lambda method, path, name, value: method + b" " + path + b" HTTP/1.1\r\n" + name + b": " + value + b"\r\n\r\n",
+    st.sampled_from([b"GET", b"POST", b"PUT", b"OPTIONS", b"TRACE", b"\xff"]),
+    st.sampled_from(
+        [b"/", b"/login", b"/%00", b"/\xff", b"*", b"http://evil.example/", b"/static/..%2f", b"/?landmarks=\xff"]
+    ),
+    st.sampled_from([b"Host", b"Content-Length", b"Cookie", b"Authorization", b"Transfer-Encoding", b"Upgrade"]),
+    st.binary(max_size=40)
+    | st.sampled_from([b"localhost", b"-1", b"1e9", b"99999999999999999999", b"Bearer \xff", b"chunked"]),
+)
+
+
+def test_noise_is_answered_or_dropped_and_never_an_error(make_site: MakeSite, caplog: pytest.LogCaptureFixture) -> None:
+    site = make_site()
+
+    @given(noise=NOISE)
+    @settings(max_examples=150)
+    def send(noise: bytes) -> None:
+        with site.connect() as sock:
+            sock.sendall(noise)
+            sock.shutdown(socket.SHUT_WR)
+            said = read_all(sock)
+        assert said == b"" or said.startswith(b"HTTP/1.1 ")
+        assert not said.startswith(b"HTTP/1.1 5")
+
+    send()
+    assert caplog.messages == []
+    assert site.ask("/")[0] == 200
