@@ -1,4 +1,4 @@
-"""A background thread for calls that may block for ever."""
+"""A background thread for calls that may never return."""
 
 import threading
 from collections.abc import Callable

@@ -14,7 +14,7 @@
     ├── DeliveryError                exit 1   events that could not be stored or sent
     └── PrivacyError                 exit 1   a privacy pause that could not be noted
 
-`redacted` and `printable` make a text from outside fit for a message.
+`redacted` and `printable` make text from outside safe to show in a message.
 
 The exit codes are those of sysexits.h: 69 EX_UNAVAILABLE is worth a restart, 78 EX_CONFIG is not, and the systemd
 unit treats them so.

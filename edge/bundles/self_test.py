@@ -48,7 +48,7 @@ def self_test(classifier: Classifier, folder: Path | None) -> NDArray[np.float32
     except (BundleError, ValueError, RuntimeError) as error:
         raise BundleError(f"{where}: the self-test failed: {' '.join(str(error).split())[:200]}") from None
     if scores.shape != (1, len(EMOTIONS)):
-        raise BundleError(f"{where}: the self-test failed: {[*scores.shape]} scores for one face, due is [1, 5]")
+        raise BundleError(f"{where}: the self-test failed: {[*scores.shape]} scores for one face, expected [1, 5]")
     if not (np.isfinite(scores).all() and (scores >= 0).all() and abs(float(scores.sum()) - 1) < 0.01):
         raise BundleError(f"{where}: the self-test failed: {scores[0].tolist()} are no scores that sum to 1")
     return np.asarray(scores[0], dtype=np.float32)

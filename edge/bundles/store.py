@@ -76,7 +76,7 @@ class BundleStore:
         except OSError as error:
             raise BundleError(f"{path}: cannot be read: {error.strerror}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BundleError(f"{path}: damaged: {error}; choose anew with: emotion-edge bundle use NAME") from None
+            raise BundleError(f"{path}: damaged: {error}; choose one with: emotion-edge bundle use NAME") from None
         for name in (chosen.current, chosen.previous):
             if name is not None and not _ENTRY.fullmatch(name):
                 raise BundleError(f"{path}: {name[:80]!a} is no name of a bundle")

@@ -11,8 +11,8 @@ from edge.cli.options import AsJson, Bundle, CameraFlip, CameraRotate, Config
 
 
 def bench(
-    camera: Annotated[str | None, typer.Option(help="As for run; a clip is looked at once, every frame.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many; a live camera needs it.")] = None,
+    camera: Annotated[str | None, typer.Option(help="As for run; every frame of a clip is processed, once.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many; needed for a live camera.")] = None,
     config: Config = None,
     bundle: Bundle = None,
     camera_rotate: CameraRotate = None,
@@ -40,7 +40,9 @@ class StageCost(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: float
     cpu_median_ms: Annotated[float, msgspec.Meta(description="of the thread's CPU time")]
     cpu_p95_ms: float
-    cpu_ms_per_frame: Annotated[float, msgspec.Meta(description="CPU time of the stage over all frames, those without")]
+    cpu_ms_per_frame: Annotated[
+        float, msgspec.Meta(description="CPU time of the stage, divided by all frames, also those without it")
+    ]
 
 
 class BenchResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ def run_bench(settings: Settings, *, frames: int | None = None) -> BenchResult:
     Raises `BundleError`, `LandmarkModelError` or `CameraError`: as for the daemon; also if the camera gives no frame at
     all.
     """
-    logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # nobody needs a benchmark's events in the log
+    logging.getLogger("edge.daemon").setLevel(logging.WARNING)  # without the benchmark's events
     stages = Stages(kept=frames or 1_000_000, with_cpu=True)
     with suppress(OSError):  # the detector is cached there, as in the daemon
         Path(settings.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -116,7 +116,7 @@ def _list_folder(folder: Path, listing: Listing, *, recursive: bool) -> None:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long, a folder that may not be entered; reading it says so
+    except OSError:  # a name that is too long, a folder that may not be entered: the error of reading it says why
         return False
 
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from edge.web.server import PageServer
 
 STOP_S = 8.0
-"""Seconds for a whole stop, from the signal to the end. The unit's TimeoutStopSec is 10: what systemd kills leaves
-the outbox open and the broker to its will."""
+"""Seconds for a whole stop, from the signal to the end. The unit's TimeoutStopSec is 10: a daemon that systemd
+kills closes no outbox and publishes no `stopped`."""
 LAST_WORDS_S, GOODBYE_S, RELOAD_S, PAGE_S = 3.0, 2.0, 1.0, 1.0
 """Of these, at most: for the broker to acknowledge the last messages, to disconnect after that, to finish a reload, to
 end the page."""

@@ -68,7 +68,7 @@ def _advice(ending: Ending, address: BrokerAddress) -> str:
     if ending.kind is Kind.REFUSED:
         return "then: sudo systemctl restart emotion-edge"
     if ending.kind is Kind.UNRESOLVED:
-        return "is the name in mqtt.url right, and is the network there?"
+        return "is the name in mqtt.url right, and is the network up?"
     if ending.kind is Kind.UNTRUSTED:
         return "the name in mqtt.url must be the one in the certificate, and mqtt.ca_file the authority that signed it"
     if _is_this_machine(address.host):

@@ -47,7 +47,7 @@ NOTES = re.compile(
     rb"|To enable the following instructions:"
     rb"|fully_quantize: "
 )
-"""How lines begin that a runtime or the converter writes and nobody needs; its errors are raised as exceptions."""
+"""Beginnings of the lines that are dropped: notes of a runtime or the converter, whose errors are exceptions."""
 PIPE_BYTES = 1 << 20
 FORWARD_LIMIT_S = 2.0
 """Seconds to wait for the last lines: a program that was started meanwhile may hold the pipe open for longer."""

@@ -100,7 +100,7 @@ class _Reconstruct(_Function):
 
     def __call__(self, kind: object, shape: object, code: object) -> Array:
         if kind is not Array or shape != (0,) or code != b"b":
-            raise pickle.UnpicklingError("an array begins in no such way")
+            raise pickle.UnpicklingError("an array is built in an unknown way")
         return Array()
 
 
@@ -109,7 +109,7 @@ class _Scalar(_Function):
 
     def __call__(self, dtype: object, raw: object) -> float:
         if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise pickle.UnpicklingError("a number begins in no such way")
+            raise pickle.UnpicklingError("a number is built in an unknown way")
         (value,) = np.frombuffer(raw, dtype.code)
         return cast("float", value.item())
 
@@ -119,7 +119,7 @@ class _MakeDtype(_Function):
 
     def __call__(self, code: object, align: object, copy: object) -> _Dtype:
         if type(code) is not str or align is not False or copy is not True:
-            raise pickle.UnpicklingError("a dtype begins in no such way")
+            raise pickle.UnpicklingError("a dtype is built in an unknown way")
         return _Dtype(code)
 
 

@@ -78,7 +78,7 @@ class Subscription:
 
     topic: str
     retained: bool = False
-    """False: a message that the broker kept is not wanted (with 3.1.1 it comes all the same)"""
+    """False: a message that the broker kept is not wanted (with 3.1.1 it comes nevertheless)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class Connection:
             return
         self._connected = True
         allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
-        # Subscribe first: whoever reads "online" may send a command at once.
+        # Subscribe first: a subscriber that reads "online" may send a command at once.
         for subscription in self._subscriptions:
             self._subscribe(subscription)
         self._report(Connected(self, min(IN_FLIGHT, allowed), flags.session_present))

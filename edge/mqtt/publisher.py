@@ -26,7 +26,7 @@ class Publisher:
 
     An event is in the outbox when `publish_events` returns and leaves it when the broker has acknowledged it. Retained
     messages (state, health, privacy, announcements) are sent again on every connection, the newest of each topic;
-    the status follows them, so that whoever reads ``online`` finds nothing of an earlier connection.
+    the status follows them: a subscriber that reads ``online`` finds no message of an earlier connection.
 
     ``device``: its name in the topics, checked by the settings.
     ``outbox``: where events wait; the caller closes it after `stop`.

@@ -319,7 +319,7 @@ class Sender:
         self.connections += 1
         if self._stop is None:
             self._queue.start_connection(self._greeting())
-        self._window = self._allowed  # last: whoever sees it sees the rest
+        self._window = self._allowed  # last: `connected` is true from here on, and the rest must be set by then
 
     def _on_arrived(self, topic: str, payload: bytes, *, retained: bool) -> None:
         if topic == self._status_topic:

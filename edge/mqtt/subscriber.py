@@ -1,7 +1,7 @@
-"""Reads messages of many devices: one connection after another, each message acknowledged by whoever received it.
+"""Reads messages of many devices: one connection after another; its user acknowledges each message.
 
-`Subscriber` is used by one thread. If the session is kept, the broker sends again what was not acknowledged, whoever
-died in between.
+`Subscriber` is used by one thread. If the session is kept, the broker sends again what was not acknowledged,
+also after a crash of either side.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class Subscriber:
     ``client_id``: names the session: a broker closes the older of two connections with the same id.
     ``topics``: topic filters to read with QoS 1, retained messages included.
     ``session``: whether the broker keeps it, and how many messages may wait for an acknowledgement.
-    ``persevere``: retry for ever, and log why once; False raises what goes wrong before the first subscription.
+    ``persevere``: retry without end, and log each reason once; False raises an error before the first subscription.
     ``protocol``: version to try first.
     ``backoff``, ``clock``: waits between attempts, and what times them.
     """

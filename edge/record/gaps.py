@@ -1,7 +1,7 @@
 """Gaps in ``seq``: events that a device numbered and that the record does not have.
 
-``seq`` grows by one for ever, and begins again at 1 if the device's state folder was deleted. A *count* is what lies
-between two such beginnings. Each start of the daemon (``boot``) belongs to one count.
+``seq`` grows by one with each event, and begins again at 1 if the device's state folder was deleted. A *count* is what
+lies between two such beginnings. Each start of the daemon (``boot``) belongs to one count.
 """
 
 from collections.abc import Iterator

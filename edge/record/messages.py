@@ -115,7 +115,7 @@ def _milliseconds(text: str, channel: str) -> int:
 
 
 def _require_storable(channel: str, name: str, value: Value) -> None:
-    """Refuse what a database would refuse: it would come again for ever."""
+    """Refuse what a database would refuse: it would never be acknowledged, and come again and again."""
     if isinstance(value, str) and (len(value) > _LONGEST_TEXT or "\0" in value):
         raise InvalidMessageError(f"{channel}: {name} is too long or holds a zero byte")
     if isinstance(value, int) and abs(value) > LARGEST_INT:

@@ -26,7 +26,7 @@ from edge.mqtt.outbox.tables import (
     read_snapshot,
 )
 
-# SQLite's codes for faults of the machine rather than of the file: these are no damage.
+# SQLite's codes for faults of the machine; any other code means that the file is damaged.
 _CONDITIONS = {
     0, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,

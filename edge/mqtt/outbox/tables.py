@@ -98,7 +98,8 @@ class Store:
     """Events in order, and their counters. For one thread at a time.
 
     Events are aged by a clock that starts at the Unix time at which the database was created and never jumps, see
-    `edge.clock.elapsed_s`. Time off of unknown length does not count: events are rather kept too long.
+    `edge.clock.elapsed_s`. Time switched off
+    counts only where its length is known: an event is kept too long rather than dropped too soon.
 
     Raises `DamagedError` or `sqlite3.Error`: from every method but `close` and `abandon`: the database is damaged or
     cannot be used.
