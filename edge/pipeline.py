@@ -10,26 +10,18 @@ from numpy.typing import NDArray
 
 from edge.bundles.choice import load_chosen_or_previous
 from edge.faces.chip import correlation, face_chip
-from edge.faces.detector import NEW_FACE_SCORE, WEAK_FACE_SCORE, FaceDetector
+from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.search import BackgroundSearch
+from edge.faces.stills import StillSearch
 from edge.faces.tracker import FaceTracker, Track
-from edge.faces.types import Box, TrackedFace
+from edge.faces.types import Box, Detection, TrackedFace
 from edge.faces.zones import Zones
 from edge.frames import Frame
 from edge.inference import Classifier
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
-STILL_PIXELS = 4_000_000
-"""A still picture is doubled or shrunk to about this many pixels before it is searched: that finds faces from 20 px in
-a small picture, and takes a second or so for a large one."""
-
-SMALLEST_FACE_PX = 38
-"""The detector finds faces from this width in a picture that is doubled once; on a strip of one pixel it fails."""
-TURNED_FACE_SCORE = 0.8
-"""Least score of a face in a turned picture, which is doubled once at most: three more searches find more false faces.
-Turned, dlib's dogs.jpg has one with 0.59, doubled twice one with 0.97."""
 LOOKS_THE_SAME = 0.97
 """A chip whose correlation with the last one classified is at least this keeps its scores. Measured:
 docs/performance.md."""
@@ -56,6 +48,7 @@ class Pipeline:
         self.stages = stages or Stages()
         self._landmarks = landmarks
         self._detector = detector or FaceDetector()
+        self._stills = StillSearch(self._detector, landmarks)
         self._background = BackgroundSearch(self._detector.copy()) if live else None
         self._settings = faces
         self._zones = Zones(faces.zones)
@@ -101,7 +94,7 @@ class Pipeline:
     def find_still(self, luma: NDArray[np.uint8]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], the largest first.
 
-        Where there is none, the picture is searched turned by 90, 270 and 180 degrees, too.
+        Where there is none, the picture is searched turned, too.
         """
         return self.find_turned(luma)[1]
 
@@ -109,52 +102,26 @@ class Pipeline:
         """Return the same, and how the picture had to be turned for it: 0, 90, 180 or 270 degrees clockwise."""
         area = self._zones.area(luma.shape)
         part = luma[area.y : area.y + area.height, area.x : area.x + area.width]
-        boxes = [_moved(box, area) for box in self._search_still(part, WEAK_FACE_SCORE, whole_pixels=luma.size)]
-        boxes = [box for box in boxes if self._zones.hold(box, luma.shape)]
-        if boxes:
-            return 0, self.score_boxes(luma, boxes)
-        for quarters in (1, 3, 2) if min(part.shape) >= SMALLEST_FACE_PX else ():
-            turned = np.ascontiguousarray(np.rot90(part, quarters))
-            boxes = self._search_still(turned, TURNED_FACE_SCORE, whole_pixels=luma.size, most_doublings=1)
-            faces = [_turned_back(face, quarters, part.shape, area) for face in self.score_boxes(turned, boxes)]
-            faces = [face for face in faces if self._zones.hold(face.box, luma.shape)]
-            if faces:
-                return 360 - 90 * quarters, [replace(face, track=number) for number, face in enumerate(faces, start=1)]
-        return 0, []
+        found = [replace(seen, box=_moved(seen.box, area)) for seen in self._stills.find(part, whole_pixels=luma.size)]
+        found = [seen for seen in found if self._zones.hold(seen.box, luma.shape)]
+        return (round(-found[0].turned_deg / 90) % 4 * 90 if found else 0), self._score(luma, found)
 
     def score_boxes(self, luma: NDArray[np.uint8], boxes: list[Box]) -> list[TrackedFace]:
         """Return the faces of a still picture, uint8 [height, width], whose boxes are known."""
-        if not boxes:
+        return self._score(luma, [Detection(box, 0.0) for box in boxes])
+
+    def _score(self, luma: NDArray[np.uint8], found: list[Detection]) -> list[TrackedFace]:
+        if not found:
             return []
         luma = np.ascontiguousarray(luma)
-        landmarks = np.stack([self._landmarks.points(luma, box) for box in boxes])
+        landmarks = np.stack([self._landmarks.points_of(luma, seen) for seen in found])
         chips = np.stack([face_chip(luma, points) for points in landmarks])
         with self.stages.measure("classify"):
             scores = self.classifier.scores(chips, landmarks)
         return [
-            TrackedFace(number, *parts)
-            for number, parts in enumerate(zip(boxes, landmarks, chips, scores, strict=True), start=1)
+            TrackedFace(number, seen.box, *parts)
+            for number, (seen, *parts) in enumerate(zip(found, landmarks, chips, scores, strict=True), start=1)
         ]
-
-    def _search_still(
-        self, luma: NDArray[np.uint8], least_score: float, *, whole_pixels: int, most_doublings: int = 2
-    ) -> list[Box]:
-        """Search a picture or a part of one, as closely as the pixels of the whole allow."""
-        height, width = luma.shape
-        doublings = 0
-        while doublings < most_doublings and whole_pixels * 4 ** (doublings + 1) <= STILL_PIXELS:
-            doublings += 1
-        shrink = min(1.0, (STILL_PIXELS / whole_pixels) ** 0.5)
-        if shrink < 1:
-            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-            luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        luma = np.ascontiguousarray(luma)
-        found = [
-            seen.box
-            for seen in self._detector.find(luma, upsample=doublings, least_score=least_score)
-            if seen.score >= NEW_FACE_SCORE or self._landmarks.are_steady(luma, seen.box)
-        ]
-        return [Box(*(round(value / shrink) for value in box)) for box in found]
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:
@@ -180,23 +147,6 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
 def _moved(box: Box, area: Box) -> Box:
     """Return a box of a part in pixels of the whole picture."""
     return box._replace(x=box.x + area.x, y=box.y + area.y)
-
-
-def _turned_back(face: TrackedFace, quarters: int, shape: tuple[int, ...], area: Box) -> TrackedFace:
-    """Return a face of ``np.rot90(part, quarters)`` in pixels of the picture; the part has this shape and place."""
-    height, width = shape
-
-    def back(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        x, y = points.T
-        places = {1: (width - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, height - 1 - x)}
-        return np.asarray(np.stack(places[quarters], axis=1), np.float32)
-
-    left, top, across, down = face.box
-    corners = np.array([(left, top), (left + across - 1, top + down - 1)], np.float32)
-    (x, y), (far_x, far_y) = np.sort(back(corners), axis=0).tolist()
-    box = Box(round(x), round(y), round(far_x - x) + 1, round(far_y - y) + 1)
-    corner = np.array((area.x, area.y), np.float32)
-    return replace(face, box=_moved(box, area), landmarks=back(face.landmarks) + corner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

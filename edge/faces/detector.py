@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.types import Box, Detection, Region
+from edge.faces.quality import SHARPENED_FACE_PX, is_blurred, is_noisy, sharpened, smoothed
+from edge.faces.types import Box, Detection, Region, Treatment
+from edge.faces.views import View, face_view, turned_view
 
 REGION_FACE_PX = 90.0
 """To check a known face, its surroundings are scaled so that it is this wide: above the detector's window of 80 px, and
@@ -24,11 +27,14 @@ LOST_MARGIN = 0.45
 """The same for a lost face, which may have moved."""
 NEW_FACE_SCORE = 0.3
 """Least detector score of a new face; above dlib's own 0, as a false alarm is an event. Measured: docs/faces.md."""
-WEAK_FACE_SCORE = 0.0
-"""Least score of a new face whose landmarks are steady, see `LandmarkPredictor.are_steady`. Measured: docs/faces.md."""
+CANDIDATE_SCORE = -0.6
+"""Least score of a detection that further looks may confirm, see `edge.faces.vouching`. Measured: docs/faces.md."""
 KNOWN_FACE_SCORE = -0.2
 """Least score of a face that is known to be there: turned or half covered it scores less than a new face must."""
-
+NEVER_SCORE = -1.0
+"""What a look that finds nothing counts in a mean of scores."""
+SAME_FACE_IOU = 0.3
+"""Detections of two searches that overlap by this much (intersection over union) are one face."""
 
 MAX_STORED_BYTES = 2_000_000
 """A prepared detector in a file takes 155 kB."""
@@ -60,37 +66,90 @@ class FaceDetector:
         """Find the faces in a luma plane, uint8 [height, width]; the largest first.
 
         ``upsample`` doubles the picture that many times: 0 finds faces from about 75 px, 1 from 38, 2 from 19.
-        ``least_score`` is what a detection must score.
+        ``least_score`` is what a detection must score. A noisy picture is smoothed first.
         """
-        found = self._run(np.ascontiguousarray(luma), upsample, least_score)
+        noisy = is_noisy(luma)
+        found = self._run(np.ascontiguousarray(smoothed(luma) if noisy else luma), upsample, least_score)
+        if noisy:
+            found = [replace(seen, treatment=Treatment.SMOOTHED) for seen in found]
         return sorted(found, key=lambda seen: seen.box.width, reverse=True)
 
-    def find_in(
-        self, luma: NDArray[np.uint8], region: Region, *, least_score: float = WEAK_FACE_SCORE
-    ) -> list[Detection]:
-        """Find the faces in a region of a luma plane, uint8 [height, width]; the largest first."""
+    def find_blurred(self, luma: NDArray[np.uint8], *, upsample: int = 0) -> list[Detection]:
+        """Find candidates for faces in a blurred luma plane by sharpening it: an octave of face sizes at a time.
+
+        The largest come first. ``upsample`` is as for `find`.
+        """
+        found: list[Detection] = []
+        height, width = luma.shape
+        scale = 2.0**upsample
+        while min(height, width) * scale >= SHARPENED_FACE_PX:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            octave = sharpened(np.asarray(cv2.resize(luma, size, interpolation=method), np.uint8))
+            found += [
+                Detection(_in_frame(seen.box, scale, 0, 0), seen.score, treatment=Treatment.SHARPENED)
+                for seen in self._run(octave, 0, CANDIDATE_SCORE)
+            ]
+            scale /= 2
+        return sorted(without_doubles(found), key=lambda seen: seen.box.width, reverse=True)
+
+    def find_in(self, luma: NDArray[np.uint8], region: Region) -> list[Detection]:
+        """Find candidates for faces in a region of a luma plane, uint8 [height, width]; the largest first."""
         left, top, width, height = region.box
         part = luma[top : top + height, left : left + width]
         if region.scale < 1:
             size = (max(1, round(width * region.scale)), max(1, round(height * region.scale)))
             part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        found = self.find(part, upsample=region.upsample, least_score=least_score)
-        return [Detection(_in_frame(seen.box, region.scale, left, top), seen.score) for seen in found]
+        view = turned_view(part, -region.turned_deg) if region.turned_deg else None
+        if region.sharpened:
+            found = self.find_blurred(part, upsample=region.upsample) if is_blurred(part) else []
+        else:
+            found = self.find(view.luma if view else part, upsample=region.upsample, least_score=CANDIDATE_SCORE)
+        return [
+            replace(
+                seen,
+                box=_in_frame(view.box_in_picture(seen.box) if view else seen.box, region.scale, left, top),
+                turned_deg=region.turned_deg,
+            )
+            for seen in found
+        ]
 
-    def find_near(self, luma: NDArray[np.uint8], box: Box, *, margin: float = LOST_MARGIN) -> Detection | None:
+    def find_near(
+        self, luma: NDArray[np.uint8], box: Box, *, margin: float = LOST_MARGIN, turned_deg: float = 0.0
+    ) -> Detection | None:
         """Find one face near its last box, in ``luma`` uint8 [height, width]; None where it is not there.
 
-        ``margin`` is searched on each side of the box, in widths of it.
+        ``margin`` is searched on each side of the box, in widths of it. ``turned_deg`` is by how much the face lies
+        turned clockwise.
         """
         if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(box):
             return None
-        patch, scale, (left, top) = _cut(luma, box, margin)
-        seen = self._run(patch, 0, KNOWN_FACE_SCORE)
+        if turned_deg:
+            view = face_view(luma, box, turned_deg=turned_deg, margin=margin, face_px=REGION_FACE_PX)
+        else:
+            view = _cut(luma, box, margin)
+        seen, treatment = self._run(view.luma, 0, KNOWN_FACE_SCORE), Treatment.NONE
+        if not seen and is_blurred(view.luma):
+            seen, treatment = self._run(sharpened(view.luma), 0, CANDIDATE_SCORE), Treatment.SHARPENED
+        elif not seen and is_noisy(view.luma):
+            seen, treatment = self._run(smoothed(view.luma), 0, KNOWN_FACE_SCORE), Treatment.SMOOTHED
         if not seen:
             return None
-        found = [Detection(_in_frame(d.box, scale, left, top), d.score) for d in seen]
+        found = [Detection(view.box_in_picture(d.box), d.score, turned_deg, treatment) for d in seen]
         near = max(found, key=lambda d: (round(d.box.iou(box), 1), d.score))
         return near if near.box.iou(box) > 0.1 else None
+
+    def score_of(self, patch: NDArray[np.uint8], box: Box) -> float:
+        """Return the best score of a detection that lies on this box of a patch; `NEVER_SCORE` without one."""
+        limit = 0.2 * box.width
+        near = [
+            seen.score
+            for seen in self._run(patch, 0, NEVER_SCORE)
+            if abs(seen.box.centre[0] - box.centre[0]) < limit
+            and abs(seen.box.centre[1] - box.centre[1]) < limit
+            and 0.7 < seen.box.width / box.width < 1.45
+        ]
+        return max(near, default=NEVER_SCORE)
 
     def _run(self, luma: NDArray[np.uint8], upsample: int, least_score: float) -> list[Detection]:
         rectangles, scores, _ = self._detector.run(luma, upsample, least_score)
@@ -100,11 +159,17 @@ class FaceDetector:
         ]
 
 
-def _cut(luma: NDArray[np.uint8], box: Box, margin_share: float) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
-    """Cut the surroundings of a box that touches the frame, scaled so that the box is `REGION_FACE_PX` wide.
+def without_doubles(found: list[Detection]) -> list[Detection]:
+    """Keep the best of detections that overlap."""
+    kept: list[Detection] = []
+    for seen in sorted(found, key=lambda seen: seen.score, reverse=True):
+        if all(seen.box.iou(other.box) < SAME_FACE_IOU for other in kept):
+            kept.append(seen)
+    return kept
 
-    Returns the patch, its scale, and the pixel of the frame at its top left corner.
-    """
+
+def _cut(luma: NDArray[np.uint8], box: Box, margin_share: float) -> View:
+    """Cut the surroundings of a box that touches the frame, scaled so that the box is `REGION_FACE_PX` wide."""
     height, width = luma.shape
     margin = round(box.width * margin_share)
     left, right = max(0, box.x - margin), min(width, box.x + box.width + margin)
@@ -114,7 +179,8 @@ def _cut(luma: NDArray[np.uint8], box: Box, margin_share: float) -> tuple[NDArra
     size = (max(1, round(patch.shape[1] * scale)), max(1, round(patch.shape[0] * scale)))
     shrinking = scale < 1
     scaled = cv2.resize(patch, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    return np.asarray(scaled, dtype=np.uint8), scale, (left, top)
+    half = complex(0.5, 0.5)
+    return View(np.asarray(scaled, dtype=np.uint8), complex(scale), (half - complex(left, top)) * scale - half)
 
 
 def _in_frame(box: Box, scale: float, left: int, top: int) -> Box:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import dlib
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import LandmarkModelError
-from edge.faces.types import Box
+from edge.faces.quality import sharpened
+from edge.faces.types import Box, Detection, Treatment
+from edge.faces.views import face_view
 
 POINTS = 68
 _NOT_JAW = slice(17, 68)
@@ -33,7 +36,10 @@ The mean over 332 faces of the landmark set (Helen, AFW) as the shipped predicto
 2026-11-22. A box from it is 1 % off in width on average, and stays within 1 % over 12 rounds of box and landmarks on
 one picture."""
 
-STEADY_SHIFT = 0.03
+VIEW_MARGIN, VIEW_FACE_PX = 0.3, 120.0
+"""Shown around a turned or blurred face, in widths of its box, and the width at which it is looked at."""
+
+STEADY_SHIFT = 0.06
 """In widths of the box: landmarks that move more when the box moves are on no face. Measured: docs/faces.md."""
 _PROBES = ((0.08, 0.0, 1.0), (-0.08, 0.0, 1.0), (0.0, 0.08, 1.0), (0.0, -0.08, 1.0), (0.0, 0.0, 1.12), (0.0, 0.0, 0.9))
 """Other boxes for the same face: shift in x and y, in widths, and scale."""
@@ -76,6 +82,15 @@ class LandmarkPredictor:
         if count != POINTS:
             raise LandmarkModelError(f"{chosen}: predicts {count} points, {POINTS} are needed")
 
+    def points_of(self, luma: NDArray[np.uint8], detection: Detection) -> NDArray[np.float32]:
+        """Return the points, float32 [68, 2], of a face as the detector saw it: turned upright, or sharpened."""
+        is_sharpened = detection.treatment is Treatment.SHARPENED
+        if not is_sharpened and not detection.turned_deg:
+            return self.points(luma, detection.box)
+        view = face_view(luma, detection.box, turned_deg=detection.turned_deg, margin=VIEW_MARGIN, face_px=VIEW_FACE_PX)
+        patch = sharpened(view.luma) if is_sharpened else view.luma
+        return view.points_in_picture(self.points(patch, view.box_in_view(detection.box)))
+
     def points(self, luma: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
         """Points float32 [68, 2] in pixels of ``luma`` (uint8 [height, width])."""
         shape = self._predictor(luma, dlib.rectangle(box.x, box.y, box.x + box.width - 1, box.y + box.height - 1))
@@ -109,6 +124,12 @@ def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
     width = max(1.0, abs(turn))
     side = round(width)
     return Box(round(middle.real - width / 2), round(middle.imag - width / 2), side, side)
+
+
+def tilt_deg(landmarks: NDArray[np.float32]) -> float:
+    """Return by how much a face with these landmarks, float32 [68, 2], lies turned clockwise, -180..180."""
+    left, right = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
+    return math.degrees(math.atan2(float(right[1] - left[1]), float(right[0] - left[0])))
 
 
 def _check_hash(path: Path) -> None:

@@ -1,6 +1,7 @@
 """When to search for new faces, and where: often in what has changed, now and then in the whole frame."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -21,10 +22,15 @@ MARGIN_PX = 64
 """Also searched around what has changed, pixels of the scaled frame: a face may reach over its edge."""
 WHOLE_SHARE = 0.7
 """Share of the frame: where a search would cover more than this, it covers all."""
-UNCHANGED_EVERY_S = 3.0
+UNCHANGED_EVERY_S = 5.0
 """Seconds after which the whole frame is searched though nothing has changed."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
+FURTHER_EVERY_S = 20.0
+"""Where the picture has changed and nobody is found, it is also searched for blurred and turned faces, in the next
+searches, but at most once in this many seconds."""
+TURNS_DEG = (90.0, -90.0, 180.0, 45.0, -45.0)
+"""How faces may lie turned clockwise in such a search, one after the other."""
 SEARCH_LIMIT_S = 5.0
 """A background search that takes longer is waited for, so that the loop's watchdog notices one that hangs."""
 
@@ -53,13 +59,20 @@ class SearchPlan:
         self._planned_s: float | None = None
         self._small_planned_s = 0.0
         self._outside: NDArray[np.bool_] | None = None
+        self._further: list[Region] = []
+        self._further_planned_s = -FURTHER_EVERY_S
 
-    def next_region(self, luma: NDArray[np.uint8], now_s: float, *, every_s: float, known: list[Box]) -> Region | None:
+    def next_region(
+        self, luma: NDArray[np.uint8], now_s: float, *, every_s: float, known: list[Box], nobody: bool = False
+    ) -> Region | None:
         """Return what to search in this frame, uint8 [height, width]; None where no search is due.
 
         ``every_s``: seconds between two searches at this moment, if that is less than usual.
         ``known``: faces seen in this frame already: changes there are their own movements.
+        ``nobody``: no face is known, in this frame or from others: what has changed is searched further.
         """
+        if not nobody:
+            self._further = []
         if self._planned_s is None:
             self._small_planned_s = now_s  # the first frames of a run have enough to do
         elif now_s - self._planned_s < min(every_s, self._every_s) - 1e-6:
@@ -72,24 +85,36 @@ class SearchPlan:
         if self._planned_s is None:
             self._outside = self._zones.outside(area, side, luma.shape)
         self._planned_s = now_s
+        if self._further:
+            return self._further.pop(0)
         size = (width // side, height // side)
         watched = luma[area.y : area.y + size[1] * side, area.x : area.x + size[0] * side]
         blocks = np.asarray(cv2.resize(watched, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         ignored = _covered(size, [box._replace(x=box.x - area.x, y=box.y - area.y) for box in known], side)
         if self._outside is not None:
             ignored |= self._outside
-        small, found = False, None
-        if self._small_every_s and now_s - self._small_planned_s >= self._small_every_s:
-            self._small_planned_s = now_s
-            found = self._small.to_search(blocks, ignored, now_s)
-            small = found is not None
-        found = found or self._usual.to_search(blocks, ignored, now_s)
+        found, small = self._due(blocks, ignored, now_s)
         if found is None:
             return None
         left, top = found[0] * side, found[1] * side
         right = width if found[2] == size[0] else found[2] * side
         bottom = height if found[3] == size[1] else found[3] * side
-        return Region(Box(area.x + left, area.y + top, right - left, bottom - top), scale, self._upsample + small)
+        region = Region(Box(area.x + left, area.y + top, right - left, bottom - top), scale, self._upsample + small)
+        changes = self._small if small else self._usual
+        if nobody and changes.found and now_s - self._further_planned_s >= FURTHER_EVERY_S:
+            self._further_planned_s = now_s
+            self._further = _further(replace(region, upsample=self._upsample))
+        return region
+
+    def _due(self, blocks: NDArray[np.uint8], ignored: NDArray[np.bool_], now_s: float) -> tuple[_Blocks | None, bool]:
+        """Return the blocks to search now, and whether for small faces; that covers larger ones, too."""
+        if self._small_every_s and now_s - self._small_planned_s >= self._small_every_s:
+            found = self._small.to_search(blocks, ignored, now_s)
+            if found:
+                self._small_planned_s = now_s
+                self._usual.searched(found, blocks, now_s)
+                return found, True
+        return self._usual.to_search(blocks, ignored, now_s), False
 
 
 class BackgroundSearch:
@@ -132,14 +157,19 @@ class _Changes:
         self._whole_every_s = whole_every_s
         self._whole_s = 0.0
         self._blocks: NDArray[np.uint8] | None = None
+        self.found = False
+        """whether something had changed, so that the last search was due not because of the time alone"""
 
     def to_search(self, blocks: NDArray[np.uint8], ignored: NDArray[np.bool_], now_s: float) -> _Blocks | None:
         """Return the blocks to search now, which count as searched from here on; None where nothing has changed."""
         rows, columns = blocks.shape
-        if self._blocks is None or now_s - self._whole_s >= self._whole_every_s:
+        if self._blocks is None:
             return self._searched_whole(blocks, now_s)
         changed = (cv2.absdiff(blocks, self._blocks) > CHANGED_LEVELS) & ~ignored
-        if not changed.any():
+        self.found = bool(changed.any())
+        if now_s - self._whole_s >= self._whole_every_s:
+            return self._searched_whole(blocks, now_s)
+        if not self.found:
             return None
         across, down = changed.any(axis=0).nonzero()[0], changed.any(axis=1).nonzero()[0]
         margin = MARGIN_PX // BLOCK_PX
@@ -147,12 +177,25 @@ class _Changes:
         top, bottom = max(0, int(down[0]) - margin), min(rows, int(down[-1]) + 1 + margin)
         if (right - left) * (bottom - top) > WHOLE_SHARE * rows * columns:
             return self._searched_whole(blocks, now_s)
-        self._blocks[top:bottom, left:right] = blocks[top:bottom, left:right]
+        self.searched((left, top, right, bottom), blocks, now_s)
         return left, top, right, bottom
 
+    def searched(self, region: _Blocks, blocks: NDArray[np.uint8], now_s: float) -> None:
+        """Count these blocks as searched."""
+        left, top, right, bottom = region
+        if self._blocks is None or (right - left, bottom - top) == blocks.shape[::-1]:
+            self._blocks, self._whole_s = blocks.copy(), now_s
+        else:
+            self._blocks[top:bottom, left:right] = blocks[top:bottom, left:right]
+
     def _searched_whole(self, blocks: NDArray[np.uint8], now_s: float) -> _Blocks:
-        self._blocks, self._whole_s = blocks, now_s
+        self._blocks, self._whole_s = blocks.copy(), now_s
         return 0, 0, blocks.shape[1], blocks.shape[0]
+
+
+def _further(region: Region) -> list[Region]:
+    """Return how a region is searched where nobody was found in it: for blurred faces, then for turned ones."""
+    return [replace(region, sharpened=True), *(replace(region, turned_deg=degrees) for degrees in TURNS_DEG)]
 
 
 def _covered(size: tuple[int, int], boxes: list[Box], side: int) -> NDArray[np.bool_]:

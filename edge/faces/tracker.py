@@ -1,15 +1,16 @@
 """Follows faces from frame to frame: by their landmarks, with the detector as a check now and then."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.chip import correlation, face_chip
-from edge.faces.detector import LOST_MARGIN, NEW_FACE_SCORE, STEADY_MARGIN, FaceDetector
-from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks
+from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, FaceDetector
+from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks, tilt_deg
 from edge.faces.search import BackgroundSearch, SearchPlan
-from edge.faces.types import Box, Detection, Region
+from edge.faces.types import Box, Detection, Region, Treatment
+from edge.faces.vouching import is_face
 from edge.faces.zones import Zones
 from edge.frames import Frame
 from edge.settings import FaceSettings
@@ -29,6 +30,8 @@ LOST_SEARCH_S = 0.12
 """Seconds between two searches after that, near the lost face and in what has changed."""
 STEADY_IOU = 0.6
 """A tracked box that overlaps the detector's by this much is kept: the detector's sizes come in steps of a fifth."""
+TURNED_DEG = 33.0
+"""A face that lies turned by more is looked at upright: the detector's views end there."""
 SAME_CHIP = 0.6
 """Correlation with the chip of the last check, below which the detector checks again. Measured: docs/faces.md."""
 
@@ -48,6 +51,8 @@ class Track:
     """time of the last frame in which the detector saw it"""
     checked_chip: NDArray[np.uint8]
     """its chip in that frame"""
+    treatment: Treatment = Treatment.NONE
+    """what the picture needed in that frame"""
     number: int = 0
     """from 1, in the order in which faces were confirmed; 0 until this one is"""
     seen_frames: int = 1
@@ -62,6 +67,11 @@ class Track:
         """Return the box where the next frame should show it."""
         dx, dy = self.velocity
         return self.box._replace(x=round(self.box.x + dx), y=round(self.box.y + dy))
+
+    def turned_deg(self) -> float:
+        """Return by how much the face lies turned clockwise; 0 where the detector sees it as it is."""
+        tilt = tilt_deg(self.landmarks)
+        return tilt if abs(tilt) > TURNED_DEG else 0.0
 
     def see(self, landmarks: NDArray[np.float32], chip: NDArray[np.uint8], now_s: float) -> None:
         """Take in what a frame shows of the face."""
@@ -145,7 +155,7 @@ class FaceTracker:
             return False
         if track.lost_frames or not track.number or is_due:
             return self._check(track, frame, expected)
-        landmarks, chip = self._landmarks(frame, expected)
+        landmarks, chip = self._landmarks(frame, Detection(expected, 0.0, track.turned_deg(), track.treatment))
         if correlation(chip, track.checked_chip) < SAME_CHIP:
             return self._check(track, frame, expected)
         return self._see(track, frame, landmarks, chip)
@@ -155,16 +165,17 @@ class FaceTracker:
         track.searched_s = frame.time_s
         with self._stages.measure("detect"):
             margin = LOST_MARGIN if track.lost_frames else STEADY_MARGIN
-            found = self._detector.find_near(frame.luma, expected, margin=margin)
+            found = self._detector.find_near(frame.luma, expected, margin=margin, turned_deg=track.turned_deg())
         if found is None:
             return False
-        return self._see_detected(track, frame, expected if found.box.iou(expected) >= STEADY_IOU else found.box)
+        is_steady = found.box.iou(expected) >= STEADY_IOU
+        return self._see_detected(track, frame, replace(found, box=expected) if is_steady else found)
 
-    def _see_detected(self, track: Track, frame: Frame, box: Box) -> bool:
-        landmarks, chip = self._landmarks(frame, box)
+    def _see_detected(self, track: Track, frame: Frame, detection: Detection) -> bool:
+        landmarks, chip = self._landmarks(frame, detection)
         if not self._see(track, frame, landmarks, chip):
             return False
-        track.checked_s, track.checked_chip = frame.time_s, chip
+        track.checked_s, track.checked_chip, track.treatment = frame.time_s, chip, detection.treatment
         return True
 
     def _see(self, track: Track, frame: Frame, landmarks: NDArray[np.float32], chip: NDArray[np.uint8]) -> bool:
@@ -174,9 +185,9 @@ class FaceTracker:
         track.see(landmarks, chip, frame.time_s)
         return True
 
-    def _landmarks(self, frame: Frame, box: Box) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _landmarks(self, frame: Frame, detection: Detection) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         with self._stages.measure("landmarks"):
-            landmarks = self._predictor.points(frame.luma, box)
+            landmarks = self._predictor.points_of(frame.luma, detection)
         with self._stages.measure("chip"):
             return landmarks, face_chip(frame.luma, landmarks)
 
@@ -205,6 +216,7 @@ class FaceTracker:
                 frame.time_s,
                 every_s=LOST_SEARCH_S if somebody_is_lost else self._settings.search_every_s,
                 known=[track.box for track in self._tracks if track in seen],
+                nobody=not self._tracks,
             )
 
     def _join(self, detections: list[Detection], frame: Frame, seen: set[Track]) -> set[Track]:
@@ -217,7 +229,7 @@ class FaceTracker:
             if track is None:
                 track = self._begin(detection, frame)
                 self._tracks.append(track)
-            elif track not in seen | found and not self._see_detected(track, frame, detection.box):
+            elif track not in seen | found and not self._see_detected(track, frame, detection):
                 continue
             found.add(track)
         self._tracks.sort(key=lambda track: track.box.width, reverse=True)
@@ -225,15 +237,13 @@ class FaceTracker:
         return found
 
     def _is_face(self, detection: Detection, frame: Frame) -> bool:
-        """Believe a weak detection only where the landmarks agree and further frames must confirm it."""
-        if detection.score >= NEW_FACE_SCORE:
-            return True
-        with self._stages.measure("landmarks"):
-            return self._settings.confirm_frames > 1 and self._predictor.are_steady(frame.luma, detection.box)
+        with self._stages.measure("detect"):
+            return is_face(frame.luma, detection, self._detector, self._predictor)
 
     def _begin(self, detection: Detection, frame: Frame) -> Track:
-        landmarks, chip = self._landmarks(frame, detection.box)
-        return Track(box_from_landmarks(landmarks), landmarks, chip, frame.time_s, frame.time_s, chip)
+        landmarks, chip = self._landmarks(frame, detection)
+        box = box_from_landmarks(landmarks)
+        return Track(box, landmarks, chip, frame.time_s, frame.time_s, chip, detection.treatment)
 
     def _forget(self, frame: Frame) -> None:
         """Drop the tracks that were lost for too long; all of them where the picture has another size than before."""

@@ -1,6 +1,7 @@
 """What the rooms around pass on: boxes, what the detector saw, a face with its scores."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,14 @@ class Box(NamedTuple):
         return shared / (self.width * self.height + other.width * other.height - shared)
 
 
+class Treatment(Enum):
+    """What was done to a picture before the detector saw a face in it."""
+
+    NONE = "none"
+    SHARPENED = "sharpened"
+    SMOOTHED = "smoothed"
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """A face that the detector saw in one frame."""
@@ -37,6 +46,10 @@ class Detection:
     box: Box
     score: float
     """distance from the detector's decision boundary: larger is surer, 0 is dlib's default threshold"""
+    turned_deg: float = 0.0
+    """by how much the face lies turned clockwise, as far as the search knows"""
+    treatment: Treatment = Treatment.NONE
+    """what the picture needed, so that the detector saw it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,10 @@ class Region:
     """at most 1: the part is scaled by this before it is searched"""
     upsample: int
     """how often it is doubled after that"""
+    turned_deg: float = 0.0
+    """faces lie turned clockwise by this: the part is turned back before it is searched"""
+    sharpened: bool = False
+    """blurred faces are searched for: the part is sharpened, and not searched where it is sharp already"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

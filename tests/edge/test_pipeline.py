@@ -68,7 +68,7 @@ def test_face_that_jumps_elsewhere_is_not_carried_along_the_wall(
     assert len(seen[-1]) == 1
 
 
-def test_a_small_face_is_found_by_the_rarer_search(pipeline: Pipeline, smiling: list[NDArray[Any]]) -> None:
+def test_a_small_face_is_found(pipeline: Pipeline, smiling: list[NDArray[Any]]) -> None:
     wide = []
     for frame in smiling:
         canvas: NDArray[np.uint8] = np.full((480, 640), 150, np.uint8)
@@ -76,4 +76,3 @@ def test_a_small_face_is_found_by_the_rarer_search(pipeline: Pipeline, smiling: 
         wide.append(canvas)
     seen = visits(pipeline, wide)
     assert seen[-1] == [1]
-    assert seen[20] == []

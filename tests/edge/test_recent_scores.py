@@ -28,7 +28,7 @@ class Counting:
 
 
 def seen(number: int, chip: NDArray[np.uint8] = SMILE) -> Track:
-    return Track(Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip, 0.0, 0.0, chip, number)
+    return Track(Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip, 0.0, 0.0, chip, number=number)
 
 
 @pytest.fixture

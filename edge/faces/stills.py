@@ -1,0 +1,108 @@
+"""Finds the faces of still pictures, which have time: small, blurred, tilted, sideways and upside-down ones, too."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.faces.detector import CANDIDATE_SCORE, NEW_FACE_SCORE, FaceDetector, without_doubles
+from edge.faces.landmarks import LandmarkPredictor, tilt_deg
+from edge.faces.quality import is_blurred
+from edge.faces.search import SEARCH_PIXELS
+from edge.faces.types import Box, Detection
+from edge.faces.views import turned_view
+from edge.faces.vouching import is_face
+
+STILL_PIXELS = 4_000_000
+"""A still picture is doubled or shrunk to about this many pixels before it is searched: that finds faces from 20 px in
+a small picture, and takes a second or so for a large one."""
+SMALLEST_FACE_PX = 38
+"""The detector finds faces from this width in a picture that is doubled once; on a strip of one pixel it fails.
+Smaller ones must score 0: patterns of 20 pixels are vouched for too easily."""
+TURNS_DEG = (270, 90, 180, 315, 45)
+"""How a picture in which nobody was found upright is turned clockwise, one after the other."""
+LONGEST_SIDES = 4
+"""Width over height, or the other way, of a picture that is turned askew."""
+TURNED_FACE_SCORE = 0.8
+"""Least score of the best face in a turned picture, which is doubled once at most: further searches find further false
+faces. Turned, dlib's dogs.jpg has one with 0.59, doubled twice one with 0.97."""
+TILT_DEG = 25.0
+"""Where a face is tilted by more, the picture is searched turned back by that: its other faces may be, too."""
+
+
+class StillSearch:
+    """Searches whole pictures, or parts of them, for faces that are vouched for."""
+
+    def __init__(self, detector: FaceDetector, predictor: LandmarkPredictor) -> None:
+        self._detector, self._predictor = detector, predictor
+
+    def find(self, luma: NDArray[np.uint8], *, whole_pixels: int) -> list[Detection]:
+        """Return the faces of a picture, uint8 [height, width], the largest first.
+
+        ``whole_pixels`` is the size of the picture that this is a part of: it limits how closely is searched.
+        """
+        found = self._search(luma, 0, whole_pixels, most_doublings=2)
+        is_sure = any(seen.score >= NEW_FACE_SCORE for seen in found)  # the detector sees weak ones upside down, too
+        for degrees in () if is_sure else _turns(luma.shape):
+            turned = self._search(luma, degrees, whole_pixels, most_doublings=1)
+            if any(seen.score >= TURNED_FACE_SCORE for seen in turned):
+                return turned
+        return self._with_tilted(luma, found, whole_pixels) if found else []
+
+    def _with_tilted(self, luma: NDArray[np.uint8], found: list[Detection], whole_pixels: int) -> list[Detection]:
+        tilts = [tilt_deg(self._predictor.points_of(luma, seen)) for seen in found]
+        tilt = max(tilts, key=abs)
+        if abs(tilt) < TILT_DEG or len(_turns(luma.shape)) < len(TURNS_DEG):
+            return found
+        upright = self._search(luma, -tilt, whole_pixels, most_doublings=1)
+        # One that is upright in the turned picture has the better box.
+        return _by_size(without_doubles([replace(seen, score=seen.score + 1) for seen in upright] + found))
+
+    def _search(
+        self, luma: NDArray[np.uint8], degrees: float, whole_pixels: int, *, most_doublings: int
+    ) -> list[Detection]:
+        """Search a picture turned clockwise, as closely as the pixels of the whole allow."""
+        doublings = 0
+        while doublings < most_doublings and whole_pixels * 4 ** (doublings + 1) <= STILL_PIXELS:
+            doublings += 1
+        scale = min(1.0, (STILL_PIXELS / whole_pixels) ** 0.5)
+        view = turned_view(_scaled(luma, scale), degrees)
+        found = self._detector.find(view.luma, upsample=doublings, least_score=CANDIDATE_SCORE)
+        if is_blurred(_scaled(luma, min(1.0, (SEARCH_PIXELS / whole_pixels) ** 0.5))):
+            found += self._detector.find_blurred(view.luma, upsample=doublings)
+        faces = [
+            seen
+            for seen in found
+            if (seen.score >= 0 or seen.box.width >= SMALLEST_FACE_PX)
+            and is_face(view.luma, seen, self._detector, self._predictor)
+        ]
+        return _by_size(
+            [
+                replace(seen, box=_enlarged(view.box_in_picture(seen.box), scale), turned_deg=-degrees)
+                for seen in without_doubles(faces)
+            ]
+        )
+
+
+def _turns(shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Return how a picture is turned: a narrow one not at all, a long one not askew, as that takes a large canvas."""
+    if min(shape) < SMALLEST_FACE_PX:
+        return ()
+    return TURNS_DEG if max(shape) <= LONGEST_SIDES * min(shape) else TURNS_DEG[:3]
+
+
+def _scaled(luma: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    height, width = luma.shape
+    if scale == 1:
+        return np.ascontiguousarray(luma)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _enlarged(box: Box, scale: float) -> Box:
+    return Box(*(round(value / scale) for value in box))
+
+
+def _by_size(found: list[Detection]) -> list[Detection]:
+    return sorted(found, key=lambda seen: seen.box.width, reverse=True)
