@@ -12,9 +12,9 @@ from edge.cli.support import run
 from edge.homeassistant.kept import FILE_NAME, FormerNames, Published, published_by, read_names
 from edge.mqtt.name_guard import client_id
 from edge.settings import HomeAssistantSettings, Settings
-from tests.edge.mqtt.test_publisher import WaitFor
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.subscriber import Subscriber
+from tests.fakes.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -50,28 +50,24 @@ def kept(broker: Mosquitto) -> set[str]:
         return {message.topic for message in messages if message.retained}
 
 
-def start_and_wait(given: Settings, wait_for: WaitFor) -> None:
+def start_and_wait(given: Settings) -> None:
     names = FormerNames(given)
     names.start()
     wait_for(lambda: read_names(Path(given.state_dir)) == [published_by(given)])
     names.close(10)
 
 
-def test_rename_clears_the_former_name(
-    home: Subscriber, mosquitto: Mosquitto, tmp_path: Path, wait_for: WaitFor
-) -> None:
+def test_rename_clears_the_former_name(home: Subscriber, mosquitto: Mosquitto, tmp_path: Path) -> None:
     old, new = settings(tmp_path, "hall", mosquitto), settings(tmp_path, "bath", mosquitto)
-    start_and_wait(old, wait_for)
+    start_and_wait(old)
     publish_all(home, published_by(old), client=client_id("hall", tmp_path))
-    start_and_wait(new, wait_for)
+    start_and_wait(new)
     home.wait(lambda messages: len([1 for message in messages if not message.payload]) == 5)
     assert home.messages[-5].topic == DISCOVERY.format("hall"), "Home Assistant removes the device first"
     assert kept(mosquitto) == set()
 
 
-def test_names_of_renames_without_a_broker_are_all_cleared_later(
-    mosquitto: Mosquitto, tmp_path: Path, wait_for: WaitFor
-) -> None:
+def test_names_of_renames_without_a_broker_are_all_cleared_later(mosquitto: Mosquitto, tmp_path: Path) -> None:
     for name in ("hall", "kitchen"):
         offline = FormerNames(settings(tmp_path, name))
         offline.start()
@@ -80,17 +76,17 @@ def test_names_of_renames_without_a_broker_are_all_cleared_later(
     with Subscriber(mosquitto.port, username=mosquitto.username, password=mosquitto.password) as home:
         for name in ("hall", "kitchen"):
             publish_all(home, Published(name, DISCOVERY.format(name)), client=client_id(name, tmp_path))
-        start_and_wait(settings(tmp_path, "bath", mosquitto), wait_for)
+        start_and_wait(settings(tmp_path, "bath", mosquitto))
     assert kept(mosquitto) == set()
 
 
 def test_discovery_alone_is_cleared_if_home_assistant_is_off(
-    home: Subscriber, mosquitto: Mosquitto, tmp_path: Path, wait_for: WaitFor
+    home: Subscriber, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     on, off = settings(tmp_path, "hall", mosquitto), settings(tmp_path, "hall", mosquitto, enabled=False)
-    start_and_wait(on, wait_for)
+    start_and_wait(on)
     publish_all(home, published_by(on), client=client_id("hall", tmp_path), state="online")
-    start_and_wait(off, wait_for)
+    start_and_wait(off)
     assert kept(mosquitto) == set(published_by(off).topics())
 
 
@@ -99,12 +95,12 @@ def test_discovery_alone_is_cleared_if_home_assistant_is_off(
     [("emotion-edge-hall-another", "online"), ("emotion-edge-hall-another", "offline"), (None, "online")],
 )
 def test_name_that_another_device_took_is_left_alone(
-    home: Subscriber, mosquitto: Mosquitto, tmp_path: Path, wait_for: WaitFor, client: str | None, state: str
+    home: Subscriber, mosquitto: Mosquitto, tmp_path: Path, client: str | None, state: str
 ) -> None:
-    start_and_wait(settings(tmp_path, "hall", mosquitto), wait_for)
+    start_and_wait(settings(tmp_path, "hall", mosquitto))
     name = Published("hall", DISCOVERY.format("hall"))
     publish_all(home, name, client=client, state=state)
-    start_and_wait(settings(tmp_path, "bath", mosquitto), wait_for)
+    start_and_wait(settings(tmp_path, "bath", mosquitto))
     assert kept(mosquitto) == set(name.topics())
 
 
@@ -116,7 +112,7 @@ def refusing(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def test_name_that_the_broker_lets_nobody_clear_is_said_and_kept(
-    refusing: Mosquitto, tmp_path: Path, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+    refusing: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     FormerNames(settings(tmp_path, "hall")).start()
     names = FormerNames(settings(tmp_path, "bath", refusing))

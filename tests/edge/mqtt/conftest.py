@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.events.payloads import EmotionEvent
 from edge.mqtt.outbox import Outbox, repair
 from tests.fakes.backoff import NotedBackoff
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import Opens, opens
-from tests.fakes.payloads import EVENT
 
 
 @pytest.fixture
@@ -58,8 +56,3 @@ def fill_disk(connections: list[sqlite3.Connection]) -> Callable[[], None]:
 @pytest.fixture
 def noted() -> NotedBackoff:
     return NotedBackoff()
-
-
-@pytest.fixture
-def event() -> EmotionEvent:
-    return EVENT

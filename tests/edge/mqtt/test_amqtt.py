@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from edge.backoff import Backoff
-from edge.events.payloads import EmotionEvent
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.settings import MqttSettings
 from tests.fakes.mosquitto import free_port
+from tests.fakes.payloads import EVENT
 from tests.fakes.subscriber import Subscriber
 
 
@@ -44,9 +44,7 @@ def amqtt_port() -> Iterator[int]:
     loop.close()
 
 
-def test_a_broker_without_mqtt_5_gets_3_1_1(
-    amqtt_port: int, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broker_without_mqtt_5_gets_3_1_1(amqtt_port: int, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="edge")
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{amqtt_port}")
     publisher = Publisher(
@@ -55,7 +53,7 @@ def test_a_broker_without_mqtt_5_gets_3_1_1(
     with Subscriber(amqtt_port) as subscriber:
         publisher.start()
         for _ in range(30):
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
         assert publisher.drain(30)
         subscriber.wait(lambda _: len(subscriber.of("event")) == 30)
         assert publisher.stop(10)

@@ -18,9 +18,10 @@ from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings
-from tests.edge.mqtt.test_publisher import WaitFor, listening
+from tests.edge.mqtt.test_publisher import listening
 from tests.edge.mqtt.test_timeouts import trusting
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.waiting import wait_for
 
 CONNACK = {MQTTProtocolVersion.MQTTv311: b"\x20\x02\x00\x00", MQTTProtocolVersion.MQTTv5: b"\x20\x03\x00\x00\x00"}
 PUBLISH_OF_256_MB = b"\x32\xff\xff\xff\x7f"
@@ -81,7 +82,7 @@ def test_a_stranger_that_answers_a_login_with_it_is_no_broker() -> None:
 
 @pytest.mark.broker
 def test_long_message_over_3_1_1_is_counted_and_commands_go_on(
-    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()
     topic = "emotion/1/dev-1/privacy/set"

@@ -9,13 +9,15 @@ import msgspec
 import pytest
 
 from edge.backoff import Backoff
-from edge.events.payloads import EmotionEvent, Status
+from edge.events.payloads import Status
 from edge.mqtt.name_guard import HOLD_S, NameGuard, Verdict, client_id
 from edge.mqtt.outbox import Outbox
-from tests.edge.mqtt.test_publisher import WaitFor, listening, publishing, state
+from tests.edge.mqtt.test_publisher import listening, publishing, state
 from tests.edge.mqtt.test_timeouts import SkippingClock, trusting
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.payloads import EVENT
 from tests.fakes.subscriber import Received
+from tests.fakes.waiting import wait_for
 
 FIRST: dict[str, Any] = {"boot": "b1", "client_id": "emotion-edge-dev-1-first"}
 SECOND: dict[str, Any] = {"boot": "b2", "client_id": "emotion-edge-dev-1-second"}
@@ -103,12 +105,7 @@ def test_client_id_differs_by_machine_and_folder_and_stays(tmp_path: Path) -> No
 
 @pytest.mark.broker
 def test_second_device_of_a_name_waits_until_the_first_is_gone(
-    mosquitto: Mosquitto,
-    outbox: Outbox,
-    second_outbox: Outbox,
-    event: EmotionEvent,
-    wait_for: WaitFor,
-    caplog: pytest.LogCaptureFixture,
+    mosquitto: Mosquitto, outbox: Outbox, second_outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()
     caplog.set_level("INFO")
@@ -117,7 +114,7 @@ def test_second_device_of_a_name_waits_until_the_first_is_gone(
         first.publish_state(state("black"))
         home.wait(is_online("b1"))
         with publishing(settings, second_outbox, clock=clock, **SECOND) as second:
-            second.publish_events([event])
+            second.publish_events([EVENT])
             wait_for(lambda: "in case it was cut off" in caplog.text)
             clock.skip(HOLD_S)
             second.publish_state(state("ok"))
@@ -138,7 +135,7 @@ def test_second_device_of_a_name_waits_until_the_first_is_gone(
 
 @pytest.mark.broker
 def test_will_of_a_device_that_was_cut_off_frees_its_name(
-    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()
     caplog.set_level("INFO")
@@ -154,7 +151,7 @@ def test_will_of_a_device_that_was_cut_off_frees_its_name(
 
 @pytest.mark.broker
 def test_two_devices_that_start_together_end_with_one_online(
-    mosquitto: Mosquitto, outbox: Outbox, second_outbox: Outbox, wait_for: WaitFor
+    mosquitto: Mosquitto, outbox: Outbox, second_outbox: Outbox
 ) -> None:
     mosquitto.start()
     settings = trusting(mosquitto)

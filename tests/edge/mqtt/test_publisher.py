@@ -8,7 +8,7 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.backoff import Backoff
 from edge.clock import utc_time
 from edge.errors import ConfigError
-from edge.events.payloads import EmotionEvent, Health, Privacy, PrivacyCommand, State
+from edge.events.payloads import Health, Privacy, PrivacyCommand, State
 from edge.events.schema import CHANNELS, json_schema
 from edge.homeassistant.discovery import Board, discovery_message
 from edge.mqtt.outbox import Outbox
@@ -30,12 +30,11 @@ from edge.mqtt.topics import Topics
 from edge.settings import HomeAssistantSettings, MqttSettings
 from tests.fakes.backoff import NotedBackoff
 from tests.fakes.mosquitto import Mosquitto, make_certificates
-from tests.fakes.payloads import HEALTH, replace
+from tests.fakes.payloads import EVENT, HEALTH, replace
 from tests.fakes.subscriber import Received, Subscriber
+from tests.fakes.waiting import wait_for
 
 pytestmark = pytest.mark.broker
-
-WaitFor = Callable[[Callable[[], object]], None]
 
 
 @contextmanager
@@ -71,16 +70,14 @@ def health(frames: int) -> Health:
     return replace(HEALTH, frames=frames)
 
 
-def test_everything_is_published_and_fits_the_schemas(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent
-) -> None:
+def test_everything_is_published_and_fits_the_schemas(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with listening(mosquitto, protocol=MQTTProtocolVersion.MQTTv5) as subscriber:
         with publishing(mosquitto.settings(), outbox) as publisher:
             publisher.publish_state(state())
             publisher.publish_health(health(7))
             publisher.publish_privacy(Privacy(paused=False, for_s=None, until=None, time=utc_time()))
-            assert [publisher.publish_events([event])[0] for _ in range(50)] == list(range(1, 51))
+            assert [publisher.publish_events([EVENT])[0] for _ in range(50)] == list(range(1, 51))
             assert publisher.drain(30)
             assert publisher.stats().depth == 0
             told = {channel.name for channel in CHANNELS if channel.action == "send"}
@@ -102,12 +99,10 @@ def test_everything_is_published_and_fits_the_schemas(
     assert 3500 < first_event.properties.MessageExpiryInterval <= 3600
 
 
-def test_stop_leaves_an_empty_state_and_stopped_and_no_will(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent
-) -> None:
+def test_stop_leaves_an_empty_state_and_stopped_and_no_will(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with publishing(mosquitto.settings(), outbox) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         assert publisher.drain(30)
         assert publisher.stop(10)
         assert publisher.stop(10)
@@ -146,17 +141,12 @@ def test_a_killed_publisher_is_offline_by_its_will(mosquitto: Mosquitto, tmp_pat
 
 
 def test_broker_that_is_down_at_the_start_gets_everything_later(
-    mosquitto: Mosquitto,
-    outbox: Outbox,
-    event: EmotionEvent,
-    caplog: pytest.LogCaptureFixture,
-    wait_for: WaitFor,
-    noted: NotedBackoff,
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture, noted: NotedBackoff
 ) -> None:
     caplog.set_level(logging.INFO)
     with publishing(mosquitto.settings(), outbox, backoff=noted) as publisher:
         for _ in range(30):
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
         publisher.publish_health(health(1))
         publisher.publish_health(health(2))
         wait_for(lambda: len(noted.asked) >= 3)
@@ -165,7 +155,7 @@ def test_broker_that_is_down_at_the_start_gets_everything_later(
         with listening(mosquitto) as subscriber:
             # Subscribed after or before the events: the retained ones tell that it is there, new events follow.
             subscriber.wait(lambda messages: any(message.channel == "health" for message in messages))
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
             messages = subscriber.wait(lambda messages: 31 in seqs(messages))
             assert publisher.drain(30)
         assert [m.json["frames"] for m in messages if m.channel == "health"] == [2]
@@ -175,19 +165,17 @@ def test_broker_that_is_down_at_the_start_gets_everything_later(
     ]
 
 
-def test_a_killed_broker_loses_nothing_and_order_is_kept(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
-) -> None:
+def test_a_killed_broker_loses_nothing_and_order_is_kept(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
         for round_ in range(3):
             for _ in range(30):
-                publisher.publish_events([event])
+                publisher.publish_events([EVENT])
             subscriber.wait(lambda messages, last=50 * round_ + 30: last in seqs(messages))  # type: ignore[misc]
             assert publisher.drain(30)
             mosquitto.kill()
             for _ in range(20):
-                publisher.publish_events([event])
+                publisher.publish_events([EVENT])
             mosquitto.start()
         messages = subscriber.wait(lambda messages: 150 in seqs(messages))
         assert publisher.drain(30)
@@ -196,15 +184,13 @@ def test_a_killed_broker_loses_nothing_and_order_is_kept(
     assert (stats.reconnects, stats.dropped) == (3, 0)
 
 
-def test_unacknowledged_events_are_sent_again_in_order(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
-) -> None:
+def test_unacknowledged_events_are_sent_again_in_order(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
         wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
         mosquitto.pause()  # what is sent now lies in its socket and dies with it
         for _ in range(30):
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
         wait_for(lambda: publisher.stats().in_flight == 20)
         mosquitto.kill()
         mosquitto.start()
@@ -213,36 +199,29 @@ def test_unacknowledged_events_are_sent_again_in_order(
     assert seqs(messages) == list(range(1, 31))
 
 
-def test_events_of_the_last_run_are_sent_by_the_next(
-    mosquitto: Mosquitto, tmp_path: Path, event: EmotionEvent, wait_for: WaitFor
-) -> None:
+def test_events_of_the_last_run_are_sent_by_the_next(mosquitto: Mosquitto, tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box.sqlite", max_events=100, max_age_s=100)
     with publishing(mosquitto.settings(), box) as publisher:
         for _ in range(5):
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
         assert not publisher.stop(10)
     box.close()
     mosquitto.start()
     box = Outbox(tmp_path / "box.sqlite", max_events=100, max_age_s=100)
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), box) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         assert seqs(subscriber.wait(lambda messages: 6 in seqs(messages))) == [1, 2, 3, 4, 5, 6]
     box.close()
 
 
 def test_a_refused_password_is_said_once_and_told_to_the_caller(
-    mosquitto: Mosquitto,
-    outbox: Outbox,
-    event: EmotionEvent,
-    caplog: pytest.LogCaptureFixture,
-    wait_for: WaitFor,
-    noted: NotedBackoff,
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture, noted: NotedBackoff
 ) -> None:
     caplog.set_level(logging.INFO)
     mosquitto.start()
     wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
     with publishing(wrong, outbox, backoff=noted) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         wait_for(lambda: len(noted.asked) >= 3)
         stats = publisher.stats()
         assert not publisher.stop(10)
@@ -254,14 +233,14 @@ def test_a_refused_password_is_said_once_and_told_to_the_caller(
 
 
 def test_a_broker_that_takes_no_events_keeps_them_in_the_outbox(
-    tmp_path: Path, outbox: Outbox, event: EmotionEvent, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     allowed = [f"emotion/1/dev-1/{name}" for name in ("state", "status", "health")]
     with (
         Mosquitto(tmp_path / "strict", write_acl=allowed) as strict,
         publishing(strict.settings(), outbox) as publisher,
     ):
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         wait_for(lambda: publisher.stats().reconnects >= 2)
         assert publisher.stats().depth == 1
         assert publisher.stats().last_refusal == "not authorized"
@@ -272,7 +251,7 @@ def test_a_broker_that_takes_no_events_keeps_them_in_the_outbox(
 
 @pytest.mark.parametrize("denied", ["ha/device/emotion-edge-dev-1/config", "emotion/1/dev-1/health"])
 def test_broker_that_denies_a_retained_topic_is_named_with_it(
-    denied: str, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    denied: str, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     topics = Topics("dev-1")
     discovery = discovery_message(topics, HomeAssistantSettings(enabled=True, prefix="ha"), version="1", board=Board())
@@ -289,16 +268,14 @@ def test_broker_that_denies_a_retained_topic_is_named_with_it(
     }
 
 
-def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
-) -> None:
+def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with publishing(mosquitto.settings(), outbox) as publisher:
         wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
         mosquitto.pause()
         try:
             for _ in range(50):
-                publisher.publish_events([event])
+                publisher.publish_events([EVENT])
             wait_for(lambda: publisher.stats().in_flight == 20)
             assert publisher.stats().depth == 50
             assert not publisher.stop(0.2)
@@ -308,7 +285,7 @@ def test_a_frozen_broker_does_not_hold_up_publishing_or_stopping(
 
 
 def test_discovery_is_published_again_after_a_broker_that_forgot(
-    tmp_path: Path, mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
+    tmp_path: Path, mosquitto: Mosquitto, outbox: Outbox
 ) -> None:
     mosquitto.start()
     discovery = discovery_message(
@@ -331,9 +308,9 @@ def tls_broker(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Mosquitto]:
         yield broker
 
 
-def test_mqtts_with_the_right_authority_works(tls_broker: Mosquitto, outbox: Outbox, event: EmotionEvent) -> None:
+def test_mqtts_with_the_right_authority_works(tls_broker: Mosquitto, outbox: Outbox) -> None:
     with publishing(tls_broker.settings(), outbox) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         assert publisher.drain(30)
         assert publisher.stop(10)
 
@@ -346,10 +323,8 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
     tls_broker: Mosquitto,
     mosquitto: Mosquitto,
     outbox: Outbox,
-    event: EmotionEvent,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    wait_for: WaitFor,
     noted: NotedBackoff,
 ) -> None:
     changes = {"wrong host name": {"url": f"mqtts://127.0.0.1:{tls_broker.port}"}}.get(fault, {})
@@ -365,7 +340,7 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
         make_certificates(tls_broker.folder, days=-1)
         tls_broker.start()
     with publishing(tls_broker.settings(**changes), outbox, backoff=noted) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         wait_for(lambda: len(noted.asked) >= 2)
         assert publisher.stats().depth == 1
     said = {
@@ -379,7 +354,7 @@ def test_mqtts_that_cannot_be_trusted_is_refused_and_said_why(
 
 
 def test_what_is_no_broker_is_said_and_tried_again(
-    outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor, noted: NotedBackoff
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, noted: NotedBackoff
 ) -> None:
     class Web(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -399,14 +374,12 @@ def test_what_is_no_broker_is_said_and_tried_again(
     assert len(caplog.records) <= 2
 
 
-def test_events_of_one_frame_are_one_write_and_arrive_in_order(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent
-) -> None:
+def test_events_of_one_frame_are_one_write_and_arrive_in_order(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     publisher = Publisher(
         mosquitto.settings(), "dev-1", outbox, boot="b007", version="1.0", model=lambda: "default-1234"
     )
-    assert publisher.publish_events([event] * 30) == list(range(1, 31))
+    assert publisher.publish_events([EVENT] * 30) == list(range(1, 31))
     assert publisher.stats().commits == 1
     with listening(mosquitto) as subscriber:
         publisher.start()
@@ -416,19 +389,17 @@ def test_events_of_one_frame_are_one_write_and_arrive_in_order(
     assert seqs(messages) == list(range(1, 31))
 
 
-def test_an_event_on_the_wire_is_the_one_that_was_published(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent
-) -> None:
+def test_an_event_on_the_wire_is_the_one_that_was_published(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with listening(mosquitto) as subscriber, publishing(mosquitto.settings(), outbox) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         messages = subscriber.wait(seqs)
     (received,) = [message.payload for message in messages if message.channel == "event"]
-    assert received == msgspec.json.encode(msgspec.structs.replace(event, seq=1)), "the same fields in the same order"
+    assert received == msgspec.json.encode(msgspec.structs.replace(EVENT, seq=1)), "the same fields in the same order"
 
 
 def test_commands_come_in_and_others_are_counted_and_ignored(
-    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()
     topic = "emotion/1/dev-1/privacy/set"
@@ -464,9 +435,7 @@ def test_the_pause_is_told_and_kept_by_the_broker(mosquitto: Mosquitto, outbox: 
     assert message.json["paused"]
 
 
-def test_the_sender_shows_that_it_turns(
-    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sender_shows_that_it_turns(mosquitto: Mosquitto, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)
     beats: list[str] = []
     publisher = Publisher(mosquitto.settings(), "dev-1", outbox, boot="b", version="1", model=lambda: "m")
@@ -478,17 +447,12 @@ def test_the_sender_shows_that_it_turns(
 
 
 def test_broker_without_passwords_is_refused_if_one_is_set(
-    tmp_path: Path,
-    outbox: Outbox,
-    event: EmotionEvent,
-    caplog: pytest.LogCaptureFixture,
-    wait_for: WaitFor,
-    noted: NotedBackoff,
+    tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture, noted: NotedBackoff
 ) -> None:
     with Mosquitto(tmp_path / "open", anonymous=True) as broker:
         with listening(broker) as subscriber:
             with publishing(broker.settings(), outbox, backoff=noted) as publisher:
-                publisher.publish_events([event])
+                publisher.publish_events([EVENT])
                 wait_for(lambda: len(noted.asked) >= 2)
                 stats = publisher.stats()
             assert subscriber.messages == []
@@ -502,18 +466,14 @@ def test_broker_without_passwords_is_refused_if_one_is_set(
 
 
 def test_client_certificate_is_sent_if_the_broker_asks_for_one(
-    tmp_path: Path,
-    outbox: Outbox,
-    event: EmotionEvent,
-    wait_for: WaitFor,
-    noted: NotedBackoff,
+    tmp_path: Path, outbox: Outbox, noted: NotedBackoff
 ) -> None:
     with Mosquitto(tmp_path / "mutual", tls=True, client_certificates=True) as broker:
         key = broker.folder / "server.key"
         key.chmod(0o600)
         own = {"cert_file": str(broker.folder / "server.pem"), "key_file": str(key)}
         with publishing(broker.settings(), outbox, backoff=noted) as publisher:
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
             wait_for(lambda: len(noted.asked) >= 2)
             assert publisher.stats().depth == 1
         with publishing(broker.settings(**own), outbox) as publisher:

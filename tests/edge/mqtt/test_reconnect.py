@@ -6,17 +6,18 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge.clock import utc_time
-from edge.events.payloads import EmotionEvent, Privacy, State
+from edge.events.payloads import Privacy, State
 from edge.mqtt.connection import Ended
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from tests.edge.mqtt.test_connection import CONNACK, broker_that_says, notices_of
-from tests.edge.mqtt.test_publisher import WaitFor, health, listening, publishing, state
+from tests.edge.mqtt.test_publisher import health, listening, publishing, state
 from tests.edge.mqtt.test_timeouts import SkippingClock, trusting
 from tests.fakes.backoff import NotedBackoff
 from tests.fakes.mosquitto import Mosquitto
-from tests.fakes.payloads import READING
+from tests.fakes.payloads import EVENT, READING
 from tests.fakes.subscriber import Received
+from tests.fakes.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -29,9 +30,7 @@ def is_online(message: Received) -> bool:
     return message.channel == "status" and message.json["state"] == "online"
 
 
-def test_retained_messages_go_again_to_a_broker_that_forgot(
-    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
-) -> None:
+def test_retained_messages_go_again_to_a_broker_that_forgot(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with publishing(mosquitto.settings(), outbox) as publisher:
         publisher.publish_state(state("black"))
@@ -51,9 +50,7 @@ def test_retained_messages_go_again_to_a_broker_that_forgot(
             assert [kept["for_s"] for kept in late.of("privacy/state")] == [60]
 
 
-def test_nothing_of_the_last_run_is_left_when_a_device_is_online(
-    mosquitto: Mosquitto, outbox: Outbox, wait_for: WaitFor
-) -> None:
+def test_nothing_of_the_last_run_is_left_when_a_device_is_online(mosquitto: Mosquitto, outbox: Outbox) -> None:
     """What Home Assistant goes by: a device that is not online is unavailable, whatever its state says."""
     mosquitto.start()
     with publishing(mosquitto.settings(), outbox) as killed:
@@ -77,7 +74,7 @@ def test_nothing_of_the_last_run_is_left_when_a_device_is_online(
 
 
 def test_two_devices_of_one_name_give_way_and_say_why_once(
-    mosquitto: Mosquitto, outbox: Outbox, tmp_path: Path, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+    mosquitto: Mosquitto, outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()
     other_box = Outbox(tmp_path / "other.sqlite", max_events=10, max_age_s=100)
@@ -105,11 +102,7 @@ def test_taken_over_session_is_reported_with_a_hint() -> None:
 
 
 def test_waits_and_log_start_over_after_a_connection_that_lasted(
-    mosquitto: Mosquitto,
-    outbox: Outbox,
-    noted: NotedBackoff,
-    wait_for: WaitFor,
-    caplog: pytest.LogCaptureFixture,
+    mosquitto: Mosquitto, outbox: Outbox, noted: NotedBackoff, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = SkippingClock()
     mosquitto.start()
@@ -136,7 +129,7 @@ def test_waits_and_log_start_over_after_a_connection_that_lasted(
 
 
 def test_refused_login_is_retried_slowly_an_absent_broker_is_not(
-    mosquitto: Mosquitto, outbox: Outbox, noted: NotedBackoff, wait_for: WaitFor
+    mosquitto: Mosquitto, outbox: Outbox, noted: NotedBackoff
 ) -> None:
     wrong = mosquitto.settings(password_file=str(mosquitto.password_file("wrong")))
     with publishing(wrong, outbox, backoff=noted) as publisher:
@@ -149,9 +142,7 @@ def test_refused_login_is_retried_slowly_an_absent_broker_is_not(
     assert {refused for _, refused in noted.asked[asked:]} == {True}
 
 
-def test_no_more_is_under_way_than_the_broker_wants(
-    mosquitto: Mosquitto, outbox: Outbox, event: EmotionEvent, wait_for: WaitFor
-) -> None:
+def test_no_more_is_under_way_than_the_broker_wants(mosquitto: Mosquitto, outbox: Outbox) -> None:
     with (mosquitto.folder / "mosquitto.conf").open("a") as conf:
         conf.write("max_inflight_messages 3\n")
     mosquitto.start()
@@ -161,10 +152,10 @@ def test_no_more_is_under_way_than_the_broker_wants(
         wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
         mosquitto.pause()
         try:
-            publisher.publish_events([event] * 30)
+            publisher.publish_events([EVENT] * 30)
             wait_for(lambda: publisher.stats().in_flight >= 3)
             seen = len(turns)
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
             wait_for(lambda: len(turns) > seen)
             assert publisher.stats().in_flight == 3
         finally:

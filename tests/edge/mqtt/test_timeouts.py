@@ -11,15 +11,16 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from edge.clock import SystemClock
-from edge.events.payloads import EmotionEvent
 from edge.mqtt.connection import ConnectionTimeouts
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.reasons import Kind
 from edge.settings import MqttSettings
-from tests.edge.mqtt.test_publisher import WaitFor, listening, publishing, seqs
+from tests.edge.mqtt.test_publisher import listening, publishing, seqs
 from tests.fakes.clock import FakeClock
 from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.payloads import EVENT
+from tests.fakes.waiting import wait_for
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 
@@ -71,9 +72,7 @@ def logins(broker: Mosquitto) -> int:
 def test_name_that_is_resolved_too_late_changes_nothing(
     mosquitto: Mosquitto,
     outbox: Outbox,
-    event: EmotionEvent,
     clock: SkippingClock,
-    wait_for: WaitFor,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -92,12 +91,12 @@ def test_name_that_is_resolved_too_late_changes_nothing(
     with publishing(trusting(mosquitto), outbox, clock=clock) as publisher:
         assert asked.wait(30)
         clock.skip(31)
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         assert publisher.drain(30)
         assert "is not reachable (no answer)" in caplog.text
         answered.set()
         late[0].join(30)
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         assert publisher.drain(30)
         assert publisher.stats().reconnects == 0
     assert logins(mosquitto) == 1, "a second one would have thrown out the first"
@@ -105,12 +104,7 @@ def test_name_that_is_resolved_too_late_changes_nothing(
 
 @pytest.mark.broker
 def test_broker_that_acknowledges_nothing_is_left_for_a_while(
-    mosquitto: Mosquitto,
-    outbox: Outbox,
-    event: EmotionEvent,
-    clock: SkippingClock,
-    wait_for: WaitFor,
-    caplog: pytest.LogCaptureFixture,
+    mosquitto: Mosquitto, outbox: Outbox, clock: SkippingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     mosquitto.start()
@@ -122,19 +116,19 @@ def test_broker_that_acknowledges_nothing_is_left_for_a_while(
         wait_for(lambda: publisher.stats().connected and publisher.stats().in_flight == 0)
         mosquitto.pause()
         try:
-            publisher.publish_events([event] * 30)
+            publisher.publish_events([EVENT] * 30)
             wait_for(lambda: publisher.stats().in_flight == 20)
             clock.skip(59)
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
             assert publisher.stats().connected
             clock.skip(2)
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
             wait_for(lambda: not publisher.stats().connected)
             wait_for(
                 lambda: sender._connection is not None and sender._timeouts._when_missed.kind is Kind.OTHER_VERSION
             )
             clock.skip(5)
-            publisher.publish_events([event])
+            publisher.publish_events([EVENT])
             assert sender._protocol is V5
         finally:
             mosquitto.resume()
@@ -148,12 +142,7 @@ def test_broker_that_acknowledges_nothing_is_left_for_a_while(
 
 @pytest.mark.broker
 def test_a_connection_whose_thread_is_stuck_is_replaced(
-    mosquitto: Mosquitto,
-    outbox: Outbox,
-    event: EmotionEvent,
-    wait_for: WaitFor,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    mosquitto: Mosquitto, outbox: Outbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosquitto.start()
     look, hang, hangs, let_go = paho.Client.loop_misc, threading.Event(), threading.Event(), threading.Event()
@@ -173,7 +162,7 @@ def test_a_connection_whose_thread_is_stuck_is_replaced(
         assert hangs.wait(30)
         assert not link.is_stuck(), "for a moment only"
         link._client._last_loop_s = float("-inf")
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         try:
             assert publisher.drain(30)
         finally:
@@ -183,7 +172,7 @@ def test_a_connection_whose_thread_is_stuck_is_replaced(
 
 
 def test_sender_with_stuck_threads_does_not_count_as_alive(
-    outbox: Outbox, mosquitto: Mosquitto, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge.mqtt.sender._TURN_S", 0.01)
     beats: list[float] = []

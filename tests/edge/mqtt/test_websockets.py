@@ -15,13 +15,14 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge.cli.watch import Seen, listening, read
 from edge.doctor.broker import check_broker
 from edge.errors import ConfigError
-from edge.events.payloads import EmotionEvent
 from edge.mqtt.address import broker_address
 from edge.mqtt.connection import Connected, Connection, Ended, Notice
 from edge.mqtt.outbox import Outbox
 from edge.settings import MqttSettings, Settings
-from tests.edge.mqtt.test_publisher import WaitFor, publishing
+from tests.edge.mqtt.test_publisher import publishing
 from tests.fakes.mosquitto import Mosquitto, make_certificates, missing
+from tests.fakes.payloads import EVENT
+from tests.fakes.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -61,19 +62,17 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mosquitto
 
 
 @pytest.mark.broker
-def test_events_arrive_over_websockets_and_after_an_outage(
-    broker: Mosquitto, outbox: Outbox, event: EmotionEvent
-) -> None:
+def test_events_arrive_over_websockets_and_after_an_outage(broker: Mosquitto, outbox: Outbox) -> None:
     settings = broker.settings(url=f"{broker.websocket_url}/some/path")
     with listening(settings, "dev-1") as watching, publishing(settings, outbox) as publisher:
-        publisher.publish_events([event])
+        publisher.publish_events([EVENT])
         assert publisher.drain(30)
         arrived: list[Seen] = []
         while not any(seen.row.table == "event" for seen in arrived):
             arrived += read(watching, timeout_s=1)
         assert any(seen.row.table == "state" for seen in arrived)
         broker.kill()
-        publisher.publish_events([event] * 30)
+        publisher.publish_events([EVENT] * 30)
         broker.start()
         assert publisher.drain(30)
         assert publisher.stats().reconnects == 1
@@ -168,7 +167,7 @@ def test_server_without_websockets_is_named(answer: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_websocket_handshake_that_hangs_can_be_abandoned(wait_for: WaitFor) -> None:
+def test_websocket_handshake_that_hangs_can_be_abandoned() -> None:
     notices: SimpleQueue[Notice] = SimpleQueue()
     with server(b"HTTP/1.1 101 Switching", then_hang=True) as port:
         link = connection(port, notices)
