@@ -75,8 +75,13 @@ def write_names(folder: Path, names: Sequence[Published]) -> None:
 
 
 def clear(link: Exchange, topics: Sequence[str]) -> dict[str, str]:
-    """Clear retained topics; return those that the broker refused, with its reason."""
-    answers = {topic: link.publish(Message(topic, b"", retain=True)).refusal for topic in topics}
+    """Clear those of the topics that are kept; return those that the broker refused, with its reason.
+
+    All are cleared if none is kept: a user may not be allowed to read what it may write. Home Assistant logs a warning
+    about a discovery message that is cleared and was not there.
+    """
+    chosen = [topic for topic in topics if topic in link.kept] or topics
+    answers = {topic: link.publish(Message(topic, b"", retain=True)).refusal for topic in chosen}
     return {topic: refusal for topic, refusal in answers.items() if refusal is not None}
 
 
@@ -134,7 +139,7 @@ class FormerNames:
         """Clear one name; return False if the broker refused it."""
         topics = [topic for topic in name.topics() if topic not in self._now.topics()]
         address = broker_address(self._settings.mqtt)
-        with exchange(address, topics=[Topics(name.device).status], purpose="former-name") as link:
+        with exchange(address, topics=name.topics(), purpose="former-name") as link:
             status = kept_status(link, name.device)
             if status is not None and not self._is_ours(status, name.device):
                 log.info("%s is another device now: nothing of it is cleared", name.device)
