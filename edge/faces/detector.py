@@ -45,12 +45,8 @@ log = logging.getLogger(__name__)
 class FaceDetector:
     """Finds faces in luma planes. Not for use by two threads at once. dlib releases the GIL while it works.
 
-    Parameters
-    ----------
-    kept_in
-        Folder of the prepared detector, see `frontal_face_detector`.
-    ready
-        A ``dlib.fhog_object_detector`` to use instead.
+    ``kept_in``: folder of the prepared detector, see `frontal_face_detector`.
+    ``ready``: a ``dlib.fhog_object_detector`` to use instead.
     """
 
     def __init__(self, kept_in: Path | None = None, *, ready: Any = None) -> None:
@@ -198,12 +194,9 @@ def frontal_face_detector(folder: Path | None = None) -> Any:
     `dlib.get_frontal_face_detector` unpacks and prepares its filters at each call: 0.9 s of CPU on an EPYC
     (2026-11-25), most of a program's start. Reading the result from a file takes 3 ms.
 
-    Parameters
-    ----------
-    folder
-        Where the prepared detector is stored, if that folder exists and can be written; None stores it nowhere. The
-        file's name holds dlib's version and the sha256 of its content, so that a damaged file is recognised and
-        replaced.
+    ``folder``: where the prepared detector is stored, if that folder exists and can be written; None stores it nowhere.
+    The file's name holds dlib's version and the sha256 of its content, so that a damaged file is recognised and
+    replaced.
     """
     if folder is None:
         return dlib.get_frontal_face_detector()

@@ -59,10 +59,7 @@ def shipped_landmarks() -> Path:
 class LandmarkPredictor:
     """Finds the 68 points of a face whose box is known. dlib releases the GIL while it works.
 
-    Raises
-    ------
-    LandmarkModelError
-        The file is missing, damaged, or predicts another number of points.
+    Raises `LandmarkModelError`: the file is missing, damaged, or predicts another number of points.
     """
 
     def __init__(self, path: Path | None = None) -> None:

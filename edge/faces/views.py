@@ -59,16 +59,10 @@ def turned_view(luma: NDArray[np.uint8], degrees: float) -> View:
 def face_view(luma: NDArray[np.uint8], box: Box, *, turned_deg: float, margin: float, face_px: float) -> View:
     """Cut out the surroundings of a face, turned upright and scaled.
 
-    Parameters
-    ----------
-    luma
-        uint8 [height, width]; beyond its edge its last pixels are repeated.
-    turned_deg
-        By how much the face lies turned clockwise.
-    margin
-        On each side of the box, in widths of it.
-    face_px
-        Width of the box in the view.
+    ``luma``: uint8 [height, width]; beyond its edge its last pixels are repeated.
+    ``turned_deg``: by how much the face lies turned clockwise.
+    ``margin``: on each side of the box, in widths of it.
+    ``face_px``: width of the box in the view.
     """
     scale = face_px / max(box.width, 1)
     middle = _middle(box)
