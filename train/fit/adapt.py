@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ TUNED = 3
 """Layers with kernels that are fine-tuned: the last two convolutions and the dense layer."""
 MAX_LOSS = 0.01
 """Balanced accuracy that may be lost on the test part."""
+MOST_BLUR = 3.0
+"""Largest blur, in pixels, that other pictures get to look like the household's."""
 TRUST = 50
 """Held-out pictures that count as much as the calibration that the network has."""
 GENTLE = Augmentation(shift=0.05, rotation_deg=8, scale=0.08, aspect=0.03, shear=0.04, brightness=0.06, contrast=0.15,
@@ -43,10 +46,10 @@ class AdaptSettings:
     """Settings of an adaptation. Everything random comes from ``seed``."""
 
     epochs: int = 10
-    copies: int = 8
+    copies: int = 3
     """of each picture in an epoch, each changed in another way"""
-    rehearsal: int = 2
-    """pictures of the data set for each of these copies, so that the network does not forget them"""
+    rehearsal: int = 600
+    """pictures of the data set as they are, and as many that look as if the household's camera had taken them"""
     rate: float = 0.005
     smoothing: float = 0.1
     held_out: float = 0.2
@@ -152,18 +155,18 @@ def _tune(
     with_kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
     for layer in model.layers:  # BatchNorm keeps its statistics, too
         layer.trainable = layer in with_kernels[-TUNED:]
-    rehearsed = rng.choice(dataset.select("train"), settings.rehearsal * settings.copies * len(own.labels))
-    remembered = softmax(_logits(model, dataset.images[rehearsed]))  # targets: what it says now, not the labels
+    rehearsed = dataset.images[rng.choice(dataset.select("train"), settings.rehearsal)]
+    remembered = softmax(_logits(model, rehearsed))  # targets: what it says now, not the labels
     batch = 32
-    steps = settings.epochs * -(-(settings.copies * len(own.labels) + len(rehearsed)) // batch)
+    steps = settings.epochs * -(-(settings.copies * len(own.labels) + 2 * len(rehearsed)) // batch)
     rate = keras.optimizers.schedules.CosineDecay(settings.rate, steps)
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     targets = np.eye(len(EMOTIONS), dtype=np.float32) * (1 - settings.smoothing) + settings.smoothing / len(EMOTIONS)
     for _ in range(settings.epochs):
         chosen = np.tile(np.arange(len(own.labels)), settings.copies)
-        seen = np.concatenate([own.images[chosen], dataset.images[rehearsed]])
-        truth = np.concatenate([targets[own.labels[chosen]], remembered])
+        seen = np.concatenate([own.images[chosen], rehearsed, restyle(rehearsed, own.images, rng)])
+        truth = np.concatenate([targets[own.labels[chosen]], remembered, remembered])
         seen = Warp.draw(len(seen), rng, GENTLE).apply(seen)
         mirrored = rng.random(len(seen)) < 0.5
         seen[mirrored] = seen[mirrored, :, ::-1]
@@ -171,6 +174,33 @@ def _tune(
         pictures = disturb(seen, rng, GENTLE)[order, ..., None]
         history = model.fit(pictures, truth[order], batch_size=batch, epochs=1, shuffle=False, verbose=0)
         yield float(history.history["loss"][-1])
+
+
+def restyle(images: NDArray[np.uint8], others: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Give pictures the sharpness, brightness and contrast of others, uint8 [n, 48, 48].
+
+    Sharpness is the share of fine detail in the contrast, the same blur for all; brightness and contrast are those of
+    one of the others each.
+    """
+    wanted, sigma = _detail(others), 0.0
+    while sigma < MOST_BLUR and _detail(_blurred(images, sigma)) > wanted:
+        sigma += 0.1
+    soft = _blurred(images, sigma)
+    style = others[rng.integers(len(others), size=len(images))].astype(np.float32)
+    own_mean, own_spread = soft.mean(axis=(1, 2), keepdims=True), soft.std(axis=(1, 2), keepdims=True) + 1
+    mean, spread = style.mean(axis=(1, 2), keepdims=True), style.std(axis=(1, 2), keepdims=True)
+    return np.asarray(np.rint(np.clip((soft - own_mean) / own_spread * spread + mean, 0, 255)), np.uint8)
+
+
+def _blurred(images: NDArray[np.uint8], sigma: float) -> NDArray[np.float32]:
+    wide = images.astype(np.float32)
+    return np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in wide]) if sigma else wide
+
+
+def _detail(images: NDArray[Any]) -> float:
+    """Return the median share of a picture's contrast that lies in its finest detail."""
+    fine = [cv2.Laplacian(image.astype(np.float32), cv2.CV_32F).std() / (image.std() + 1) for image in images]
+    return float(np.median(fine))
 
 
 def _temperature(logits: NDArray[np.float32], labels: NDArray[np.int8]) -> float:

@@ -23,12 +23,12 @@ choose_backend()
 with warnings.catch_warnings():  # what TensorFlow's own imports deprecate is not ours to mend
     warnings.simplefilter("ignore")
     keras = pytest.importorskip("keras", reason="needs the train extra")
-    from train.fit.adapt import AdaptSettings, adapt
+    from train.fit.adapt import AdaptSettings, adapt, restyle
     from train.networks.plain import plain_cnn
 
 pytestmark = pytest.mark.training
 
-FEW = AdaptSettings(epochs=6, copies=8, rate=0.02)
+FEW = AdaptSettings(epochs=6, copies=8, rehearsal=200, rate=0.01)
 
 
 def gratings(n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
@@ -95,6 +95,15 @@ def test_adapted_network_knows_the_camera_and_forgets_nothing(
         adapt(source, household, faces, tmp_path / "run", FEW)
 
 
+def test_restyled_pictures_look_like_the_other_cameras(faces: Dataset, household: Chips) -> None:
+    images = faces.images[:60]
+    made = restyle(images, household.images, np.random.default_rng(0))
+    assert made.mean() == pytest.approx(household.images.mean(), abs=4)
+    assert made.std(axis=(1, 2)).mean() == pytest.approx(household.images.std(axis=(1, 2)).mean(), rel=0.2)
+    again = restyle(images, images, np.random.default_rng(0))
+    assert np.abs(again.astype(int) - images).mean() < 12, "its own look changes little"
+
+
 @pytest.mark.parametrize(
     ("turned", "smoothing", "said"),
     [(0, 1.25, "on the 10 held-out pictures"), (1, 0.1, "on the test part, and may lose a point")],
@@ -105,7 +114,7 @@ def test_adapting_refuses_what_would_lose(
 ) -> None:
     images, labels = gratings(60, seed=3)
     chips = Chips(images, (labels + turned).astype(np.int8) % 5)
-    settings = replace(FEW, smoothing=smoothing, rehearsal=0, rate=0.05)
+    settings = replace(FEW, smoothing=smoothing, rehearsal=1, rate=0.05)
     with pytest.raises(DataError, match=f"not adapted: it falls from .* {said}"):
         adapt(source, chips, faces, tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
