@@ -56,7 +56,7 @@ class Pipeline:
 
     def forget(self) -> None:
         """Start again: the next frame is of another source."""
-        self._recent = RecentScores(self._settings.classify_every_s)
+        self._recent = RecentScores(self._settings.classify_every_s, mirror=self._settings.mirror)
         self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._background)
 
     def another(self, faces: FaceSettings, *, live: bool = False) -> "Pipeline":
@@ -118,6 +118,8 @@ class Pipeline:
         chips = np.stack([face_chip(luma, points) for points in landmarks])
         with self.stages.measure("classify"):
             scores = self.classifier.scores(chips, landmarks)
+            if self._settings.mirror:
+                scores = (scores + self.classifier.scores(_mirrored(chips), landmarks)) / 2
         return [
             TrackedFace(number, seen.box, *parts)
             for number, (seen, *parts) in enumerate(zip(found, landmarks, chips, scores, strict=True), start=1)
@@ -149,21 +151,28 @@ def _moved(box: Box, area: Box) -> Box:
     return box._replace(x=box.x + area.x, y=box.y + area.y)
 
 
+def _mirrored(chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return mirror images of chips, uint8 [..., 48, 48]."""
+    return np.ascontiguousarray(chips[..., ::-1])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
     time_s: float
     chip: NDArray[np.uint8]
     scores: NDArray[np.float32]
+    mirrored: bool
 
 
 class RecentScores:
     """The last scores of the faces of one source: a face is classified when it looks different, or its scores are old.
 
     ``every_s``: seconds after which a face is classified again in any case; 0 classifies in every frame.
+    ``mirror``: every second look at a face sees its mirror image.
     """
 
-    def __init__(self, every_s: float) -> None:
-        self._every_s = every_s
+    def __init__(self, every_s: float, *, mirror: bool = False) -> None:
+        self._every_s, self._mirror = every_s, mirror
         self._classifier: Classifier | None = None
         self._last: dict[int, _Scored] = {}
 
@@ -174,12 +183,20 @@ class RecentScores:
         due = [track for track in tracks if self._is_due(track, now_s)]
         fresh: dict[int, _Scored] = {}
         if due:
-            scores = classifier.scores(
-                np.stack([track.chip for track in due]), np.stack([track.landmarks for track in due])
-            )
-            fresh = {track.number: _Scored(now_s, track.chip, row) for track, row in zip(due, scores, strict=True)}
+            mirrored = [self._mirror and self._saw_unmirrored(track) for track in due]
+            chips = [_mirrored(track.chip) if turn else track.chip for track, turn in zip(due, mirrored, strict=True)]
+            scores = classifier.scores(np.stack(chips), np.stack([track.landmarks for track in due]))
+            fresh = {
+                track.number: _Scored(now_s, track.chip, row, turn)
+                for track, row, turn in zip(due, scores, mirrored, strict=True)
+            }
         self._last = {track.number: fresh.get(track.number) or self._last[track.number] for track in tracks}
         return np.stack([self._last[track.number].scores for track in tracks])
+
+    def _saw_unmirrored(self, track: Track) -> bool:
+        """Whether the last look at this face saw it unmirrored."""
+        last = self._last.get(track.number)
+        return last is not None and not last.mirrored
 
     def _is_due(self, track: Track, now_s: float) -> bool:
         last = self._last.get(track.number)

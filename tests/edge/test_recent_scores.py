@@ -76,3 +76,29 @@ def test_every_frame_is_classified_if_asked_or_time_goes_back(classifier: Any) -
     recent.of([seen(1)], 5.0, classifier)
     recent.of([seen(1)], 1.0, classifier)
     assert classifier.asked == [1] * 5
+
+
+class Sided:
+    """A classifier that scores how bright the left half of a chip is."""
+
+    name = "sided"
+
+    def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.repeat(chips[:, :, :24].mean(axis=(1, 2), dtype=np.float32)[:, np.newaxis], 5, axis=1)
+
+
+def test_mirror_is_every_second_look_at_each_face() -> None:
+    sided: Any = Sided()
+    half = np.zeros((48, 48), np.uint8)
+    half[:, :24] = 100
+    recent, plain = RecentScores(0, mirror=True), RecentScores(0)
+    told = [recent.of([seen(1, half), *([seen(2, half)] if look else [])], look, sided)[:, 0] for look in range(4)]
+    assert [scores.tolist() for scores in told] == [[100], [0, 100], [100, 0], [0, 100]]
+    assert [plain.of([seen(1, half)], look, sided)[0, 0] for look in range(3)] == [100, 100, 100]
+
+
+def test_mirror_does_not_make_an_unchanged_face_due(classifier: Any) -> None:
+    recent = RecentScores(10, mirror=True)
+    for look in range(5):
+        recent.of([seen(1)], look / 10, classifier)
+    assert classifier.asked == [1]
