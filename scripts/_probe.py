@@ -113,17 +113,17 @@ def daemon(folder: Path, picture: str) -> dict[str, Any]:
     client.on_message = lambda _client, _data, message: events.append(json.loads(message.payload))
     client.on_connect = lambda connected, *_: connected.subscribe("emotion/1/probe/event", qos=1)
     try:
-        wait_until(lambda: answers(port))
+        wait_until(lambda: answers(port), "mosquitto listens")
         client.connect("127.0.0.1", port)
         client.loop_start()
-        wait_until(client.is_connected)
+        wait_until(client.is_connected, "mosquitto answers")
         doctor = subprocess.run(
             [*PROGRAM, "doctor", "--json", "--config", str(config)], capture_output=True, text=True, check=False
         )
         done = subprocess.run([*PROGRAM, "run", "--config", str(config)], capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
-        wait_until(lambda: len(events) >= 2)
+        wait_until(lambda: len(events) >= 2, "two events have come")
     finally:
         client.loop_stop()
         broker.terminate()
@@ -138,12 +138,12 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(happened: Callable[[], bool], timeout_s: float = 120.0) -> None:
+def wait_until(happened: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     """Wait for what other processes do."""
     deadline_s = time.monotonic() + timeout_s
     while not happened():
         if time.monotonic() > deadline_s:
-            sys.exit("the broker does not answer: is mosquitto installed?")
+            sys.exit(f"after {timeout_s:g} s it is still not so that {what}")
         time.sleep(0.1)
 
 
