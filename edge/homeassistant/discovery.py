@@ -17,6 +17,7 @@ from edge.events.payloads import CameraState, EventType
 from edge.mqtt.connection import Message
 from edge.mqtt.topics import Topics
 from edge.settings import HomeAssistantSettings
+from edge.settings.profiles import device_tree
 
 MAX_AGE_S = 60
 """Home Assistant ignores events older than this, if the device knew the time: after an outage they come all at once."""
@@ -40,14 +41,9 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_board(*, has_temperature: bool, root: Path = Path("/")) -> Board:
     """Read model and serial number of a board with a device tree; ``root`` is the folder that holds ``proc``."""
-
-    def text(name: str) -> str | None:
-        try:
-            return (root / "proc/device-tree" / name).read_text(errors="replace").strip("\0 \n") or None
-        except OSError:
-            return None
-
-    return Board(model=text("model"), serial=text("serial-number"), has_temperature=has_temperature)
+    return Board(
+        model=device_tree("model", root), serial=device_tree("serial-number", root), has_temperature=has_temperature
+    )
 
 
 def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, version: str, board: Board) -> Message:

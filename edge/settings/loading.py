@@ -1,7 +1,8 @@
 """Reading the settings: the file, the environment over it, flags over both; checked whole before anything starts.
 
-Precedence, weakest first: defaults, the file, ``EMOTION_EDGE__SECTION__KEY`` variables, flags. An unknown key, a
-wrong type or an impossible value is a `ConfigError` that names the key, what was found and what is allowed.
+Precedence, weakest first: defaults, the board's profile, the file, ``EMOTION_EDGE__SECTION__KEY`` variables, flags. An
+unknown key, a wrong type or an impossible value is a `ConfigError` that names the key, what was found and what is
+allowed.
 """
 
 import json
@@ -18,6 +19,7 @@ import msgspec
 from edge.errors import ConfigError
 from edge.settings.checking import CAMERA_TABLE, faults_of, flattened
 from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
+from edge.settings.profiles import board_model, with_profile
 from edge.settings.types import MqttSettings, Settings, WebSettings, fields_of, is_list, is_section
 from edge.settings.zones import check_zones
 
@@ -53,7 +55,7 @@ def load_settings(
     for key, value in (flags or {}).items():
         if value is not None:
             _put(merged, key.split("."), value, origin=f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
-    settings = _with_home(msgspec.convert(merged, Settings))
+    settings = _with_home(msgspec.convert(with_profile(merged, board_model()), Settings))
     check_one_line(msgspec.to_builtins(settings))
     check_url(settings.mqtt.url)
     return settings

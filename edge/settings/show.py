@@ -12,6 +12,7 @@ import msgspec
 from edge.errors import ConfigError, redacted
 from edge.settings.checking import CAMERA_TABLE
 from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, read_password, settings_file
+from edge.settings.profiles import board_model, profile_name
 from edge.settings.types import Settings, fields_of, is_section
 
 
@@ -24,7 +25,7 @@ class Shown:
     value: Any
     """without passwords"""
     origin: str
-    """``default``, the file's path, or the variable's name"""
+    """``default``, ``profile`` and its name, the file's path, or the variable's name"""
 
 
 def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] | None = None) -> list[Shown]:
@@ -41,9 +42,11 @@ def shown_settings(path: Path | None = None, *, environment: Mapping[str, str] |
         if f"camera__{key}" in named:
             named[setting] = named[f"camera__{key}"]
     shown = []
+    defaults, profile = dict(_flat(Settings())), profile_name(settings.profile, board_model())
     for key, value in _flat(settings):
         parts = key.split(".")
-        origin = named.get("__".join(parts)) or (str(settings_file(path)) if _holds(in_file, parts) else "default")
+        origin = named.get("__".join(parts)) or (str(settings_file(path)) if _holds(in_file, parts) else "")
+        origin = origin or ("default" if value == defaults[key] else f"profile {profile}")
         shown.append(Shown(key, _harmless(key, value), origin))
     return shown
 

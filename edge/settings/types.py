@@ -195,6 +195,8 @@ class Settings(_Section, frozen=True, kw_only=True):
 
     device: Annotated[str, msgspec.Meta(pattern=DEVICE_PATTERN)] = msgspec.field(default_factory=default_device)
     """name of this device in topics: a-z, 0-9 and -, at most 64 characters; default: the host's name"""
+    profile: Literal["auto", "none", "zero2", "pi3", "pi4", "pi5"] = "auto"
+    """board that camera size, rate and searches are chosen for where they are not set; `auto`: this one"""
     camera: str = "picamera2:0"
     """where frames come from: picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER or demo:"""
     camera_rotate: Literal[0, 90, 180, 270] = 0
