@@ -19,6 +19,7 @@ def bench(
     camera_flip: CameraFlip = None,
     *,
     as_json: AsJson = False,
+    as_report: Annotated[bool, typer.Option("--report", help="Print one row for docs/platforms.md.")] = False,
 ) -> None:
     """Measure what a frame costs here, stage by stage, in the daemon's own loop; nothing is sent to a broker."""
     from edge.cli.measure import run_bench
@@ -28,6 +29,8 @@ def bench(
     result = run_bench(load_settings(config, flags=flags), frames=frames)
     if as_json:
         typer.echo(msgspec.json.encode(result))
+    elif as_report:
+        typer.echo(report_row(result))
     else:
         show(result, Console())
 
@@ -70,6 +73,31 @@ class BenchResult(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str
     version: str
     cores: int
+
+
+def report_row(result: BenchResult) -> str:
+    """Return the result as a row of the table of measured boards in docs/platforms.md."""
+    import datetime as dt
+    import platform
+
+    from edge.settings.profiles import board_model
+
+    try:
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]  # PRETTY_NAME is always there
+    except OSError:
+        system = platform.system()
+    cells = (
+        board_model() or platform.machine(),
+        f"{system}, Python {platform.python_version()}",
+        f"{result.width}x{result.height}",
+        f"{result.cpu_ms_per_frame:.1f}",
+        f"{result.frames_per_s:.0f}",
+        f"{result.peak_memory_mb:.0f}",
+        f"{result.startup_s:.1f}",
+        f"{result.version}, {result.bundle}",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def show(result: BenchResult, console: Console) -> None:

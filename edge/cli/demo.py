@@ -1,6 +1,5 @@
 """`emotion-edge demo`: runs the daemon on a built-in clip with its own broker, shows the events, writes a picture."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -10,7 +9,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -120,6 +118,8 @@ def run_page() -> None:
 
 def _wait_for_page(listen: str, daemon: "subprocess.Popen[bytes]") -> None:
     """Wait until the camera gives frames, or the daemon has ended."""
+    import urllib.request
+
     while daemon.poll() is None:
         try:
             with urllib.request.urlopen(f"http://{listen}/healthz", timeout=5):
@@ -178,6 +178,8 @@ def _broker() -> Iterator[int]:
         "listeners": {"default": {"type": "tcp", "bind": f"{_LOOPBACK}:{port}"}},
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
     }
+    import asyncio  # here, as the other commands start faster without it
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="broker", daemon=True)
     thread.start()

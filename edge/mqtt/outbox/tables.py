@@ -309,8 +309,8 @@ def read_counters(database: sqlite3.Connection) -> dict[str, int]:
 
 def add(database: sqlite3.Connection, **changes: int) -> None:
     """Add to counters and to their twins; a counter that does not match its twin never does again."""
-    rows = [(change, name) for name, change in changes.items()]
-    database.executemany("UPDATE counter SET value = value + ?1, twin = twin - ?1 WHERE name = ?2", rows)
+    rows = [{"name": name, "change": change} for name, change in changes.items()]
+    database.executemany("UPDATE counter SET value = value + :change, twin = twin - :change WHERE name = :name", rows)
 
 
 def row_of(event: StoredEvent) -> tuple[int, float, bytes, int]:

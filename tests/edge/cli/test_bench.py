@@ -36,6 +36,15 @@ def test_the_table_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None
         assert word in shown
 
 
+def test_bench_report_is_a_row_of_the_table_in_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["bench", "--camera", "demo:?pace=fast", "--frames", "3", "--report"]) == 0
+    [row] = capsys.readouterr().out.splitlines()
+    page = (Path(__file__).parents[3] / "docs/platforms.md").read_text()
+    header = next(line for line in page.splitlines() if line.startswith("| board | system"))
+    assert row.count("|") == header.count("|")
+    assert "| 640x480 |" in row
+
+
 def test_a_clip_that_is_not_there_is_an_error() -> None:
     with pytest.raises(CameraError, match="no such clip"):
         run_bench(Settings(camera="file:/nowhere.mp4"))
