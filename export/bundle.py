@@ -23,6 +23,7 @@ from edge.inference.manifest import (
     MANIFEST_NAME,
     SCHEMA,
     Accuracy,
+    ConvertedAccuracy,
     Ensemble,
     Figure,
     FileEntry,
@@ -30,7 +31,6 @@ from edge.inference.manifest import (
     KnnEntry,
     Manifest,
     ModelEntry,
-    UnconvertedAccuracy,
     encode_manifest,
 )
 from edge.inference.signature import SIGNATURE_NAME
@@ -123,7 +123,7 @@ def render_card(manifest: Manifest) -> str:
     )
     environment.filters["percent"] = lambda share: f"{share:.1%}".replace("%", " %")
     figures: dict[str, Figure] = {kind: entry.accuracy.after for kind, entry in manifest.models.items()}
-    others: dict[str, UnconvertedAccuracy] = {}
+    others: dict[str, Accuracy] = {}
     if manifest.knn is not None:
         others["knn"] = manifest.knn.accuracy
     if manifest.ensemble is not None:
@@ -203,7 +203,7 @@ def load_signer(path: Path) -> Callable[[bytes], bytes]:
 
 def _entry(network: NetworkOutcome, data: str) -> ModelEntry:
     found = network.verification
-    accuracy = Accuracy(
+    accuracy = ConvertedAccuracy(
         data=data, part="test", n=found.before.n, before=_figure(found.before), after=_figure(found.after),
         mirrored=_figure(found.both),
     )  # fmt: skip
@@ -214,9 +214,9 @@ def _entry(network: NetworkOutcome, data: str) -> ModelEntry:
     )  # fmt: skip
 
 
-def _alone(data: str, summary: Summary, both: Summary | None = None) -> UnconvertedAccuracy:
+def _alone(data: str, summary: Summary, both: Summary | None = None) -> Accuracy:
     mirrored = None if both is None else _figure(both)
-    return UnconvertedAccuracy(data=data, part="test", n=summary.n, after=_figure(summary), mirrored=mirrored)
+    return Accuracy(data=data, part="test", n=summary.n, after=_figure(summary), mirrored=mirrored)
 
 
 def _figure(summary: Summary) -> Figure:

@@ -71,18 +71,23 @@ class Figure(_Strict, frozen=True, kw_only=True):
 
 
 class Accuracy(_Strict, frozen=True, kw_only=True):
-    """Accuracy on the same held-out pictures before and after the conversion."""
+    """Accuracy of a model of the bundle on held-out pictures."""
 
     data: Text
     """name of the data set's source file"""
     part: Text
     n: Annotated[int, msgspec.Meta(ge=1)]
-    before: Figure
-    """the float network"""
     after: Figure
     """the file in this bundle"""
     mirrored: Figure | None = None
     """the same, averaged over each picture and its mirror image; null in bundles made before version 0.3"""
+
+
+class ConvertedAccuracy(Accuracy, frozen=True, kw_only=True):
+    """Accuracy of a network on the same pictures before and after the conversion."""
+
+    before: Figure
+    """the float network"""
 
 
 class ModelEntry(_Strict, frozen=True, kw_only=True):
@@ -96,21 +101,9 @@ class ModelEntry(_Strict, frozen=True, kw_only=True):
     """multiply-accumulate operations for one face"""
     agreement: Share
     """share of validation pictures whose top emotion is that of the float network"""
-    accuracy: Accuracy
+    accuracy: ConvertedAccuracy
     origin: Text | None = None
     """where its weights came from; null for a training from scratch, and in bundles made before version 0.3"""
-
-
-class UnconvertedAccuracy(_Strict, frozen=True, kw_only=True):
-    """Accuracy of a model that needs no conversion, on the held-out pictures whose landmarks were found."""
-
-    data: Text
-    part: Text
-    n: Annotated[int, msgspec.Meta(ge=1)]
-    after: Figure
-    """the file in this bundle"""
-    mirrored: Figure | None = None
-    """the same, averaged over each picture and its mirror image"""
 
 
 class KnnEntry(_Strict, frozen=True, kw_only=True):
@@ -125,7 +118,7 @@ class KnnEntry(_Strict, frozen=True, kw_only=True):
     samples: Annotated[int, msgspec.Meta(ge=1)]
     """training faces that it holds"""
     neighbors: Annotated[int, msgspec.Meta(ge=1)]
-    accuracy: UnconvertedAccuracy
+    accuracy: Accuracy
 
 
 class Ensemble(_Strict, frozen=True, kw_only=True):
@@ -133,7 +126,7 @@ class Ensemble(_Strict, frozen=True, kw_only=True):
 
     weights: Annotated[dict[MemberKind, Share], msgspec.Meta(min_length=2)]
     """of each model in the mean of scores; they sum to 1, and were chosen on the validation part"""
-    accuracy: UnconvertedAccuracy
+    accuracy: Accuracy
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):

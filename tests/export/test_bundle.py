@@ -7,7 +7,7 @@ from edge.emotions import EMOTIONS
 from edge.errors import BundleError, UsageError
 from edge.faces.chip import CHIP_VERSION
 from edge.inference import open_bundle, shipped_bundle
-from edge.inference.manifest import Accuracy, Figure, InputEntry, Manifest, ModelEntry
+from edge.inference.manifest import ConvertedAccuracy, Figure, InputEntry, Manifest, ModelEntry
 from edge.inference.signature import load_trusted_keys
 from export.bundle import file_entries, install, load_signer
 from tests.edge.bundles.conftest import make_key_pair
@@ -15,7 +15,7 @@ from tests.edge.bundles.conftest import make_key_pair
 
 def manifest(files: dict[str, bytes]) -> Manifest:
     figure = Figure(accuracy=0.7, balanced_accuracy=0.7, balanced_accuracy_interval=(0.6, 0.8))
-    accuracy = Accuracy(data="made", part="test", n=10, before=figure, after=figure)
+    accuracy = ConvertedAccuracy(data="made", part="test", n=10, before=figure, after=figure)
     return Manifest(
         schema=1, name="tiny", created="2026-01-02T03:04:05Z", labels=[*EMOTIONS],
         input=InputEntry(side_px=48, pixels="uint8 luma chip", chip_version=CHIP_VERSION),
