@@ -152,6 +152,9 @@ def _decode_with_pillow(data: bytes, header: PictureHeader, shown: str) -> NDArr
                         files.LOAD_TRUNCATED_IMAGES = before
                 log.warning("%s: the end is missing; the rows that came are shown", shown)
             rgba = np.asarray(operations.exif_transpose(image).convert("RGBA"))
+            if kind == "HEIC" and not any(box in data for box in (b"irot", b"imir")):
+                # Phones write their turn as a box of HEIF, which the decoder applies. Other programs carry EXIF's over.
+                rgba = _upright(rgba, image.info.get("original_orientation") or 1)
     except ImageError:
         raise
     except Exception as error:

@@ -129,6 +129,24 @@ def test_orientation_of_a_tiff_is_applied_once(orientation: int) -> None:
     assert picture.luma[CORNERS[orientation]] > 200
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("as_phones_do", [True, False])
+def test_heic_is_upright_by_its_own_turn_or_by_exif(orientation: int, as_phones_do: bool) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="the extra photos is not installed")
+    pytest.importorskip("pillow_heif", reason="the extra photos is not installed").register_heif_opener()
+    marked = np.zeros((40, 80), np.uint8)
+    marked[:20, :40] = 255
+    image, exif, data = pillow.fromarray(marked), pillow.Exif(), BytesIO()
+    exif[0x0112] = orientation
+    image.save(data, "HEIF", exif=exif.tobytes() if as_phones_do else exif)
+    assert (b"irot" in data.getvalue() or b"imir" in data.getvalue()) == (as_phones_do and orientation > 1)
+
+    luma = read_picture(data.getvalue()).luma
+
+    assert luma.shape == ((40, 80) if orientation < 5 else (80, 40))
+    assert luma[CORNERS[orientation]] > 200
+
+
 @pytest.mark.parametrize("exif", [b"", b"MM", b"MM\0*\xff\xff\xff\xff", EXIF[:-10], b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
 def test_damaged_exif_is_no_orientation(exif: bytes) -> None:
     png = encode(colour())
