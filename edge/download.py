@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,8 @@ TIMEOUT_S = 20.0
 TOTAL_S = 300.0
 """Seconds for the whole download."""
 _CHUNK = 1 << 16
+_ANY_HEADER = 47
+"""For zlib: a window of 32 kB, with the header of gzip or of zlib."""
 
 USER_AGENT = f"emotion-edge/{__version__}"
 """Many servers refuse the one of Python's library."""
@@ -125,6 +128,8 @@ def _fetch(url: str, path: Path, max_bytes: int, kind: type[EmotionEdgeError]) -
         advice = ""
         if error.code == 401:
             advice = "; give user and password as http://USER:PASSWORD@HOST/, with %40 for an @ and %2F for a /"
+        if "infinite loop" in str(error.reason):
+            raise kind(f"{shown}: the server sends from one address to another without an end") from None
         raise kind(f"{shown}: the server answered {error.code} {printable(str(error.reason))}{advice}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
@@ -170,14 +175,20 @@ def _copy(
 ) -> None:
     size = 0
     until_s = time.monotonic() + TOTAL_S
+    # Not asked for, but some servers pack everything.
+    packed = answer.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
+    unpack = zlib.decompressobj(_ANY_HEADER) if packed and kind is ImageError else None
     with path.open("wb") as file:
         while chunk := answer.read1(_CHUNK):
             size += len(chunk)
             if time.monotonic() > until_s:
                 raise kind(f"{shown}: not complete after {TOTAL_S:.0f} s, given up")
-            if size > max_bytes:
+            try:
+                file.write(chunk if unpack is None else unpack.decompress(chunk, max_bytes + 1))
+            except zlib.error:
+                raise kind(f"{shown}: the server packed it in a way that cannot be unpacked") from None
+            if file.tell() > max_bytes:
                 raise kind(f"{shown}: larger than {max_bytes // 1_000_000} MB, which is refused")
-            file.write(chunk)
     promised = answer.headers.get("Content-Length")
     if promised is not None and promised.isdigit() and size < int(promised):
         raise kind(f"{shown}: broke off after {size} of {promised} bytes")

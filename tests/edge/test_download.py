@@ -1,4 +1,5 @@
 import base64
+import gzip
 import struct
 import threading
 from collections.abc import Iterator
@@ -24,10 +25,16 @@ class Handler(BaseHTTPRequestHandler):
             "/file-url": (302, "file:///etc/passwd", b""),
             "/cut.png": (200, "image/png", b"x" * 500),
             "/moved": (302, "/face.png", b""),
+            "/circle": (302, "/circle", b""),
+            "/packed.png": (200, "image/png", gzip.compress(b"not looked at here")),
+            "/bomb.png": (200, "image/png", gzip.compress(bytes(5000))),
+            "/not-packed.png": (200, "image/png", b"not looked at here"),
         }
         status, kind, body = answers.get(self.path, (404, "text/plain", b"no"))
         self.send_response(status)
         self.send_header("Location" if status == 302 else "Content-Type", kind)
+        if self.path in ("/packed.png", "/bomb.png", "/not-packed.png"):
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body) * (2 if self.path == "/cut.png" else 1)))
         self.end_headers()
         self.wfile.write(body)
@@ -51,6 +58,10 @@ def test_a_picture_or_clip_arrives_under_its_kind(server: str, tmp_path: Path, p
     assert download(server + path, tmp_path).suffix == suffix
 
 
+def test_what_a_server_packs_unasked_is_unpacked(server: str, tmp_path: Path) -> None:
+    assert download(server + "/packed.png", tmp_path).read_bytes() == b"not looked at here"
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -58,6 +69,8 @@ def test_a_picture_or_clip_arrives_under_its_kind(server: str, tmp_path: Path, p
         ("/page", "text/html"),
         ("/cut.png", "broke off after 500 of 1000 bytes"),
         ("/file-url", "not allowed"),
+        ("/circle", "sends from one address to another without an end"),
+        ("/not-packed.png", "packed it in a way that cannot be unpacked"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(server: str, tmp_path: Path, path: str, said: str) -> None:
@@ -69,8 +82,9 @@ def test_what_is_no_picture_is_refused_in_one_line(server: str, tmp_path: Path, 
 
 def test_more_than_the_limit_is_refused(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 2000)
-    with pytest.raises(ImageError, match="larger than"):
-        download(server + "/large.png", tmp_path)
+    for path in ("/large.png", "/bomb.png"):
+        with pytest.raises(ImageError, match="larger than"):
+            download(server + path, tmp_path)
 
 
 class Strict(BaseHTTPRequestHandler):
@@ -100,6 +114,8 @@ class Strict(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
+        if self.path in ("/packed.png", "/bomb.png", "/not-packed.png"):
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
