@@ -8,6 +8,11 @@ import zlib
 from collections.abc import Iterator
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_FIRST_CHUNK = 33
+"""Bytes up to the end of the first chunk."""
+_PNG_DEPTHS = (1, 2, 4, 8, 16)
+_MOST_BYTES = 300_000_000
+"""A picture of the largest allowed size with four bytes a pixel."""
 _JPEG_END = b"\xff\xd9"
 
 
@@ -23,14 +28,19 @@ def completed(kind: str, data: bytes) -> bytes | None:
         case "PNG":
             return _completed_png(data)
         case "BMP":
-            return data.ljust(struct.unpack_from("<I", data, 2)[0], b"\0")
+            stated_bytes = struct.unpack_from("<I", data, 2)[0]
+            return data.ljust(stated_bytes, b"\0") if stated_bytes <= _MOST_BYTES else None
         case _:
             return None
 
 
 def _completed_png(data: bytes) -> bytes | None:
+    if len(data) < _PNG_FIRST_CHUNK:
+        return None
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
-    if interlace or colour not in _PNG_CHANNELS:  # its rows come in seven rounds: there are none that came
+    if (
+        interlace or colour not in _PNG_CHANNELS or depth not in _PNG_DEPTHS
+    ):  # interlaced, rows come in seven rounds: there are none that came
         return None
     row = 1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8
     all_rows = height * row

@@ -244,6 +244,19 @@ def test_webp_that_was_cut_off_is_said_to_be(quality: int) -> None:
         read_picture(data[:-9], name="it")
 
 
+@pytest.mark.parametrize("end", [20, 26, 29, 33, 40])
+def test_png_of_which_a_few_bytes_came_is_refused(end: int) -> None:
+    with pytest.raises(ImageError):
+        read_picture(encode(colour())[:end])
+
+
+def test_bmp_that_states_gigabytes_is_refused() -> None:
+    data = bytearray(encode(colour(), ".bmp"))
+    data[2:6] = b"\xff\xff\xff\xff"
+    with pytest.raises(ImageError, match="its end is missing"):
+        read_picture(bytes(data[:-9]))
+
+
 def test_png_that_is_damaged_and_cut_is_refused() -> None:
     noise = np.random.default_rng(2).integers(0, 255, (99, 99), np.uint8)
     data = bytearray(encode(noise))
