@@ -63,6 +63,7 @@ class PageServer:
             )
         tls = _tls_context(web) if web.cert_file or web.key_file else None
         self._view = view
+        view.is_served = True
         self._device = Device(settings, __version__, token, examination, Aim(settings))
         self._clock = clock
         self._tls = tls

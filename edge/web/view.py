@@ -14,7 +14,6 @@ from edge.frames import Frame
 from edge.mqtt.interface import PublisherStats
 from edge.web.condition import STARTING, Condition, condition
 from edge.web.history import History
-from edge.web.picture import jpeg
 
 SCENES_PER_S = 10.0
 STATUS_EVERY_S = 1.0
@@ -50,6 +49,8 @@ class Scene:
 
     def jpeg(self) -> bytes:
         """Return the picture as JPEG."""
+        from edge.web.picture import jpeg  # without the page, the daemon has no code that encodes a picture
+
         return self._once("jpeg", lambda: jpeg(self.frame))
 
     def message(self, *, landmarks: bool) -> bytes:
@@ -92,10 +93,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class View:
     """Written by the loop, read by the page's thread; commands go the other way.
 
-    The loop asks `wants_scene` and `wants_status`, which are cheap, and only then makes what is wanted.
+    The loop asks `wants_scene` and `wants_status`, which are cheap, and only then makes what is wanted. Unless there is
+    a page (`is_served`), nothing is kept.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
+        self.is_served = False
+        """True once there is a page; set before the loop begins"""
         self.history = History()
         self.scene: Scene | None = None
         """the newest one that somebody wanted; None while nobody looks, or nothing can be seen"""
@@ -133,6 +137,8 @@ class View:
 
     def lose_sight(self) -> None:
         """Forget the picture: the camera is closed, or has failed."""
+        if not self.is_served:
+            return
         with self._lock:
             self.scenes += 1
             self.scene = None
@@ -140,6 +146,8 @@ class View:
 
     def happened(self, moments: Iterable[Moment]) -> None:
         """Note what happened to faces in this frame."""
+        if not self.is_served:
+            return
         moments = list(moments)
         for moment in moments:
             if moment.event_type == "face_left":
@@ -155,6 +163,8 @@ class View:
 
     def tell(self, health: Health, privacy: Privacy, delivery: PublisherStats) -> None:
         """Take the newest figures."""
+        if not self.is_served:
+            return
         now_s = self._clock.monotonic()
         self._status_due_s, self._is_asked = now_s + STATUS_EVERY_S, False
         self.history.add_camera(health.camera, now_s)

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,13 @@ import pytest
 from edge import cli
 from edge.cli.support import run
 from edge.daemon.privacy import FILE_NAME
+from edge.events.payloads import FaceReading
+from edge.events.visits import Moment
+from edge.web import View
 
 EDGE = Path(cli.__file__).parents[1]
-MAY_WRITE_PICTURES = {"look.py", "demo.py"}
-"""commands that a person runs on pictures of their own, and the demo, whose clip is built in"""
+MAY_WRITE_PICTURES = {"classify_files.py", "demo.py", "picture.py", "seeing.py"}
+"""commands that a person runs on pictures of their own, the demo, whose clip is built in, the doctor, and the live page"""
 
 
 @pytest.fixture
@@ -60,8 +65,17 @@ def test_a_folder_that_is_not_there_is_one_line(folder: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("error: privacy: ")
 
 
+def test_daemon_without_a_page_loads_no_encoder_and_keeps_no_history() -> None:
+    code = "import sys, edge.daemon.service; sys.exit('edge.web.picture' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    view = View()
+    reading = FaceReading(face=1, box=(1, 2, 3, 4), emotion="sad", confidence=0.9, scores={}, duration_s=0.0)
+    view.happened([Moment("face_appeared", reading, 0.0)])
+    assert view.history.since(-1) == (0, [])
+
+
 def test_nothing_of_the_daemon_can_encode_a_picture() -> None:
-    """Whatever writes an image calls one of these; only the two commands that are for pictures do."""
+    """Whatever writes an image calls one of these; only commands that are for pictures, and `web.picture`, do."""
     encoders = {"imwrite", "imencode", "VideoWriter", "tofile", "imsave", "save_image"}
     found = set()
     for path in EDGE.rglob("*.py"):
