@@ -17,7 +17,7 @@ from edge.web import View
 
 EDGE = Path(cli.__file__).parents[1]
 MAY_WRITE_PICTURES = {"classify_files.py", "demo.py", "picture.py", "seeing.py"}
-"""commands that a person runs on pictures of their own, the demo, whose clip is built in, the doctor, and the live page"""
+"""commands for pictures of one's own, the demo, whose clip is built in, the doctor, and the live page"""
 
 
 @pytest.fixture
