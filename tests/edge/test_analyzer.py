@@ -260,7 +260,7 @@ def test_follow_names_low_scores_uncertain(
     camera = FakeCamera(Frame(luma, 0.0, 0), live=False)
     monkeypatch.setattr(module, "open_camera", lambda *_, **__: camera)
     flat = np.full((1, 5), 0.2, np.float32)
-    monkeypatch.setattr(type(analyzer._pipeline.classifier), "scores", lambda *_: flat)
+    monkeypatch.setattr("edge.inference.TfliteClassifier.scores", lambda *_: flat)
     ((_, (face,)),) = analyzer.follow("demo:")
     assert face.emotion == edge.UNCERTAIN
     assert face.confidence == pytest.approx(0.2)

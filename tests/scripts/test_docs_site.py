@@ -59,7 +59,7 @@ def doctor_checks() -> set[str]:
     return names
 
 
-def test_troubleshooting_has_a_section_for_each_check_of_the_doctor() -> None:
+def test_troubleshooting_has_a_section_for_each_doctor_check() -> None:
     sections = re.findall(r"(?m)^## (.+)$", (DOCS / "troubleshooting.md").read_text())
     assert len(doctor_checks()) >= 12
     assert set(sections) == doctor_checks()

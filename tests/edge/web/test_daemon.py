@@ -109,7 +109,7 @@ def test_privacy_switch_closes_the_camera_and_opens_it_again(
     events.close()
 
 
-def test_page_shows_people_in_its_history_and_the_broker_that_goes_away(site: Site, publisher: FakePublisher) -> None:
+def test_page_shows_people_and_a_broker_that_goes_away(site: Site, publisher: FakePublisher) -> None:
     events = Events(site)
     spans = events.next("history", where=lambda spans: any(span["face"] for span in spans))
     assert {"happy"} == {span["what"] for span in spans if span["face"]}
@@ -158,7 +158,7 @@ def test_start_without_a_camera_is_shown_until_the_program_ends(
 
 
 @pytest.mark.slow("starts the whole program")
-def test_log_says_the_address_and_a_stop_is_in_order_while_somebody_looks(tmp_path: Path) -> None:
+def test_stop_is_in_order_while_somebody_looks_at_the_page(tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="the demo extra is not installed: pip install '.[demo]'")
     settings = tmp_path / "config.toml"
     settings.write_text(

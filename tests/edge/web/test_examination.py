@@ -10,7 +10,7 @@ from edge.web.examination import Examination
 from tests.fakes.mosquitto import free_port
 
 
-def test_doctor_examines_with_the_flags_of_the_daemon_and_leaves_the_camera_alone(tmp_path: Path) -> None:
+def test_doctor_takes_the_daemons_flags_and_leaves_its_camera(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(f'state_dir = "{tmp_path}"\ncamera = "demo:"\n')
     port = free_port()
