@@ -57,8 +57,6 @@ class BundleError(EmotionEdgeError):
 class ModelLibraryError(BundleError):
     """A library that a model needs is missing, or of a version that cannot read it; other models can run."""
 
-    exit_code = 78
-
 
 class LandmarkModelError(EmotionEdgeError):
     """A landmark predictor that is missing or is no 68-point model."""

@@ -1,4 +1,4 @@
-"""Pictures that were cut off: completed, so that a decoder gives the rows that came.
+"""Completes pictures whose end is missing, so that a decoder gives the rows that came.
 
 Sources: JPEG (ITU T.81, B.1.1.3), PNG (W3C Recommendation, 5.3, 7.2 and 9.2), BMP (BITMAPFILEHEADER).
 """

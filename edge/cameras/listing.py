@@ -26,7 +26,7 @@ _VIDEO_CAPTURE = 1
 """``V4L2_BUF_TYPE_VIDEO_CAPTURE``"""
 _DISCRETE = 1
 _MOST = 100
-"""Formats, sizes and rates that are asked for, each; a driver names the end of its list itself."""
+"""Most formats, sizes and rates that are asked for; a driver says where its list ends."""
 _PI_DRIVERS = frozenset({"bcm2835-codec-decode", "bcm2835-isp", "rp1-cfe", "unicam"})
 """Parts of the Pi's own camera, which is used through picamera2."""
 

@@ -26,7 +26,7 @@ from edge.download import Redirects, web_request
 from edge.errors import CameraError, printable, redacted
 
 MAX_PICTURE_BYTES = 10_000_000
-"""More bytes than this without a picture are no stream."""
+"""A server that sends more bytes than this without a picture is given up."""
 _CHUNK = 1 << 16
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _SCAN = 0xDA

@@ -31,7 +31,7 @@ def status(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show every device as its retained messages tell, those that need somebody first."""
+    """Show every device by its retained messages, those that need attention first."""
     fleet = Fleet()
     settings = MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file)
     with listening(settings, "+") as subscriber:

@@ -88,7 +88,7 @@ def _judge_faces(settings: Settings, found: str, degrees: int, faces: int) -> Fi
 
 
 def _rotation(settings: Settings, degrees: int) -> int:
-    """Return the setting that turns the picture by so much more: it is mirrored after it was turned."""
+    """Return the `camera_rotate` that turns the picture by this many degrees more; mirroring comes after turning."""
     return (settings.camera_rotate + (degrees if settings.camera_flip == "none" else -degrees)) % 360
 
 
