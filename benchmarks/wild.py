@@ -35,7 +35,7 @@ from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box
 from edge.frames import Frame
 from edge.pipeline import Pipeline, load_pipeline
-from edge.settings import Settings
+from edge.settings import FaceSettings, Settings
 
 LABELS = {
     "sad-to-laughing.mp4": (16, [(0, 138, "sad"), (256, 471, "happy")]),
@@ -62,9 +62,11 @@ def main() -> None:
     parser.add_argument("--fer", type=Path, default=Path.home() / ".cache/emotion-edge-fer", metavar="DIR")
     parser.add_argument("--no-fer", action="store_true", help="measure ours alone")
     parser.add_argument("--only", nargs="*", default=["scenes", "chips", "daemon", "no-face"], metavar="TABLE")
+    parser.add_argument("--search", choices=("dlib", "blazeface"), default="dlib", help="setting faces.search")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of the scenes' missed faces here")
     arguments = parser.parse_args()
-    pipeline = load_pipeline(Settings())
+    settings = Settings(faces=FaceSettings(search=arguments.search))
+    pipeline = load_pipeline(settings)
     interpreter = None if arguments.no_fer else environment(arguments.fer)
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}, {pipeline.classifier.name}")
     scenes = {"photos": list(photos(arguments.media)), "frames": list(frames(arguments.media))}
@@ -73,7 +75,7 @@ def main() -> None:
     if "chips" in arguments.only:
         report_chips(*public_test(arguments.data), pipeline, interpreter)
     if "daemon" in arguments.only:
-        report_daemon(scenes)
+        report_daemon(scenes, settings)
     if "no-face" in arguments.only:
         report_no_face(no_faces(arguments.media, scenes["photos"]), *public_test(arguments.data), pipeline)
 
@@ -251,14 +253,14 @@ def balanced(found: NDArray[np.intp], labels: NDArray[np.intp]) -> float:
     return float(np.mean([np.mean(found[labels == emotion] == emotion) for emotion in range(len(EMOTIONS))]))
 
 
-def report_daemon(scenes: dict[str, list[Scene]]) -> None:
+def report_daemon(scenes: dict[str, list[Scene]], settings: Settings) -> None:
     """Print what the daemon's settings find in scenes that appear before a camera, after a wall for as long."""
     both = [*scenes["photos"], *scenes["frames"][::3]]
     table = Table(title=f"the daemon: {len(both)} scenes, each for {SCENE_S:.0f} s at {SCENE_FPS} frames a second")
     for name in ("", "faces", *(f"within {s} s" for s in WITHIN_S), "false", "CPU ms a scene", "of the wall"):
         table.add_column(name, justify="right" if name else "left")
     for name, change in CHANGES.items():
-        pipeline = load_pipeline(Settings())
+        pipeline = load_pipeline(settings)
         hits, false, of = np.zeros(len(WITHIN_S)), 0, 0
         spent_s = {True: 0.0, False: 0.0}
         for scene in map(at_camera, map(change, both)):

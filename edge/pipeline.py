@@ -1,6 +1,7 @@
 """A frame in, faces with scores out: the work that the daemon, the benchmark and ``classify`` share."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.choice import load_chosen_or_previous
+from edge.faces.blazeface import BlazeFaceSearch, Run
 from edge.faces.chip import correlation, face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
-from edge.faces.search import BackgroundSearch
+from edge.faces.search import BackgroundSearch, Search
 from edge.faces.stills import StillSearch
 from edge.faces.tracker import FaceTracker, Track
 from edge.faces.types import Box, Detection, TrackedFace
 from edge.faces.zones import Zones
 from edge.frames import Frame
 from edge.inference import Classifier
+from edge.inference.blazeface import load as load_blazeface
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
@@ -26,10 +29,13 @@ LOOKS_THE_SAME = 0.97
 """A chip whose correlation with the last one classified is at least this keeps its scores. Measured:
 docs/performance.md."""
 
+log = logging.getLogger(__name__)
+
 
 class Pipeline:
     """Finds, follows and classifies the faces of one source; for use by one thread.
 
+    ``blazeface``: loads the network that proposes new faces, once for each thread; None leaves that to dlib's detector.
     ``live``: True for a camera, which does not wait: large searches run in a thread beside the frames. For any other
     source, the same frames give the same faces every time.
     """
@@ -43,13 +49,22 @@ class Pipeline:
         detector: FaceDetector | None = None,
         stages: Stages | None = None,
         live: bool = False,
+        blazeface: Callable[[], Run] | None = None,
     ) -> None:
         self.classifier = classifier
         self.stages = stages or Stages()
         self._landmarks = landmarks
         self._detector = detector or FaceDetector()
-        self._stills = StillSearch(self._detector, landmarks)
-        self._background = BackgroundSearch(self._detector.copy()) if live else None
+        self._blazeface = blazeface
+        self._search: Search = self._detector
+        proposals = BlazeFaceSearch(blazeface(), self._detector) if blazeface else None
+        self._stills = StillSearch(self._detector, landmarks, proposals)
+        self._background = None
+        if live:
+            beside = self._detector.copy()
+            self._background = BackgroundSearch(BlazeFaceSearch(blazeface(), beside) if blazeface else beside)
+        elif proposals:
+            self._search = proposals
         self._settings = faces
         self._zones = Zones(faces.zones)
         self.forget()
@@ -57,7 +72,9 @@ class Pipeline:
     def forget(self) -> None:
         """Start again: the next frame is of another source."""
         self._recent = RecentScores(self._settings.classify_every_s, mirror=self._settings.mirror)
-        self._tracker = FaceTracker(self._settings, self._detector, self._landmarks, self.stages, self._background)
+        self._tracker = FaceTracker(
+            self._settings, self._detector, self._landmarks, self.stages, self._background, search=self._search
+        )
 
     def another(self, faces: FaceSettings, *, live: bool = False) -> "Pipeline":
         """Return a pipeline for another source with the same models; `close` ends it.
@@ -65,7 +82,12 @@ class Pipeline:
         Its models are shared: the two must not work at the same time.
         """
         return Pipeline(
-            faces=faces, classifier=self.classifier, landmarks=self._landmarks, detector=self._detector, live=live
+            faces=faces,
+            classifier=self.classifier,
+            landmarks=self._landmarks,
+            detector=self._detector,
+            live=live,
+            blazeface=self._blazeface,
         )
 
     def close(self) -> None:
@@ -143,7 +165,24 @@ def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: boo
         detector=FaceDetector(Path(settings.state_dir) if settings.state_dir else None),
         stages=stages,
         live=live,
+        blazeface=_blazeface(settings),
     )
+
+
+def _blazeface(settings: Settings) -> Callable[[], Run] | None:
+    """Return what loads BlazeFace, where it is wanted and installed."""
+    if settings.faces.search != "blazeface":
+        return None
+    if load_blazeface(settings.state_dir) is None:
+        log.warning('faces.search = "blazeface" needs `emotion-edge detector install`; dlib searches until then')
+        return None
+
+    def load() -> Run:
+        run = load_blazeface(settings.state_dir)
+        assert run is not None
+        return run
+
+    return load
 
 
 def _moved(box: Box, area: Box) -> Box:

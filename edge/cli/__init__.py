@@ -6,6 +6,7 @@ from edge.cli.classify import classify
 from edge.cli.collect import collect
 from edge.cli.config import config_app
 from edge.cli.demo import demo
+from edge.cli.detector import detector_app
 from edge.cli.doctor import doctor
 from edge.cli.fleet import fleet_app
 from edge.cli.homeassistant import homeassistant_app
@@ -30,6 +31,7 @@ app.command(epilog="Example: emotion-edge report --from events.db --day 2026-11-
 )
 app.command(epilog="Example: emotion-edge bench --camera file:clip.mp4 --json")(bench)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(detector_app, name="detector")
 app.add_typer(privacy_app, name="privacy")
 app.add_typer(homeassistant_app, name="homeassistant")
 app.add_typer(config_app, name="config")

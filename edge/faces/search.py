@@ -2,13 +2,13 @@
 
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.background import Worker
-from edge.faces.detector import FaceDetector
 from edge.faces.types import Box, Detection, Region
 from edge.faces.zones import Zones
 
@@ -117,11 +117,19 @@ class SearchPlan:
         return self._usual.to_search(blocks, ignored, now_s), False
 
 
+class Search(Protocol):
+    """What searches regions: dlib's detector, or BlazeFace before it."""
+
+    def find_in(self, luma: NDArray[np.uint8], region: Region) -> list[Detection]:
+        """Find candidates for faces in a region of a luma plane, uint8 [height, width]; the largest first."""
+        ...
+
+
 class BackgroundSearch:
     """Searches beside the frames, in a thread of its own: the detector releases the GIL, and another core has time."""
 
-    def __init__(self, detector: FaceDetector) -> None:
-        self._detector = detector
+    def __init__(self, search: Search) -> None:
+        self._search = search
         self._worker = Worker("search")
         self._pending: Future[list[Detection]] | None = None
         self._started_s = 0.0
@@ -130,7 +138,7 @@ class BackgroundSearch:
         """Search a region of a luma plane, uint8 [height, width], of which a copy is taken."""
         copy = luma.copy()
         self._started_s = now_s
-        self._pending = self._worker.submit(lambda: self._detector.find_in(copy, region))
+        self._pending = self._worker.submit(lambda: self._search.find_in(copy, region))
 
     def is_running(self, now_s: float) -> bool:
         """Return whether a search goes on, unless it has taken `SEARCH_LIMIT_S` already."""

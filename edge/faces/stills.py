@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.faces.blazeface import BlazeFaceSearch
 from edge.faces.detector import CANDIDATE_SCORE, NEW_FACE_SCORE, FaceDetector, without_doubles
 from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
@@ -34,8 +35,10 @@ TILT_DEG = 25.0
 class StillSearch:
     """Searches whole pictures, or parts of them, for faces that are vouched for."""
 
-    def __init__(self, detector: FaceDetector, predictor: LandmarkPredictor) -> None:
-        self._detector, self._predictor = detector, predictor
+    def __init__(
+        self, detector: FaceDetector, predictor: LandmarkPredictor, proposals: BlazeFaceSearch | None = None
+    ) -> None:
+        self._detector, self._predictor, self._proposals = detector, predictor, proposals
 
     def find(self, luma: NDArray[np.uint8], *, whole_pixels: int) -> list[Detection]:
         """Return the faces of a picture, uint8 [height, width], the largest first.
@@ -71,6 +74,8 @@ class StillSearch:
         found = self._detector.find(view.luma, upsample=doublings, least_score=CANDIDATE_SCORE)
         if is_blurred(_scaled(luma, min(1.0, (SEARCH_PIXELS / whole_pixels) ** 0.5))):
             found += self._detector.find_blurred(view.luma, upsample=doublings)
+        if self._proposals is not None:
+            found += self._proposals.find(view.luma)
         faces = [
             seen
             for seen in found

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edge.faces.chip import correlation, face_chip
 from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, FaceDetector
 from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks, tilt_deg
-from edge.faces.search import BackgroundSearch, SearchPlan
+from edge.faces.search import BackgroundSearch, Search, SearchPlan
 from edge.faces.types import Box, Detection, Region, Treatment
 from edge.faces.vouching import is_face
 from edge.faces.zones import Zones
@@ -105,6 +105,8 @@ class FaceTracker:
         predictor: LandmarkPredictor,
         stages: Stages,
         background: BackgroundSearch | None = None,
+        *,
+        search: Search | None = None,
     ) -> None:
         self._settings = settings
         self._detector = detector
@@ -118,6 +120,7 @@ class FaceTracker:
             upsample=settings.upsample,
         )
         self._background = background
+        self._searcher: Search = search or detector
         self._tracks: list[Track] = []
         self._shape: tuple[int, ...] = ()
         self._numbers = 0
@@ -205,7 +208,7 @@ class FaceTracker:
             self._background.start(frame.luma, region, frame.time_s)
             return found
         with self._stages.measure("detect"):
-            detections = self._detector.find_in(frame.luma, region)
+            detections = self._searcher.find_in(frame.luma, region)
         return self._join(detections, frame, seen)
 
     def _next_region(self, frame: Frame, seen: set[Track]) -> Region | None:
@@ -223,14 +226,15 @@ class FaceTracker:
         """Match what a search found with the tracks; what fits none begins one."""
         found: set[Track] = set()
         for detection in detections:
-            if not self._zones.hold(detection.box, frame.luma.shape) or not self._is_face(detection, frame):
-                continue
             track = _match(detection, self._tracks, seen | found)
-            if track is None:
-                track = self._begin(detection, frame)
-                self._tracks.append(track)
-            elif track not in seen | found and not self._see_detected(track, frame, detection):
-                continue
+            if track is None or track not in seen | found:
+                if not self._zones.hold(detection.box, frame.luma.shape) or not self._is_face(detection, frame):
+                    continue
+                if track is None:
+                    track = self._begin(detection, frame)
+                    self._tracks.append(track)
+                elif not self._see_detected(track, frame, detection):
+                    continue
             found.add(track)
         self._tracks.sort(key=lambda track: track.box.width, reverse=True)
         del self._tracks[self._settings.max_faces :]

@@ -152,13 +152,16 @@ def available_runtimes() -> tuple[str, ...]:
     return tuple(name for name in RUNTIMES if find_spec(name) is not None and _fits_numpy(name))
 
 
-def open_interpreter(model: bytes, threads: int = 1, runtime: str | None = None) -> Interpreter:
+def open_interpreter(
+    model: bytes, threads: int = 1, runtime: str | None = None, operators: frozenset[str] = OPERATORS
+) -> Interpreter:
     """Open a model, ready to run.
 
     Raises `BundleError`: no runtime is installed, or not this one, or it cannot run the model.
 
     ``model``: a TFLite flatbuffer. Its hash must have been verified, as the runtimes trust its content.
     ``runtime``: one of ``RUNTIMES``; None takes the best that is installed.
+    ``operators``: all that the model may use.
     """
     names = available_runtimes() if runtime is None else (runtime,)
     failure = ""
@@ -173,25 +176,25 @@ def open_interpreter(model: bytes, threads: int = 1, runtime: str | None = None)
         except (ImportError, AttributeError) as error:
             failure = f": {name}: {error}"
             continue
-        return _allocate(module.Interpreter, model, threads, name)
+        return _allocate(module.Interpreter, model, threads, name, operators)
     raise BundleError(f"no TFLite runtime{failure}; install one with: pip install ai-edge-litert")
 
 
-def _allocate(kind: Any, model: bytes, threads: int, name: str) -> Interpreter:
+def _allocate(kind: Any, model: bytes, threads: int, name: str, operators: frozenset[str]) -> Interpreter:
     try:
         with quiet_stderr():
             interpreter: Interpreter = kind(model_content=model, num_threads=threads)
-            _check_operators(interpreter)
+            _check_operators(interpreter, operators)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"{name} cannot run this model: {' '.join(str(error).split())[:200]}") from None
     return interpreter
 
 
-def _check_operators(interpreter: Any) -> None:
+def _check_operators(interpreter: Any, operators: frozenset[str]) -> None:
     # No public method lists the operators; all three runtimes have had this one for years, and a test checks it.
     names = {str(operator["op_name"]) for operator in interpreter._get_ops_details()}  # noqa: SLF001
-    if unknown := sorted(names - OPERATORS):
+    if unknown := sorted(names - operators):
         raise BundleError(f"it holds the operator {unknown[0]}, which no network here needs")
 
 

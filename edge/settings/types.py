@@ -118,6 +118,8 @@ right"""
 class FaceSettings(_Section, frozen=True, kw_only=True):
     """``[faces]``: how faces are found and followed."""
 
+    search: Literal["dlib", "blazeface"] = "dlib"
+    """what searches for new faces: `blazeface` finds more, smaller ones; it needs `emotion-edge detector install`"""
     search_every_s: Seconds = 0.4
     """seconds between two searches for new faces, if the picture has changed"""
     small_faces_every_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 10.0

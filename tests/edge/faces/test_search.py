@@ -41,7 +41,7 @@ class SlowScene(Scene):
         self.slow = SlowDetector()
         predictor: Any = FakePredictor(self.detector)
         detector: Any = self.detector
-        self.background = BackgroundSearch(self.slow)  # type: ignore[arg-type]  # a fake
+        self.background = BackgroundSearch(self.slow)
         self.tracker = FaceTracker(SETTINGS, detector, predictor, Stages(), self.background)
 
     def found(self) -> None:
