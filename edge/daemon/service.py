@@ -21,13 +21,12 @@ from edge.daemon.privacy import PrivacyPause
 from edge.daemon.reload import Reloader
 from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
-from edge.homeassistant.discovery import discovery_message, read_board
+from edge.homeassistant.discovery import announcement
 from edge.homeassistant.kept import FormerNames
 from edge.mqtt.connection import Message
 from edge.mqtt.name_guard import client_id
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.topics import Topics
 from edge.pipeline import load_pipeline
 from edge.settings import Settings, require_state_dir
 from edge.web import View
@@ -152,8 +151,7 @@ def _announcements(settings: Settings) -> list[Message]:
     """Return the retained messages that Home Assistant wants, none where it is turned off."""
     if not settings.homeassistant.enabled:
         return []
-    board = read_board(has_temperature=temperature_c() is not None)
-    return [discovery_message(Topics(settings.device), settings.homeassistant, version=__version__, board=board)]
+    return [announcement(settings, version=__version__, has_temperature=temperature_c() is not None)]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from edge import __version__
 from edge.daemon.machine import temperature_c
 from edge.doctor.finding import Finding
-from edge.homeassistant.discovery import discovery_message, read_board
+from edge.homeassistant.discovery import announcement
 from edge.homeassistant.kept import kept_status
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.connection import Message
@@ -31,8 +31,7 @@ def check_homeassistant(settings: Settings, login: Login | None) -> Finding:
     address = broker_address(settings.mqtt)
     topics = Topics(settings.device)
     birth = settings.homeassistant.birth_topic
-    board = read_board(has_temperature=temperature_c() is not None)
-    discovery = discovery_message(topics, settings.homeassistant, version=__version__, board=board)
+    discovery = announcement(settings, version=__version__, has_temperature=temperature_c() is not None)
     with exchange(address, topics=[topics.status, discovery.topic, birth], purpose="doctor") as link:
         status = kept_status(link, settings.device)
         kept = link.kept.get(discovery.topic)

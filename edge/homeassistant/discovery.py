@@ -7,6 +7,8 @@ makes a sensor "unknown", which is what an emotion is while nobody is in view.
 What changes every two seconds, such as scores, is off by default: Home Assistant's recorder writes a row per change.
 """
 
+import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +18,7 @@ from edge.emotions import EMOTIONS, UNCERTAIN
 from edge.events.payloads import CameraState, EventType
 from edge.mqtt.connection import Message
 from edge.mqtt.topics import Topics
-from edge.settings import HomeAssistantSettings
+from edge.settings import HomeAssistantSettings, Settings, WebSettings
 from edge.settings.profiles import device_tree
 
 MAX_AGE_S = 60
@@ -46,10 +48,38 @@ def read_board(*, has_temperature: bool, root: Path = Path("/")) -> Board:
     )
 
 
-def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, version: str, board: Board) -> Message:
+def page_address(web: WebSettings) -> str | None:
+    """Return the address of the live page as other machines reach it; None if it is off or only for this machine."""
+    host, _, port = web.listen.rpartition(":")
+    name = host.strip("[]")
+    if not web.enabled or web.listen.startswith("unix:") or _is_loopback(name):
+        return None
+    if name in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        host = (web.hosts.split() or [f"{socket.gethostname().split('.')[0]}.local"])[0]
+    return f"{'https' if web.cert_file else 'http'}://{host}:{port}"
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def announcement(settings: Settings, *, version: str, has_temperature: bool) -> Message:
+    """Return the discovery message of a daemon with these settings on this machine."""
+    board = read_board(has_temperature=has_temperature)
+    page = page_address(settings.web)
+    return discovery_message(Topics(settings.device), settings.homeassistant, version=version, board=board, page=page)
+
+
+def discovery_message(
+    topics: Topics, settings: HomeAssistantSettings, *, version: str, board: Board, page: str | None = None
+) -> Message:
     """Return the retained message that makes Home Assistant show this device.
 
-    ``settings``: prefix of the discovery topic, name and area of the device.
+    ``settings``: prefix of the discovery topic, name and area of the device. ``page``: address to which the device page
+    of Home Assistant links.
     """
     identifier = _identifier(topics)
     components = _readings(topics) | _controls(topics) | _diagnostics(topics, board) | _triggers(topics)
@@ -63,6 +93,7 @@ def discovery_message(topics: Topics, settings: HomeAssistantSettings, *, versio
                 "sn": board.serial,
                 "sw": version,
                 "sa": settings.area or None,
+                "cu": page,
             }
         ),
         "o": {"name": "emotion-edge", "sw": version},

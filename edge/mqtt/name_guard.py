@@ -16,6 +16,7 @@ import msgspec
 
 from edge.events.payloads import Status
 from edge.mqtt.connection import KEEPALIVE_S
+from edge.settings.profiles import device_tree
 
 HOLD_S = 1.5 * KEEPALIVE_S + 5
 """Seconds until the will of a device that was cut off must have come: MQTT 5.0, 3.1.2.10, and some for the broker."""
@@ -79,13 +80,14 @@ def client_id(device: str, folder: Path, *, root: Path = Path("/")) -> str:
 
     ``root``: the folder that holds ``proc`` and ``etc``.
     """
-    machine = socket.gethostname()
-    for name in ("proc/device-tree/serial-number", "etc/machine-id"):
-        try:
-            machine = (root / name).read_text(errors="replace").strip("\0 \n") or machine
-            break
-        except OSError:
-            continue
+    machine = device_tree("serial-number", root) or _machine_id(root) or socket.gethostname()
     # machine-id(5): it must not be published, only what was derived from it with a key of one's own
     digest = hmac.new(machine.encode(), f"emotion-edge {folder.absolute()}".encode(), "sha256").hexdigest()
     return f"emotion-edge-{device}-{digest[:8]}"
+
+
+def _machine_id(root: Path) -> str:
+    try:
+        return (root / "etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""

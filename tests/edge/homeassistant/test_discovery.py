@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import pytest
 
 from edge.emotions import EMOTIONS
 from edge.events.payloads import EmotionEvent, FaceReading, Health, Privacy, State, Status
-from edge.homeassistant.discovery import Board, discovery_message, read_board
+from edge.homeassistant.discovery import Board, announcement, discovery_message, page_address, read_board
 from edge.mqtt.commands import read_command
 from edge.mqtt.topics import Topics
-from edge.settings import HomeAssistantSettings
+from edge.settings import HomeAssistantSettings, Settings, WebSettings
 
 FIELDS = {
     "emotion/1/hall/state": State,
@@ -184,3 +185,25 @@ def test_numbers_have_a_display_precision(payload: dict[str, Any]) -> None:
     assert technical == {
         "confidence", "frames_per_s", "memory", "disk_mb_per_hour", "camera_failures", "reconnects",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("web", "address"),
+    [
+        ({}, None),
+        ({"listen": "0.0.0.0:8378", "enabled": False}, None),
+        ({"listen": "[::1]:8378"}, None),
+        ({"listen": "localhost:8378"}, None),
+        ({"listen": "unix:/run/page"}, None),
+        ({"listen": "192.168.1.7:8378"}, "http://192.168.1.7:8378"),
+        ({"listen": "[fd00::7]:8378", "cert_file": "c.pem"}, "https://[fd00::7]:8378"),
+        ({"listen": "0.0.0.0:80", "hosts": "hall.example hall"}, "http://hall.example:80"),
+        ({"listen": "[::]:80"}, f"http://{socket.gethostname().split('.')[0]}.local:80"),
+    ],
+    ids=["own-machine", "off", "ipv6-loopback", "localhost", "socket", "address", "https", "named", "any"],
+)
+def test_page_address_is_one_that_others_reach(web: dict[str, Any], address: str | None) -> None:
+    settings = WebSettings(**{"enabled": True, **web})
+    assert page_address(settings) == address
+    message = announcement(Settings(device="hall", web=settings), version="1", has_temperature=False)
+    assert msgspec.json.decode(message.payload)["dev"].get("cu") == address

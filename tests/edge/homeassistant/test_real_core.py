@@ -5,6 +5,7 @@ The tests run in this order on one Home Assistant and one broker, as a household
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,6 +255,31 @@ def test_device_triggers_are_offered(home: HomeAssistant, hall: Device) -> None:
     home.automate("Somebody looks happy", happy, "looks_happy")
     becomes = {"platform": "state", "entity_id": emotion, "to": "happy"}
     home.automate("The emotion becomes happy", becomes, "is_happy")
+
+
+def test_blueprint_of_the_examples_runs_its_actions(home: HomeAssistant, hall: Device) -> None:
+    place = home.folder / "blueprints/automation/emotion-edge/smile.yaml"
+    place.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "examples/home-assistant/smile.yaml", place)
+    home.ask("counter/create", name="blueprint")
+    chosen = {
+        "event": home.entities(hall.id)["event"]["entity_id"], "wait": {"seconds": 1},
+        "actions": [{"service": "counter.increment", "target": {"entity_id": "counter.blueprint"}}],
+    }  # fmt: skip
+    body = {"alias": "Smile", "use_blueprint": {"path": "emotion-edge/smile.yaml", "input": chosen}}
+    home.post("/api/config/automation/config/blueprint", body)
+    home.wait(lambda: home.state("automation.smile")["state"] == "on")
+    before = home.fired("blueprint")
+    home.wait(lambda: home.fired("blueprint") > before)
+
+
+def test_automations_and_card_of_the_examples_name_entities_that_exist(home: HomeAssistant, hall: Device) -> None:
+    """Their device is called "Hall camera", the one here "Camera hall"."""
+    existing = {entry["entity_id"].replace("camera_hall", "hall_camera") for entry in home.entities(hall.id).values()}
+    for name in ("automation.yaml", "card.yaml"):
+        named = set(re.findall(r"\b\w+\.hall_camera_\w+", (ROOT / "examples/home-assistant" / name).read_text()))
+        assert named
+        assert named - existing == set()
 
 
 def test_automation_fires_once_a_visit_and_not_after_a_kill(
