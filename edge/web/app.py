@@ -26,7 +26,7 @@ from edge.settings.show import shown_values
 from edge.web.aim import Aim
 from edge.web.condition import STUCK
 from edge.web.examination import Examination
-from edge.web.guard import COOKIE, COOKIE_DAYS, Guard, Lock, client_of
+from edge.web.guard import COOKIE_DAYS, Guard, Lock, client_of
 from edge.web.metrics import CONTENT_TYPE, metrics
 from edge.web.streams import BOUNDARY, MOST_LOOKERS, Audience, FullError
 from edge.web.view import FRESH_S, View
@@ -62,7 +62,7 @@ class Device:
 
 def page_app(view: View, audience: Audience, device: Device, clock: Clock) -> Starlette:
     """Return the application; it belongs to one event loop."""
-    lock = Lock(device.token, clock)
+    lock = Lock(device.token, device.settings.device, clock)
     pages = _Pages(view, audience, device, lock)
     routes = [
         Route("/", pages.page),
@@ -116,7 +116,8 @@ class _Pages:
             return self._form("That is not the token.", 401)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE, self._lock.new_cookie(), max_age=COOKIE_DAYS * 86_400, httponly=True, samesite="strict",
+            self._lock.cookie_name, self._lock.new_cookie(),
+            max_age=COOKIE_DAYS * 86_400, httponly=True, samesite="strict",
             # Behind a proxy that speaks https, only the browser's Origin tells so.
             secure=request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:"),
         )  # fmt: skip
@@ -124,7 +125,7 @@ class _Pages:
 
     async def logout(self, _: Request) -> Response:
         answer = Response(status_code=204)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(self._lock.cookie_name, httponly=True, samesite="strict")
         return answer
 
     async def events(self, request: Request) -> Response:

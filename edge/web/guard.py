@@ -23,7 +23,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edge.clock import Clock
 from edge.errors import printable
 
-COOKIE = "emotion-edge"
 COOKIE_DAYS = 30
 MOST_TRIES, TRIES_WITHIN_S = 5, 60.0
 MOST_BODY_BYTES = 1024
@@ -67,10 +66,15 @@ class Tries:
 
 
 class Lock:
-    """Knows the token. Without one, everybody who reaches the page may see it."""
+    """Knows the token. Without one, everybody who reaches the page may see it.
 
-    def __init__(self, token: str | None, clock: Clock) -> None:
+    ``device`` is part of the cookie's name: a browser sends cookies of one host to all its ports, and behind a tunnel
+    all devices are at ``localhost``.
+    """
+
+    def __init__(self, token: str | None, device: str, clock: Clock) -> None:
         self.tries = Tries(clock)
+        self.cookie_name = f"emotion-edge-{device}"
         self._token = token
 
     @property
@@ -91,7 +95,7 @@ class Lock:
         """Return True if a request brings a cookie or, as a bearer, the token; a wrong bearer counts as a try."""
         if self.is_open:
             return True
-        nonce, _, signature = _cookie(headers).partition(".")
+        nonce, _, signature = _cookie(headers, self.cookie_name).partition(".")
         if nonce and hmac.compare_digest(signature.encode(), self._sign(nonce).encode()):
             return True
         kind, _, given = headers.get("authorization", "").partition(" ")
@@ -197,9 +201,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _cookie(headers: Headers) -> str:
+def _cookie(headers: Headers, name: str) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return found.value if found is not None else ""

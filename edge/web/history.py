@@ -57,6 +57,7 @@ class History:
             if span is None or span[1].what != state:
                 self._end(CAMERA, now_s)
                 self._begin(CAMERA, state, now_s)
+                self._forget_old(now_s)
 
     def since(self, version: int) -> tuple[int, list[Span]]:
         """Return the present version, and the spans that began or ended after the given one."""
@@ -78,10 +79,8 @@ class History:
         self._spans[span.id] = (self.version, span)
 
     def _forget_old(self, now_s: float) -> None:
-        for key in list(self._spans):
-            span = self._spans[key][1]
-            is_old = span.to_s is not None and span.to_s < now_s - LENGTH_S
-            if not is_old and len(self._spans) <= MOST_SPANS:
-                return
-            if is_old or span.face != CAMERA:
+        ended = [key for key, (_, span) in self._spans.items() if span.to_s is not None]
+        for key in ended:
+            to_s = self._spans[key][1].to_s
+            if len(self._spans) > MOST_SPANS or (to_s is not None and to_s < now_s - LENGTH_S):
                 del self._spans[key]

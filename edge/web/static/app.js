@@ -130,6 +130,8 @@ const handlers = {
   },
   history(news) {
     for (const span of news) spans.set(span.id, span);
+    const old_s = performance.now() / 1000 + clockOffset_s - 3600;
+    for (const [id, span] of spans) if (span.to_s !== null && span.to_s < old_s) spans.delete(id);
     showTimeline();
   },
   scene(news) {

@@ -43,7 +43,7 @@ def test_token_gives_a_cookie_that_opens_the_page(locked: Site) -> None:
     assert b"What it sees" in locked.ask("/", cookie=value)[2]
     assert locked.ask("/settings", cookie=value)[0] == 200
     assert locked.ask("/settings", cookie=value[:-1] + ("0" if value[-1] != "0" else "1"))[0] == 401
-    assert locked.ask("/settings", cookie="emotion-edge=.")[0] == 401
+    assert locked.ask("/settings", cookie="emotion-edge-hallway=.")[0] == 401
 
 
 def test_bearer_opens_metrics(locked: Site) -> None:
