@@ -81,8 +81,8 @@ CHIPS = {
 
 
 @pytest.mark.parametrize("name", CHIPS)
-def test_chip_is_the_same_to_the_last_bit_everywhere(name: str) -> None:
-    """Recorded with OpenCV 4.11 on x86; OpenCV 5 and other processors must give the same."""
+def test_chip_is_the_same_with_any_opencv(name: str) -> None:
+    """Recorded with OpenCV 4.11 on x86_64. On aarch64 averaging may round one gray level otherwise."""
     landmarks, due = CHIPS[name]
 
     chip = face_chip(PATTERN.astype(np.uint8), landmarks)
