@@ -13,7 +13,7 @@ from edge.settings import Settings, load_settings, settings_file
 if TYPE_CHECKING:
     from edge.doctor.homeassistant import Login
 
-_NEED_SETTINGS = ("disk", "models", "camera rights", "cameras", "camera", "broker")
+_NEED_SETTINGS = ("disk", "outbox", "models", "camera rights", "cameras", "camera", "broker")
 
 
 def examine(
@@ -66,6 +66,7 @@ def examine(
     where = settings_file(config)
     yield Finding("settings", "ok", f"{where} is valid" if where.exists() else f"defaults; there is no {where}")
     yield attempt("disk", lambda: machine.check_disk(settings, now))
+    yield attempt("outbox", lambda: machine.check_outbox(settings))
     yield attempt("camera rights", lambda: service.check_group(settings, now))
     if python.status == "ok":
         yield from _check_parts(settings, now, password, homeassistant, attempt, camera=camera, picture=picture)

@@ -15,6 +15,7 @@ from edge.doctor.finding import Finding
 from edge.doctor.service import NAME, STATE, Service
 from edge.errors import ConfigError
 from edge.inference.networks import available_runtimes
+from edge.mqtt.outbox import FORMAT, stored_format
 from edge.settings import Settings, require_state_dir
 
 LOW_SPACE_BYTES = 200_000_000
@@ -74,6 +75,20 @@ def check_disk(settings: Settings, service: Service) -> Finding:
     if free < LOW_SPACE_BYTES:
         return Finding("disk", "warning", found, "make room, or lower mqtt.outbox_max_events")
     return Finding("disk", "ok", found)
+
+
+def check_outbox(settings: Settings) -> Finding:
+    """Check that this version can read the outbox, and say if it will convert it."""
+    folder = require_state_dir(settings)
+    version = stored_format(folder / "outbox.sqlite3")
+    if version is None:
+        return Finding("outbox", "skipped", "there is none, or the next start repairs it")
+    if version > FORMAT:
+        found = f"a newer emotion-edge made the one in {folder} (format {version}, not {FORMAT})"
+        return Finding("outbox", "problem", found, "install that one again, or set another state_dir")
+    if version < FORMAT:
+        return Finding("outbox", "ok", f"the next start converts it to format {FORMAT}, which older versions refuse")
+    return Finding("outbox", "ok", f"format {version}")
 
 
 def check_clock(service: Service) -> Finding:

@@ -20,7 +20,7 @@ from edge.clock import Clock, SystemClock
 from edge.errors import EmotionEdgeError
 from edge.files import Files
 from edge.mqtt.outbox.repair import LockFile, as_user_error, connect, examine, is_damage, replace_database, salvage
-from edge.mqtt.outbox.tables import SQLITE_ERRORS, Bounds, Snapshot, Store, StoredEvent, in_memory
+from edge.mqtt.outbox.tables import FORMAT, SQLITE_ERRORS, Bounds, Snapshot, Store, StoredEvent, in_memory
 
 RETRY_DISK_S = 60.0
 """Seconds after which a disk that could not be written is tried again."""
@@ -182,6 +182,10 @@ class Outbox:
                     "outbox %s is damaged; set aside as %s, %d of %d events could be read, they go on from seq %d",
                     self._path, aside, len(snapshot.events), snapshot.depth, snapshot.seq + 1,
                 )  # fmt: skip
+            elif found.state == "old format":
+                _LOG.info(
+                    "outbox %s is converted to format %d; older versions refuse it from now on", self._path, FORMAT
+                )
         # Two connections: an append has to be flushed to the disk, an acknowledgement does not.
         writer = connect(self._path, synchronous=self._synchronous)
         reader = writer

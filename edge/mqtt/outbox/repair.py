@@ -124,6 +124,17 @@ def examine(path: Path, files: Files, salvaged: Snapshot | None = None) -> Found
     return found
 
 
+def stored_format(path: Path) -> int | None:
+    """Return the format of the file, without changing it; None if there is none, or no version wrote such a file."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+        ) as database:
+            return format_of(database)
+    except SQLITE_ERRORS:
+        return None
+
+
 def replace_database(
     path: Path, files: Files, fill: Callable[[sqlite3.Connection], None], *, keep_old: bool
 ) -> str | None:

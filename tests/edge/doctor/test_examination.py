@@ -1,9 +1,11 @@
 """The doctor: what it says of a sound device, and of each thing that may be wrong with one."""
 
+import contextlib
 import errno
 import json
 import os
 import socket
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -234,6 +236,28 @@ def test_systemd_is_asked_and_may_be_absent(monkeypatch: pytest.MonkeyPatch, tmp
     assert (now.state, now.restarts, now.enabled, now.active) == ("failed (watchdog)", 4, True, False)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert service.read_service().state == "systemd does not answer"
+
+
+@pytest.mark.parametrize(
+    ("version", "mark", "status", "words"),
+    [
+        (1, 0, "ok", "the next start converts it to format 2, which older versions refuse"),
+        (2, 0x454F0002, "ok", "format 2"),
+        (3, 0x454F0003, "problem", "a newer emotion-edge made the one in"),
+        (3, 0, "skipped", "the next start repairs it"),
+    ],
+    ids=["older", "this", "newer", "damaged"],
+)
+def test_the_format_of_the_outbox_is_said(tmp_path: Path, version: int, mark: int, status: str, words: str) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "outbox.sqlite3")) as database:
+        database.executescript(f"PRAGMA user_version = {version}; PRAGMA application_id = {mark};")
+    before = (tmp_path / "outbox.sqlite3").read_bytes()
+
+    found = machine.check_outbox(Settings(state_dir=str(tmp_path)))
+
+    assert found.status == status
+    assert words in found.found
+    assert (tmp_path / "outbox.sqlite3").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,13 @@ def damaged(path: Path) -> None:
     path.write_bytes(raw)
 
 
-def test_an_outbox_of_the_first_format_is_taken_over_whole(path: Path, reopen: Opens, clock: FakeClock) -> None:
+def test_an_outbox_of_the_first_format_is_taken_over_whole(
+    path: Path, reopen: Opens, caplog: pytest.LogCaptureFixture
+) -> None:
     of_format_1(path)
+    caplog.set_level("INFO")
     box = reopen()
+    assert "is converted to format 2; older versions refuse it from now on" in caplog.text
     assert [(event.seq, event.payload) for event in box.batch(0, 99)] == [(n, payload(n)) for n in range(3, 21)]
     assert (box.depth, box.dropped, box.set_aside, box.on_disk) == (18, 5, 0, True)
     assert box.append([EVENT]) == [21]
