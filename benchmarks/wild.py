@@ -46,7 +46,7 @@ LABELS = {
 FACES_END = {"face-then-none.mov": 71}
 """first frame of a clip that shows no face any more"""
 NO_FACE_CHIPS = 1200
-SCENE_S, SCENE_FPS = 12.0, 5
+WALL_S, SCENE_S, SCENE_FPS = 24.0, 12.0, 5
 WITHIN_S = (1, 4, 12)
 
 Found = list[tuple[Box, str]]
@@ -254,9 +254,11 @@ def balanced(found: NDArray[np.intp], labels: NDArray[np.intp]) -> float:
 
 
 def report_daemon(scenes: dict[str, list[Scene]], settings: Settings) -> None:
-    """Print what the daemon's settings find in scenes that appear before a camera, after a wall for as long."""
+    """Print what the daemon's settings find in scenes that appear before a camera, after a wall."""
     both = [*scenes["photos"], *scenes["frames"][::3]]
-    table = Table(title=f"the daemon: {len(both)} scenes, each for {SCENE_S:.0f} s at {SCENE_FPS} frames a second")
+    table = Table(
+        title=f"the daemon: {len(both)} scenes, each for {SCENE_S:.0f} s after {WALL_S:.0f} s of a wall, at {SCENE_FPS} frames a second"
+    )
     for name in ("", "faces", *(f"within {s} s" for s in WITHIN_S), "false", "CPU ms a scene", "of the wall"):
         table.add_column(name, justify="right" if name else "left")
     for name, change in CHANGES.items():
@@ -267,8 +269,8 @@ def report_daemon(scenes: dict[str, list[Scene]], settings: Settings) -> None:
             pipeline.forget()
             wall: Luma = np.full_like(scene.luma, 90)
             seen: list[list[Box]] = []
-            for index in range(round(2 * SCENE_S * SCENE_FPS)):
-                is_scene = index >= SCENE_S * SCENE_FPS
+            for index in range(round((WALL_S + SCENE_S) * SCENE_FPS)):
+                is_scene = index >= WALL_S * SCENE_FPS
                 began_s = time.process_time()
                 faces = pipeline.follow(Frame(scene.luma if is_scene else wall, index / SCENE_FPS, index))
                 spent_s[is_scene] += time.process_time() - began_s

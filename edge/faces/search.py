@@ -26,7 +26,7 @@ UNCHANGED_EVERY_S = 5.0
 """Seconds after which the whole frame is searched though nothing has changed."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
-FURTHER_EVERY_S = 20.0
+FURTHER_EVERY_S = 30.0
 """Where the picture has changed and nobody is found, it is also searched for blurred and turned faces, in the next
 searches, but at most once in this many seconds."""
 TURNS_DEG = (90.0, -90.0, 180.0, 45.0, -45.0)
@@ -103,7 +103,7 @@ class SearchPlan:
         changes = self._small if small else self._usual
         if nobody and changes.found and now_s - self._further_planned_s >= FURTHER_EVERY_S:
             self._further_planned_s = now_s
-            self._further = _further(replace(region, upsample=self._upsample))
+            self._further = _further(region)
         return region
 
     def _due(self, blocks: NDArray[np.uint8], ignored: NDArray[np.bool_], now_s: float) -> tuple[_Blocks | None, bool]:
