@@ -257,7 +257,7 @@ def report_daemon(scenes: dict[str, list[Scene]], settings: Settings) -> None:
     """Print what the daemon's settings find in scenes that appear before a camera, after a wall."""
     both = [*scenes["photos"], *scenes["frames"][::3]]
     table = Table(
-        title=f"the daemon: {len(both)} scenes, each for {SCENE_S:.0f} s after {WALL_S:.0f} s of a wall, at {SCENE_FPS} frames a second"
+        title=f"the daemon: {len(both)} scenes for {SCENE_S:.0f} s after {WALL_S:.0f} s of a wall, {SCENE_FPS} frames/s"
     )
     for name in ("", "faces", *(f"within {s} s" for s in WITHIN_S), "false", "CPU ms a scene", "of the wall"):
         table.add_column(name, justify="right" if name else "left")
