@@ -61,6 +61,6 @@ def _of_broker(_: Health, __: Privacy, delivery: PublisherStats) -> Condition | 
 def _of_heat(health: Health, _: Privacy, __: PublisherStats) -> Condition | None:
     if health.limited_by not in {"temperature", "throttled"}:
         return None
-    degrees = "" if health.temperature_c is None else f"{health.temperature_c:.0f} °C. "
-    why = "The firmware slows the processor down: " if health.limited_by == "throttled" else ""
-    return Condition(name="hot", title="Hot", detail=f"{degrees}{why}fewer frames are looked at until it is cooler.")
+    why = "The firmware slows the processor down" if health.limited_by == "throttled" else "The processor is hot"
+    degrees = "" if health.temperature_c is None else f" ({health.temperature_c:.0f} °C)"
+    return Condition(name="hot", title="Hot", detail=f"{why}{degrees}: fewer frames are looked at until it is cooler.")

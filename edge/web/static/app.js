@@ -34,6 +34,7 @@ async function watchEvents(signal) {
   if (answer.status === 401) return location.reload();
   if (answer.status === 503) {
     showCondition("full", "Too many lookers", `${await answer.text()}. This page tries again by itself.`);
+    draw("Too many lookers");
     throw new RetryIn(FULL_RETRY_S);
   }
   if (!answer.ok) throw new Error(await answer.text());
@@ -106,7 +107,7 @@ function connect() {
 function lost() {
   const last = status ? `The last news: ${status.condition.title.toLowerCase()}. ${status.condition.detail} ` : "";
   showCondition("lost", "No connection", `${last}This page tries again by itself.`);
-  scene = null; forgetPicture(); draw("No connection");
+  scene = null; forgetPicture(); draw("No connection"); showPeople();
   $("pause").disabled = true;
 }
 
@@ -231,6 +232,7 @@ function drawLandmarks(context, points, scale) {
 function showPeople() {
   const faces = scene?.faces ?? [], list = $("people");
   $("no-people").hidden = faces.length > 0;
+  $("no-people").textContent = scene ? "Nobody." : "Not known: there is no picture.";
   const known = new Map([...list.children].map((item) => [Number(item.dataset.face), item]));
   for (const [number, item] of known) if (!faces.some((face) => face.face === number)) item.remove();
   for (const face of faces) {

@@ -164,7 +164,11 @@ def test_healthz_says_what_the_device_does(
         status, _, body = site.ask("/healthz")
     finally:
         loop.close()
-    assert (status, msgspec.json.decode(body)["status"]) == (code, name)
+    said = msgspec.json.decode(body)
+    assert (status, said["status"]) == (code, name)
+    if name == "hot":
+        text = "The processor is hot (51 °C): fewer frames are looked at until it is cooler."
+        assert said["detail"] == text
 
 
 def test_healthz_notices_a_loop_that_is_stuck(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
