@@ -9,7 +9,7 @@ from edge.homeassistant.discovery import announcement
 from edge.homeassistant.kept import kept_status
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.connection import Message
-from edge.mqtt.exchange import BrokerError, exchange
+from edge.mqtt.exchange import BrokerError, Exchange, exchange
 from edge.mqtt.name_guard import client_id
 from edge.mqtt.topics import Topics
 from edge.settings import Settings, require_state_dir
@@ -33,20 +33,15 @@ def check_homeassistant(settings: Settings, login: Login | None) -> Finding:
     birth = settings.homeassistant.birth_topic
     discovery = announcement(settings, version=__version__, has_temperature=temperature_c() is not None)
     with exchange(address, topics=[topics.status, discovery.topic, birth], purpose="doctor") as link:
-        status = kept_status(link, settings.device)
-        kept = link.kept.get(discovery.topic)
-        birth_refusal = link.refused.get(birth)
-    is_online = status is not None and status.state == "online"
-    if status is not None and is_online and status.client not in {None, _own_id(settings)}:
-        found = f"{settings.device} is online on another machine, as {status.client}; this one is {_own_id(settings)}"
-        return Finding(NAME, "problem", found, "give one of them another `device`")
-    if kept is None and not is_online:
-        return Finding(NAME, "warning", "this device has not announced itself yet", "start the service, then ask again")
-    if birth_refusal is not None:
-        found = f"this device may not read {birth} ({birth_refusal}), so it does not see Home Assistant start"
-        return Finding(NAME, "warning", found, f"extend the broker's access list: {_PAGE}")
+        pass
+    problem = _own_problem(settings, link, discovery.topic)
+    if problem is None and login is not None:
+        problem = _reading_problem(address, login, [topics.status, discovery.topic])
+    if problem is not None:
+        return problem
     # The same message again changes nothing in Home Assistant; the answer says whether anybody has subscribed.
-    heard = _is_heard(address, replace(discovery, payload=kept or discovery.payload, retain=False))
+    payload = link.kept.get(discovery.topic, discovery.payload)
+    heard = _is_heard(address, replace(discovery, payload=payload, retain=False))
     if heard is False:
         found = f"nobody on {address.shown} listens to {discovery.topic}"
         advice = "set up Home Assistant's MQTT integration with this broker; homeassistant.prefix must be its prefix"
@@ -54,7 +49,23 @@ def check_homeassistant(settings: Settings, login: Login | None) -> Finding:
     listening = "it listens" if heard else "whether it listens cannot be told on this broker"
     if login is None:
         return Finding(NAME, "ok", f"{listening}; --homeassistant-user NAME also checks what its user may read")
-    return _check_reader(address, login, [topics.status, discovery.topic], listening)
+    return Finding(NAME, "ok", f"{listening}, and its user {login.username} reads this device's topics")
+
+
+def _own_problem(settings: Settings, link: Exchange, discovery: str) -> Finding | None:
+    """Return what is wrong with what this device itself has published and may read, None if nothing is."""
+    birth, own_id = settings.homeassistant.birth_topic, client_id(settings.device, require_state_dir(settings))
+    status = kept_status(link, settings.device)
+    is_online = status is not None and status.state == "online"
+    if status is not None and is_online and status.client not in {None, own_id}:
+        found = f"{settings.device} is online already, as {status.client}; this one is {own_id}"
+        return Finding(NAME, "problem", found, "give one of them another `device`")
+    if discovery not in link.kept and not is_online:
+        return Finding(NAME, "warning", "this device has not announced itself yet", "start the service, then ask again")
+    if birth in link.refused:
+        found = f"this device may not read {birth} ({link.refused[birth]}), so it does not see Home Assistant start"
+        return Finding(NAME, "warning", found, f"extend the broker's access list: {_PAGE}")
+    return None
 
 
 def _is_heard(address: BrokerAddress, message: Message) -> bool | None:
@@ -66,7 +77,8 @@ def _is_heard(address: BrokerAddress, message: Message) -> bool | None:
     return not answer.unheard
 
 
-def _check_reader(address: BrokerAddress, login: Login, topics: list[str], listening: str) -> Finding:
+def _reading_problem(address: BrokerAddress, login: Login, topics: list[str]) -> Finding | None:
+    """Return what keeps Home Assistant's user from reading topics that are kept, None if nothing does."""
     try:
         reader = replace(address, username=login.username, password=login.password)
         with exchange(reader, topics=topics, purpose="doctor") as link:
@@ -77,8 +89,4 @@ def _check_reader(address: BrokerAddress, login: Login, topics: list[str], liste
     if hidden:
         found = f"its user {login.username} may not read {' and '.join(hidden)}"
         return Finding(NAME, "problem", found, f"extend the broker's access list: {_PAGE}")
-    return Finding(NAME, "ok", f"{listening}, and its user {login.username} reads this device's topics")
-
-
-def _own_id(settings: Settings) -> str:
-    return client_id(settings.device, require_state_dir(settings))
+    return None
