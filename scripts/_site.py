@@ -20,6 +20,14 @@ _SOURCES = {page: path for path, page in PAGES.items()}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)]*)?\)")
 
 
+def on_config(config: Any) -> Any:
+    """Put pages that nobody has placed yet at the end of the navigation."""
+    placed = str(config.nav)
+    left = [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"'{page.name}'" not in placed]
+    config.nav += [{"More": left}] if left else []
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that lie outside docs/."""
     for path, page in PAGES.items():

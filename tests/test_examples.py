@@ -67,3 +67,23 @@ def test_article_runs_without_a_screen(tmp_path: Path) -> None:
     assert [line[0] for line in output.splitlines() if line[0] != " "] == list("1234566666")[:5] + ["6"] * 5
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert names == ["2-face.png", "3-landmarks.png", "4-regions.png", "6-scores.png"]
+
+
+def test_dask_goes_on_where_it_was(with_photo: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed: pip install distributed 'pyarrow<22'")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'pyarrow<22'")
+    photos = with_photo / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (photos / name).write_bytes((with_photo / "photo.jpg").read_bytes())
+    (photos / "c.jpg").write_bytes(b"no picture")
+    program = [str(ROOT / "examples/dask_photos.py"), str(photos), str(with_photo / "out"), "--batch", "2"]
+    assert "3 photos to do" in run(*program, cwd=with_photo)
+    assert "0 photos to do" in run(*program, cwd=with_photo)
+    first, *_ = sorted((with_photo / "out").iterdir())
+    first.unlink()
+    assert "0 photos" not in run(*program, cwd=with_photo)
+    rows = parquet.read_table(with_photo / "out").to_pylist()
+    found = {row["photo"].rpartition("/")[2]: row for row in rows}
+    assert (found["a.jpg"]["emotion"], found["b.jpg"]["emotion"]) == ("happy", "happy")
+    assert "no picture" in found["c.jpg"]["error"]

@@ -20,7 +20,16 @@ from edge.errors import ConfigError
 from edge.settings.checking import CAMERA_TABLE, faults_of, flattened
 from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
 from edge.settings.profiles import board_model, with_profile
-from edge.settings.types import MqttSettings, Settings, WebSettings, fields_of, is_list, is_section
+from edge.settings.types import (
+    BY_SERIAL,
+    MqttSettings,
+    Settings,
+    WebSettings,
+    device_by_serial,
+    fields_of,
+    is_list,
+    is_section,
+)
 from edge.settings.zones import check_zones
 
 DEFAULT_PATH = Path("/etc/emotion-edge/config.toml")
@@ -55,7 +64,7 @@ def load_settings(
     for key, value in (flags or {}).items():
         if value is not None:
             _put(merged, key.split("."), value, origin=f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
-    settings = _with_home(msgspec.convert(with_profile(merged, board_model()), Settings))
+    settings = _with_home(_with_device(msgspec.convert(with_profile(merged, board_model()), Settings)))
     check_one_line(msgspec.to_builtins(settings))
     check_url(settings.mqtt.url)
     return settings
@@ -167,6 +176,15 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
 
 
 _CAMERA_TWICE = re.compile(r"(?ms)(^camera\s*=.*^(camera\s*\.|\[camera\]))|(^camera\s*\..*^camera\s*=)")
+
+
+def _with_device(settings: Settings) -> Settings:
+    if settings.device != BY_SERIAL:
+        return settings
+    name = device_by_serial()
+    if name is None:
+        raise ConfigError(f"device: found {BY_SERIAL!r}: this board has no serial number; write a name")
+    return msgspec.structs.replace(settings, device=name)
 
 
 def _with_home(settings: Settings) -> Settings:

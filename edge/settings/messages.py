@@ -27,7 +27,7 @@ def allowed(kind: Any, message: str) -> str:
         return "allowed is true or false"
     text = message.partition(" - at ")[0]
     if "[a-z0-9-]{1,64}" in text:
-        return "allowed are a-z, 0-9 and -, at most 64 characters"
+        return "allowed are a-z, 0-9 and -, at most 64 characters, or @serial"
     if "unix:/" in text:
         return "allowed is ADDRESS:PORT, such as 127.0.0.1:8378 or [::1]:8378, or unix:/PATH"
     return text[0].lower() + text[1:]

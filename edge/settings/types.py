@@ -13,7 +13,10 @@ import msgspec
 
 SERVICE_STATE = Path("/var/lib/emotion-edge")
 """``StateDirectory=`` of the systemd unit"""
+SERIAL_FILE = Path("/proc/device-tree/serial-number")
 DEVICE_PATTERN = r"^[a-z0-9-]{1,64}$"
+BY_SERIAL = "@serial"
+"""`device` for an image that many devices share: each is named after its own serial number"""
 LISTEN_PATTERN = r"^(unix:/[^\s]+|(\[[0-9a-fA-F:.]+\]|[0-9.]+|localhost):[0-9]{1,5})$"
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -24,6 +27,15 @@ def default_device() -> str:
     """Return the host name in the letters that a topic allows."""
     name = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().split(".")[0].lower()).strip("-")
     return name[:64] or "emotion-edge"
+
+
+def device_by_serial() -> str | None:
+    """Return ``pi-`` and the last eight digits of the board's serial number, None on a machine without one."""
+    try:
+        serial = SERIAL_FILE.read_text(encoding="ascii").strip("\0\n ").lower()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return f"pi-{serial[-8:]}" if re.fullmatch(r"[0-9a-z]{4,}", serial) else None
 
 
 def default_state_dir() -> str:
@@ -195,8 +207,11 @@ class LogSettings(_Section, frozen=True, kw_only=True):
 class Settings(_Section, frozen=True, kw_only=True):
     """All settings of a device."""
 
-    device: Annotated[str, msgspec.Meta(pattern=DEVICE_PATTERN)] = msgspec.field(default_factory=default_device)
-    """name of this device in topics: a-z, 0-9 and -, at most 64 characters; default: the host's name"""
+    device: Annotated[str, msgspec.Meta(pattern=rf"{DEVICE_PATTERN}|^{BY_SERIAL}$")] = msgspec.field(
+        default_factory=default_device
+    )
+    """name of this device in topics: a-z, 0-9 and -, at most 64 characters; default: the host's name; `@serial`: \
+`pi-` and the end of the board's serial number"""
     profile: Literal["auto", "none", "zero2", "pi3", "pi4", "pi5"] = "auto"
     """board that camera size, rate and searches are chosen for where they are not set; `auto`: this one"""
     camera: str = "picamera2:0"

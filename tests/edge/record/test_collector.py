@@ -42,6 +42,22 @@ def assert_all_is_there(result: Tally) -> None:
     assert (result.stored, result.twice, result.lost, result.gaps) == (result.sent, 0, 0, 0), result
 
 
+def assert_dashboard_runs(url: str) -> None:
+    """Run every query of the Grafana dashboard, with its variables filled in."""
+    dashboard = json.loads((Path(__file__).parents[3] / "examples/grafana-dashboard.json").read_text())
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        for panel in dashboard["panels"]:
+            (query,) = (target["rawSql"] for target in panel["targets"])
+            for name, value in (("$__from", "0"), ("$__to", "9000000000000"), ("${device:sqlstring}", "'faults'")):
+                query = query.replace(name, value)
+            rows = connection.exec_driver_sql(query.replace("%", "%%")).all()
+            assert rows or "FROM event WHERE" not in query or "face_left'" in query or "missing" in query, panel[
+                "title"
+            ]
+    engine.dispose()
+
+
 def test_collector_that_is_killed(tmp_path: Path) -> None:
     assert_all_is_there(record.collector_killed(tmp_path / "site", str(tmp_path / "events.csv"), times=2))
 
@@ -54,6 +70,7 @@ def test_collector_whose_broker_is_killed(tmp_path: Path) -> None:
 @pytest.mark.slow("PostgreSQL makes its cluster, and recovers")
 def test_collectors_that_share_and_whose_postgresql_is_killed(tmp_path: Path, server: postgresql.PostgreSQL) -> None:
     assert_all_is_there(record.database_killed(tmp_path / "site", server, times=1, collectors=2))
+    assert_dashboard_runs(server.url)
 
 
 def test_collector_counts_what_it_does_not_store(

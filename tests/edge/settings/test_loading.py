@@ -468,3 +468,17 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 
 def test_this_process_is_not_steered_by_its_environment() -> None:
     assert not [name for name in os.environ if name.startswith(module.ENVIRONMENT_PREFIX)]
+
+
+def test_device_is_named_after_its_serial_number(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serial = tmp_path / "serial-number"
+    monkeypatch.setattr("edge.settings.types.SERIAL_FILE", serial)
+    config.write_text('device = "@serial"')
+    for content in (None, b"", b"\0", b"../../etc", b"\xff\xfe\xfd\xfc"):
+        if content is not None:
+            serial.write_bytes(content)
+        with pytest.raises(ConfigError, match="no serial number"):
+            load_settings(config, environment={})
+    serial.write_bytes(b"10000000ABCD1234\0")
+    assert load_settings(config, environment={}).device == "pi-abcd1234"
+    assert load_settings(config, environment={"EMOTION_EDGE__DEVICE": "hall"}).device == "hall"

@@ -1,0 +1,1 @@
+"""Many devices at one broker; see `benchmarks.fleet.__main__`."""
