@@ -133,6 +133,7 @@ def _fetch(url: str, path: Path, max_bytes: int, kind: type[EmotionEdgeError]) -
         raise kind(f"{shown}: the server answered {error.code} {printable(str(error.reason))}{advice}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
+        reason = getattr(reason, "strerror", None) or reason
         raise kind(f"{shown}: cannot be fetched: {printable(redacted(str(reason)))}") from None
 
 
