@@ -37,6 +37,7 @@ WRITERS = {
     "faces/detector.py": "`detector-….svm`",
     "files.py": "",  # for the modules above
     "homeassistant/kept.py": "`published.json`",
+    "inference/blazeface.py": "`blazeface-full-range.tflite`",
     "inference/networks.py": "",  # /dev/null
     "mqtt/outbox/repair.py": "`outbox.sqlite3.damaged-TIME`",
     "mqtt/outbox/tables.py": "`outbox.sqlite3`",
