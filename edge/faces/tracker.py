@@ -20,6 +20,8 @@ SAME_FACE_IOU = 0.25
 """A detection that overlaps a track's box by this much (intersection over union) is the same face."""
 SAME_FACE_REACH = 0.9
 """A lost face may come back this far from its last place, in widths of the wider box."""
+CLEARLY = 0.1
+"""Where two tracks come together, a face belongs to the one whose chip correlates better with it by more than this."""
 DOUBLE_IOU = 0.5
 """Two tracks whose boxes overlap more than this follow the same face."""
 CANDIDATE_LOST_FRAMES = 5
@@ -182,11 +184,24 @@ class FaceTracker:
         return True
 
     def _see(self, track: Track, frame: Frame, landmarks: NDArray[np.float32], chip: NDArray[np.uint8]) -> bool:
-        """Take in what a frame shows of a face, unless it has left the zones: then it is lost where it was last."""
-        if not self._zones.hold(box_from_landmarks(landmarks), frame.luma.shape):
+        """Take in what a frame shows of a face; it is lost where it was last if it left the zones or is another's."""
+        box = box_from_landmarks(landmarks)
+        if not self._zones.hold(box, frame.luma.shape) or self._is_anothers(track, box, chip):
             return False
         track.see(landmarks, chip, frame.time_s)
         return True
+
+    def _is_anothers(self, track: Track, box: Box, chip: NDArray[np.uint8]) -> bool:
+        """Whether a box shows the face of another track, which passes before this one: by its looks, else its place."""
+        own_looks, own_place = correlation(chip, track.checked_chip), track.expected().iou(box)
+        for other in self._tracks:
+            place = other.expected().iou(box)
+            if other is track or not other.number or place < SAME_FACE_IOU:
+                continue
+            looks = correlation(chip, other.checked_chip)
+            if looks > own_looks + CLEARLY or (abs(looks - own_looks) <= CLEARLY and place > own_place):
+                return True
+        return False
 
     def _landmarks(self, frame: Frame, detection: Detection) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         with self._stages.measure("landmarks"):

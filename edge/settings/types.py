@@ -144,7 +144,7 @@ class FaceSettings(_Section, frozen=True, kw_only=True):
     """every second look at a face sees its mirror image, a photo is scored from both: half a point more accurate"""
     upsample: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
     """how often the picture is doubled for a search: 0 finds faces from 75 pixels, 1 from 38 at four times the cost"""
-    forget_after_s: Seconds = 2.0
+    forget_after_s: Seconds = 3.0
     """seconds after which a face that is no longer seen has left"""
     confirm_frames: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     """frames in which a face must be found before its visit begins"""
@@ -157,7 +157,7 @@ class FaceSettings(_Section, frozen=True, kw_only=True):
 class SmoothingSettings(_Section, frozen=True, kw_only=True):
     """``[smoothing]``: how the scores of single frames become a stable emotion."""
 
-    time_constant_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.6
+    time_constant_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.3
     """seconds after which an old score counts 37 %; 0: no smoothing"""
     confidence_floor: Share = 0.45
     """smoothed score below which the emotion is `uncertain`"""

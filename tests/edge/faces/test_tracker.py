@@ -285,3 +285,37 @@ def test_weak_detection_needs_steady_landmarks_and_further_looks(
     scene.detector.score, scene.detector.further_score = -0.1, further_score
     scene.predictor.steady = steady
     assert scene.play(10, FACE)[-1] == expected
+
+
+@pytest.mark.parametrize("hidden", [5, 8])
+@pytest.mark.parametrize("elder_in_front", [True, False])
+def test_two_people_who_cross_keep_their_numbers(elder_in_front: bool, hidden: int) -> None:
+    scene = Scene()
+    left, right = Box(60, 200, 100, 100), Box(460, 204, 96, 96)
+    other = np.random.default_rng(8).integers(0, 256, (12, 12)).astype(np.uint8)
+
+    def show(places: dict[int, Box]) -> list[Track]:
+        luma = drawn([places[1]] if 1 in places else [])
+        if 2 in places:
+            x, y, width, height = places[2]
+            luma[y : y + height, x : x + width] = cv2.resize(other, (width, height), interpolation=cv2.INTER_LINEAR)
+        return scene.show(*places.values(), luma=luma)
+
+    for _ in range(6):
+        show({1: left})
+    for _ in range(6):
+        show({1: left, 2: right})
+    for step in range(1, 41):
+        places = {1: left._replace(x=60 + 10 * step), 2: right._replace(x=460 - 10 * step)}
+        ends = {number: box.x for number, box in places.items()}
+        if abs(places[1].x - places[2].x) < 10 * hidden:  # the one behind is not seen
+            del places[2 if elder_in_front else 1]
+        seen = show(places)
+    assert {track.number: round(track.box.x, -1) for track in seen} == ends
+
+
+def test_a_turn_to_the_side_for_two_seconds_keeps_the_number() -> None:
+    scene = Scene(FaceSettings())
+    scene.play(10, FACE)
+    scene.play(21)
+    assert scene.play(5, FACE._replace(x=120))[-1] == [1]
