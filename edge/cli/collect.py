@@ -83,7 +83,9 @@ def _list_gaps(to: str, *, as_json: bool) -> None:
     from edge.record.database import open_engine
     from edge.record.gaps import find_gaps
 
-    found = find_gaps(open_engine(to))
+    engine = open_engine(to)
+    found = find_gaps(engine)
+    engine.dispose()
     if as_json:
         for gap in found:
             typer.echo(msgspec.json.encode({**msgspec.to_builtins(gap), "missing": gap.missing}).decode())

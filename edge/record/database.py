@@ -1,6 +1,7 @@
 """A database of events, states, health and status: SQLite or PostgreSQL, through SQLAlchemy Core."""
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,8 @@ class Database:
 
     events_only = False
 
-    def __init__(self, text: str) -> None:
-        self.engine, self.shown = _engine(text)
+    def __init__(self, text: str, *, keeps_connection: bool = True) -> None:
+        self.engine, self.shown = _engine(text, None if keeps_connection else sa.NullPool)
         self._insert = postgresql.insert if self.engine.dialect.name == "postgresql" else sqlite.insert
         self._ready = False
 
@@ -134,9 +135,11 @@ def _is_of_a_row(error: Exception) -> bool:
     return isinstance(error, sa.exc.DataError | sa.exc.IntegrityError) or not isinstance(error, sa.exc.DBAPIError)
 
 
-def _engine(text: str) -> tuple[Engine, str]:
+def _engine(text: str, pool: type[sa.Pool] | None) -> tuple[Engine, str]:
     if file_kind(text):
-        engine = sa.create_engine(URL.create("sqlite", database=text), connect_args={"timeout": _BUSY_S})
+        engine = sa.create_engine(
+            URL.create("sqlite", database=text), connect_args={"timeout": _BUSY_S}, poolclass=pool
+        )
         sa.event.listen(engine, "connect", _prepare_sqlite)
         return engine, text
     try:
@@ -151,15 +154,19 @@ def _engine(text: str) -> tuple[Engine, str]:
     limits = {"connect_timeout": 5, "options": "-c statement_timeout=60000", "tcp_user_timeout": 30_000}
     try:
         driver = url.set(drivername="postgresql+psycopg")
-        return sa.create_engine(driver, connect_args=limits, pool_size=1, pool_pre_ping=True), shown
+        return sa.create_engine(driver, connect_args=limits, pool_pre_ping=True, poolclass=pool), shown
     except ImportError:
         raise UsageError("PostgreSQL needs psycopg: pip install 'emotion-edge[collect]'") from None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # A commit is on the disk before the broker's message is acknowledged.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()  # SQLAlchemy does not know it yet
+        raise
 
 
 def open_engine(text: str) -> Engine:
@@ -175,11 +182,15 @@ def open_engine(text: str) -> Engine:
 
         engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
         METADATA.create_all(engine)
-        with engine.begin() as connection:
-            for values in read_rows(Path(text)):
-                connection.execute(sqlite.insert(EVENT).on_conflict_do_nothing(), values)
+        try:
+            with engine.begin() as connection:
+                for values in read_rows(Path(text)):
+                    connection.execute(sqlite.insert(EVENT).on_conflict_do_nothing(), values)
+        except UsageError:
+            engine.dispose()
+            raise
         return engine
-    database = Database(text)
+    database = Database(text, keeps_connection=False)
     try:
         missing = [name for name in METADATA.tables if not sa.inspect(database.engine).has_table(name)]
     except sa.exc.DBAPIError as error:

@@ -17,8 +17,11 @@ Rows = Callable[..., Row]
 
 
 def seqs(path: Path) -> list[int]:
-    with open_engine(str(path)).connect() as connection:
-        return list(connection.execute(sa.select(EVENT.c.seq).order_by(EVENT.c.seq)).scalars())
+    engine = open_engine(str(path))
+    with engine.connect() as connection:
+        found = list(connection.execute(sa.select(EVENT.c.seq).order_by(EVENT.c.seq)).scalars())
+    engine.dispose()
+    return found
 
 
 def test_target_stores_an_event_once(target_file: Path, row: Rows) -> None:
