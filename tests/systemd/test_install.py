@@ -198,3 +198,10 @@ def test_a_32_bit_system_is_refused_in_one_line(device: Device) -> None:
         "error: this is a 32-bit system: emotion-edge needs a 64-bit one, such as the 64-bit Raspberry Pi OS\n"
     )
     assert not device.releases()
+
+
+@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
+def test_a_script_of_the_debian_package_is_plain_sh(script: str) -> None:
+    path = ROOT / "systemd/deb" / script
+    assert path.read_text().startswith("#!/bin/sh\nset -e\n")
+    assert subprocess.run(["sh", "-n", str(path)], check=False, capture_output=True).returncode == 0
