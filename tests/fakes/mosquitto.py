@@ -87,6 +87,14 @@ class Mosquitto:
         """Add a user with the same password; before `start`."""
         self._passwd("-b", str(self.folder / "users"), name, self.password)
 
+    def limit(self, acl: str, *users: str) -> None:
+        """Add users with the same password, and the access list ``acl`` for all; before `start`."""
+        (self.folder / "acl").write_text(acl)
+        with (self.folder / "mosquitto.conf").open("a") as conf:
+            conf.write(f"acl_file {self.folder}/acl\n")
+        for user in users:
+            self.add_user(user)
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

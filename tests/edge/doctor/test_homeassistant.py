@@ -32,11 +32,7 @@ topic read emotion/#
 
 @pytest.fixture
 def guarded(mosquitto: Mosquitto) -> Mosquitto:
-    (mosquitto.folder / "acl").write_text(ACL)
-    with (mosquitto.folder / "mosquitto.conf").open("a") as conf:
-        conf.write(f"acl_file {mosquitto.folder}/acl\n")
-    for user in ("homeassistant", "reader"):
-        mosquitto.add_user(user)
+    mosquitto.limit(ACL, "homeassistant", "reader")
     mosquitto.start()
     return mosquitto
 

@@ -25,11 +25,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "mqtt.md"
 def guarded(mosquitto: Mosquitto) -> Mosquitto:
     """A broker with that access list and the users `camera`, a device's, and `homeassistant`."""
     (acl,) = re.findall(r"```\n(pattern readwrite.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (mosquitto.folder / "acl").write_text(acl)
-    with (mosquitto.folder / "mosquitto.conf").open("a") as conf:
-        conf.write(f"acl_file {mosquitto.folder}/acl\n")
-    for user in ("homeassistant", "reader"):
-        mosquitto.add_user(user)
+    mosquitto.limit(acl, "homeassistant", "reader")
     mosquitto.start()
     return mosquitto
 

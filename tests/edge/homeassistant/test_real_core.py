@@ -55,11 +55,7 @@ def broker(folder: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(folder / "broker")
     page = (ROOT / "docs/mqtt.md").read_text(encoding="utf-8")
     (acl,) = re.findall(r"```\n(pattern readwrite.*?)```", page, re.DOTALL)
-    (broker.folder / "acl").write_text(f"{acl}\nuser renamer\ntopic readwrite #\n")
-    with (broker.folder / "mosquitto.conf").open("a") as conf:
-        conf.write(f"acl_file {broker.folder}/acl\n")
-    for user in ("homeassistant", "hall", "renamer", "twin"):
-        broker.add_user(user)
+    broker.limit(f"{acl}\nuser renamer\ntopic readwrite #\n", "homeassistant", "hall", "renamer", "twin")
     with broker:
         yield broker
 
