@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from edge.doctor.finding import Finding
+from edge.doctor.finding import Finding, Symptom
 from edge.errors import ConfigError
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.exchange import BrokerError, exchange
@@ -17,11 +17,12 @@ def check_broker(settings: Settings) -> Finding:
     try:
         address = broker_address(settings.mqtt)
     except ConfigError as error:
-        return Finding(_NAME, "problem", str(error))
+        return Finding(_NAME, "problem", str(error), symptom="broker-settings-wrong")
     try:
         return _check(address, refuse_anonymous=settings.mqtt.refuse_anonymous)
     except OSError as error:  # for one, a machine without a network
-        return Finding(_NAME, "problem", f"{address.shown}: {error.strerror or error}", "is the network up?")
+        found = f"{address.shown}: {error.strerror or error}"
+        return Finding(_NAME, "problem", found, "is the network up?", "no-network")
 
 
 def _check(address: BrokerAddress, *, refuse_anonymous: bool) -> Finding:
@@ -30,11 +31,11 @@ def _check(address: BrokerAddress, *, refuse_anonymous: bool) -> Finding:
         if ending is None:
             found = f"{address.shown}: the daemon refuses it, because it lets anybody in without a password"
             advice = "set allow_anonymous false in the broker, or mqtt.refuse_anonymous = false here"
-            return Finding(_NAME, "problem", found, advice)
+            return Finding(_NAME, "problem", found, advice, "broker-lets-anybody-in")
     version, ending = _log_in(address)
     if ending is None:
         return _accepted(address, version)
-    return Finding(_NAME, "problem", f"{address.shown}: {ending.reason}", _advice(ending, address))
+    return Finding(_NAME, "problem", f"{address.shown}: {ending.reason}", *_advice(ending, address))
 
 
 def _log_in(address: BrokerAddress) -> tuple[str, Ending | None]:
@@ -51,9 +52,8 @@ def _accepted(address: BrokerAddress, version: str) -> Finding:
     if address.tls is not None:
         return Finding(_NAME, "ok", f"{found}, its certificate is good")
     if address.password is not None and not _is_this_machine(address.host):
-        return Finding(
-            _NAME, "warning", f"{found}; the password goes over the network unencrypted", "use mqtts:// or wss://"
-        )
+        found += "; the password goes over the network unencrypted"
+        return Finding(_NAME, "warning", found, "use mqtts:// or wss://", "password-unencrypted")
     return Finding(_NAME, "ok", found)
 
 
@@ -64,13 +64,16 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _advice(ending: Ending, address: BrokerAddress) -> str:
+def _advice(ending: Ending, address: BrokerAddress) -> tuple[str, Symptom]:
     if ending.kind is Kind.REFUSED:
-        return "then: sudo systemctl restart emotion-edge"
+        return "then: sudo systemctl restart emotion-edge", "broker-refuses-the-login"
     if ending.kind is Kind.UNRESOLVED:
-        return "is the name in mqtt.url right, and is the network up?"
+        return "is the name in mqtt.url right, and is the network up?", "broker-name-not-resolved"
     if ending.kind is Kind.UNTRUSTED:
-        return "the name in mqtt.url must be the one in the certificate, and mqtt.ca_file the authority that signed it"
+        advice = (
+            "the name in mqtt.url must be the one in the certificate, and mqtt.ca_file the authority that signed it"
+        )
+        return advice, "certificate-not-accepted"
     if _is_this_machine(address.host):
-        return "there is no broker on this machine: sudo apt install mosquitto, or set mqtt.url"
-    return "does the broker run, is mqtt.url right, and does a firewall let this device through?"
+        return "there is no broker on this machine: sudo apt install mosquitto, or set mqtt.url", "broker-not-there"
+    return "does the broker run, is mqtt.url right, and does a firewall let this device through?", "broker-not-there"

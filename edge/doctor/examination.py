@@ -39,7 +39,8 @@ def examine(
         try:
             return check()
         except Exception as error:  # noqa: BLE001 - the other checks still help
-            return Finding(name, "problem", f"the check broke: {type(error).__name__}: {error}", "please report this")
+            found = f"the check broke: {type(error).__name__}: {error}"
+            return Finding(name, "problem", found, "please report this", "check-broke")
 
     now = service.read_service()
     password = service.PASSWORD
@@ -59,9 +60,12 @@ def examine(
         settings = load_settings(config)
     except ConfigError as error:
         advice = f"sudo chown root:{service.NAME} {settings_file(config)}; sudo chmod 640 {settings_file(config)}"
-        denied = isinstance(error.__cause__, PermissionError)
-        yield Finding("settings", "problem", str(error), advice if denied else "docs/settings.md lists all settings")
-        yield from (Finding(name, "skipped", "needs valid settings") for name in _NEED_SETTINGS)
+        if isinstance(error.__cause__, PermissionError):
+            yield Finding("settings", "problem", str(error), advice, "settings-not-readable")
+        else:
+            yield Finding("settings", "problem", str(error), "docs/settings.md lists all settings", "setting-wrong")
+        for name in _NEED_SETTINGS:
+            yield Finding(name, "skipped", "needs valid settings", symptom="setting-wrong")
         return
     where = settings_file(config)
     yield Finding("settings", "ok", f"{where} is valid" if where.exists() else f"defaults; there is no {where}")
@@ -71,10 +75,8 @@ def examine(
     if python.status == "ok":
         yield from _check_parts(settings, now, password, homeassistant, attempt, camera=camera, picture=picture)
     else:
-        yield from (
-            Finding(name, "skipped", "needs the packages named above")
-            for name in ("models", "cameras", "camera", "broker")
-        )
+        for name in ("models", "cameras", "camera", "broker"):
+            yield Finding(name, "skipped", "needs the packages named above", symptom="package-not-loaded")
 
 
 def _check_parts(
@@ -106,6 +108,6 @@ def _check_parts(
     if not settings.homeassistant.enabled:
         return
     if reached.status == "problem":
-        yield Finding(homeassistant.NAME, "skipped", "needs the broker")
+        yield Finding(homeassistant.NAME, "skipped", "needs the broker", symptom="home-assistant-not-checked")
     else:
         yield attempt(homeassistant.NAME, lambda: homeassistant.check_homeassistant(known, login))

@@ -15,7 +15,7 @@ from edge.mqtt.topics import Topics
 from edge.settings import Settings, require_state_dir
 
 NAME = "home assistant"
-_PAGE = "docs/home-assistant.md"
+_EXTEND = "extend the broker's access list: docs/home-assistant.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def check_homeassistant(settings: Settings, login: Login | None) -> Finding:
     if heard is False:
         found = f"nobody on {address.shown} listens to {discovery.topic}"
         advice = "set up Home Assistant's MQTT integration with this broker; homeassistant.prefix must be its prefix"
-        return Finding(NAME, "warning", found, advice)
+        return Finding(NAME, "warning", found, advice, "home-assistant-does-not-listen")
     listening = "it listens" if heard else "whether it listens cannot be told on this broker"
     if login is None:
         return Finding(NAME, "ok", f"{listening}; --homeassistant-user NAME also checks what its user may read")
@@ -59,12 +59,13 @@ def _own_problem(settings: Settings, link: Exchange, discovery: str) -> Finding 
     is_online = status is not None and status.state == "online"
     if status is not None and is_online and status.client not in {None, own_id}:
         found = f"{settings.device} is online already, as {status.client}; this one is {own_id}"
-        return Finding(NAME, "problem", found, "give one of them another `device`")
+        return Finding(NAME, "problem", found, "give one of them another `device`", "device-name-taken")
     if discovery not in link.kept and not is_online:
-        return Finding(NAME, "warning", "this device has not announced itself yet", "start the service, then ask again")
+        found = "this device has not announced itself yet"
+        return Finding(NAME, "warning", found, "start the service, then ask again", "device-not-announced")
     if birth in link.refused:
         found = f"this device may not read {birth} ({link.refused[birth]}), so it does not see Home Assistant start"
-        return Finding(NAME, "warning", found, f"extend the broker's access list: {_PAGE}")
+        return Finding(NAME, "warning", found, _EXTEND, "birth-message-not-readable")
     return None
 
 
@@ -85,8 +86,9 @@ def _reading_problem(address: BrokerAddress, login: Login, topics: list[str]) ->
             hidden = [topic for topic in topics if topic not in link.kept]
     except BrokerError as error:
         found = f"the broker does not accept its user {login.username}: {error.ending.reason}"
-        return Finding(NAME, "problem", found, "use the user and the password of Home Assistant's MQTT integration")
+        advice = "use the user and the password of Home Assistant's MQTT integration"
+        return Finding(NAME, "problem", found, advice, "home-assistant-login-refused")
     if hidden:
         found = f"its user {login.username} may not read {' and '.join(hidden)}"
-        return Finding(NAME, "problem", found, f"extend the broker's access list: {_PAGE}")
+        return Finding(NAME, "problem", found, _EXTEND, "home-assistant-may-not-read")
     return None

@@ -35,7 +35,7 @@ def check_python() -> Finding:
     """Check that the packages can be loaded."""
     if not is_64_bit():
         found = "this is a 32-bit system; emotion-edge needs a 64-bit one"
-        return Finding("python", "problem", found, "install the 64-bit Raspberry Pi OS")
+        return Finding("python", "problem", found, "install the 64-bit Raspberry Pi OS", "32-bit-system")
     missing = []
     for module, package in _MODULES.items():
         try:
@@ -45,7 +45,8 @@ def check_python() -> Finding:
     if not available_runtimes():
         missing.append("ai-edge-litert (not installed)")
     if missing:
-        return Finding("python", "problem", f"cannot be loaded: {', '.join(missing)}", "install emotion-edge again")
+        found = f"cannot be loaded: {', '.join(missing)}"
+        return Finding("python", "problem", found, "install emotion-edge again", "package-not-loaded")
     return Finding("python", "ok", f"Python {platform.python_version()}, {available_runtimes()[0]}")
 
 
@@ -54,11 +55,13 @@ def check_disk(settings: Settings, service: Service) -> Finding:
     try:
         folder = require_state_dir(settings)
     except ConfigError as error:
-        return Finding("disk", "problem", str(error), "give state_dir a folder that this user may write")
+        advice = "give state_dir a folder that this user may write"
+        return Finding("disk", "problem", str(error), advice, "no-state-folder")
     there = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if there == folder and service.installed and (foreign := _foreign_file(folder)):
         advice = f"sudo chown -R {NAME}: {folder}"
-        return Finding("disk", "problem", f"{foreign} does not belong to the user {NAME}", advice)
+        found = f"{foreign} does not belong to the user {NAME}"
+        return Finding("disk", "problem", found, advice, "state-folder-of-another-user")
     try:
         if there == folder:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
@@ -68,12 +71,14 @@ def check_disk(settings: Settings, service: Service) -> Finding:
         free = shutil.disk_usage(there).free
     except OSError as error:
         advice = "give state_dir a folder that this user may write"
-        return Finding("disk", "problem", f"{folder} cannot be written: {error.strerror}", advice)
+        found = f"{folder} cannot be written: {error.strerror}"
+        return Finding("disk", "problem", found, advice, "state-folder-not-writable")
     found = f"{free / 1e9:.1f} GB free in {folder}"
     if free < NO_SPACE_BYTES:
-        return Finding("disk", "problem", found, "make room: events cannot be kept while the broker is away")
+        advice = "make room: events cannot be kept while the broker is away"
+        return Finding("disk", "problem", found, advice, "disk-full")
     if free < LOW_SPACE_BYTES:
-        return Finding("disk", "warning", found, "make room, or lower mqtt.outbox_max_events")
+        return Finding("disk", "warning", found, "make room, or lower mqtt.outbox_max_events", "disk-nearly-full")
     return Finding("disk", "ok", found)
 
 
@@ -82,12 +87,14 @@ def check_outbox(settings: Settings) -> Finding:
     folder = require_state_dir(settings)
     version = stored_format(folder / "outbox.sqlite3")
     if version is None:
-        return Finding("outbox", "skipped", "there is none, or the next start repairs it")
+        return Finding("outbox", "skipped", "there is none, or the next start repairs it", symptom="no-outbox")
     if version > FORMAT:
         found = f"a newer emotion-edge made the one in {folder} (format {version}, not {FORMAT})"
-        return Finding("outbox", "problem", found, "install that one again, or set another state_dir")
+        advice = "install that one again, or set another state_dir"
+        return Finding("outbox", "problem", found, advice, "outbox-of-a-newer-version")
     if version < FORMAT:
-        return Finding("outbox", "ok", f"the next start converts it to format {FORMAT}, which older versions refuse")
+        found = f"the next start converts it to format {FORMAT}, which older versions refuse"
+        return Finding("outbox", "ok", found, symptom="outbox-of-an-older-version")
     return Finding("outbox", "ok", f"format {version}")
 
 
@@ -95,13 +102,15 @@ def check_clock(service: Service) -> Finding:
     """Check that the clock is synchronised, and that the service can know it."""
     if not time_synced():
         advice = "events say time_synced: false; sudo timedatectl set-ntp true, and check the network"
-        return Finding("clock", "warning", "not synchronised, as far as this machine knows", advice)
+        found = "not synchronised, as far as this machine knows"
+        return Finding("clock", "warning", found, advice, "clock-not-synchronised")
     if service.installed and not time_synced(as_service=True):
         advice = (
             "events say time_synced: false; use systemd-timesyncd, or let chronyd (UDP 323) or ntpd (UDP 123) answer "
             "on 127.0.0.1"
         )
-        return Finding("clock", "warning", "synchronised, but the service cannot know it", advice)
+        found = "synchronised, but the service cannot know it"
+        return Finding("clock", "warning", found, advice, "clock-hidden-from-the-service")
     return Finding("clock", "ok", "synchronised")
 
 
@@ -109,18 +118,22 @@ def check_heat() -> Finding:
     """Check that the processor is cool and has enough power."""
     celsius, flags = temperature_c(), throttling()
     if celsius is None and flags is None:
-        return Finding("heat and power", "skipped", "this machine reports neither")
+        return Finding(
+            "heat and power", "skipped", "this machine reports neither", symptom="heat-and-power-not-reported"
+        )
     now, ever = flags or Throttling(0), (flags or Throttling(0)).since_boot()
     found = "" if celsius is None else f"{celsius:g} degrees"
     if now.low_voltage:
         advice = "use the power supply that belongs to this Pi, and a short cable"
-        return Finding("heat and power", "problem", f"{found}, too little voltage now".lstrip(", "), advice)
+        found = f"{found}, too little voltage now".lstrip(", ")
+        return Finding("heat and power", "problem", found, advice, "too-little-voltage")
     if now.slowed or (celsius or 0) >= HOT_C:
-        advice = "give it a heat sink or a fan"
-        return Finding("heat and power", "warning", f"{found}, slowed down".lstrip(", "), advice)
+        found = f"{found}, slowed down".lstrip(", ")
+        return Finding("heat and power", "warning", found, "give it a heat sink or a fan", "slowed-down")
     if ever.low_voltage or ever.slowed:
         happened = f"{found}, since the start it had {'too little voltage' if ever.low_voltage else 'to slow down'}"
-        return Finding("heat and power", "warning", happened.lstrip(", "), "watch the power supply and the cooling")
+        advice = "watch the power supply and the cooling"
+        return Finding("heat and power", "warning", happened.lstrip(", "), advice, "slowed-down-earlier")
     return Finding("heat and power", "ok", found or "power is fine")
 
 

@@ -23,19 +23,20 @@ def is_fine(findings: Iterable[Finding]) -> bool:
 
 
 def as_json(findings: list[Finding]) -> str:
-    """Return one object: ``{"ok", "findings": [{"check", "status", "found", "advice"}]}``."""
+    """Return one object: ``{"ok", "findings": [{"check", "status", "found", "advice", "symptom"}]}``."""
     return json.dumps({"ok": is_fine(findings), "findings": [asdict(finding) for finding in findings]})
 
 
 def as_table(findings: list[Finding]) -> Table:
-    """Return a table with one row per check, the advice under what was found."""
+    """Return a table with one row per check, the advice under what was found, and where to read more."""
     table = Table(show_edge=False, pad_edge=False, box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
         advice = f"\n[cyan]→ {escape(finding.advice)}[/cyan]" if finding.advice else ""
-        table.add_row(_MARKS[finding.status], finding.check, f"{escape(finding.found)}{advice}")
+        page = f"\n[dim]{finding.page}[/dim]" if finding.page else ""
+        table.add_row(_MARKS[finding.status], finding.check, f"{escape(finding.found)}{advice}{page}")
     return table
 
 

@@ -11,7 +11,7 @@ from edge.cameras.listing import list_cameras
 from edge.clock import SystemClock
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.signs import is_black
-from edge.doctor.finding import Finding, Status
+from edge.doctor.finding import Finding, Symptom
 from edge.doctor.service import Service
 from edge.emotions import EMOTIONS
 from edge.errors import EmotionEdgeError, redacted
@@ -30,7 +30,8 @@ def check_models(settings: Settings) -> tuple[Finding, Pipeline | None]:
     try:
         pipeline = load_pipeline(settings)  # verifies every hash, and runs the network once
     except EmotionEdgeError as error:
-        return Finding("models", "problem", str(error), "set bundle and landmarks right, or install again"), None
+        advice = "set bundle and landmarks right, or install again"
+        return Finding("models", "problem", str(error), advice, "models-refused"), None
     return Finding("models", "ok", f"{pipeline.classifier.name}, verified and run once"), pipeline
 
 
@@ -38,9 +39,11 @@ def check_cameras() -> Finding:
     """List the cameras of this machine with what they offer, also while the service uses one."""
     found = list_cameras()
     if not found:
-        return Finding("cameras", "skipped", "none is connected to this machine")
-    status: Status = "warning" if any(camera.fault for camera in found) else "ok"
-    return Finding("cameras", status, "\n".join(map(str, found)))
+        return Finding("cameras", "skipped", "none is connected to this machine", symptom="no-camera-connected")
+    listed = "\n".join(map(str, found))
+    if any(camera.fault for camera in found):
+        return Finding("cameras", "warning", listed, symptom="camera-not-readable")
+    return Finding("cameras", "ok", listed)
 
 
 def check_camera(
@@ -53,36 +56,41 @@ def check_camera(
     name = redacted(settings.camera)
     if service.active and settings.camera.startswith(_LOCAL_CAMERAS):
         advice = "to try it: sudo systemctl stop emotion-edge, then the doctor again"
-        return Finding("camera", "skipped", f"{name} is in use by the running service", advice)
+        return Finding("camera", "skipped", f"{name} is in use by the running service", advice, "camera-in-use")
     privacy = PrivacyPause(Path(settings.state_dir), SystemClock())
     privacy.check(change=False)
     if privacy.pause is not None:
-        return Finding("camera", "skipped", "closed: a privacy pause is on", "to end it: emotion-edge privacy resume")
+        advice = "to end it: emotion-edge privacy resume"
+        return Finding("camera", "skipped", "closed: a privacy pause is on", advice, "privacy-pause")
     began_s = time.monotonic()
+    symptom: Symptom = "camera-does-not-open"
     try:
         source = open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip)
+        symptom = "no-picture"
         try:
             frame = source.read(FRAME_TIMEOUT_S)
         finally:
             source.close()
     except EmotionEdgeError as error:
-        return Finding("camera", "problem", str(error))
+        return Finding("camera", "problem", str(error), symptom=symptom)
     if frame is None:
-        return Finding("camera", "problem", f"{name} holds no picture")
+        return Finding("camera", "problem", f"{name} holds no picture", symptom="no-picture")
     took_s = time.monotonic() - began_s
     degrees, faces = (0, []) if pipeline is None else pipeline.find_turned(frame.luma)  # following wants several
     if picture is not None:
         _draw(settings, frame, faces, picture)
     found = f"{name} gave {frame.width}x{frame.height} after {took_s:.1f} s"
     if is_black(frame.luma):
-        return Finding("camera", "warning", f"{found}, and it is black", "is the lens covered, or the room dark?")
+        advice = "is the lens covered, or the room dark?"
+        return Finding("camera", "warning", f"{found}, and it is black", advice, "black-picture")
     return Finding("camera", "ok", found) if pipeline is None else _judge_faces(settings, found, degrees, len(faces))
 
 
 def _judge_faces(settings: Settings, found: str, degrees: int, faces: int) -> Finding:
     if degrees:
         found += f"; faces are found when the picture is turned by {degrees}, and none as it is"
-        return Finding("camera", "warning", found, f"set camera_rotate = {_rotation(settings, degrees)}")
+        advice = f"set camera_rotate = {_rotation(settings, degrees)}"
+        return Finding("camera", "warning", found, advice, "picture-turned")
     zones = "its zones" if settings.faces.zones else ""
     return Finding("camera", "ok", f"{found}, {faces} face{'' if faces == 1 else 's'} in {zones or 'it'}")
 

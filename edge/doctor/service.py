@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.doctor.finding import Finding, Status
+from edge.doctor.finding import Finding, Status, Symptom
 from edge.settings import Settings
 
 NAME = "emotion-edge"
@@ -22,6 +22,7 @@ PASSWORD = Path("/etc/emotion-edge/mqtt-password")
 """File from which the unit loads its credential."""
 STATE = Path("/var/lib/emotion-edge")
 """The unit's StateDirectory, which systemd makes at the first start."""
+_SILENT = "systemd does not answer"
 _ENABLE = f"sudo systemctl enable {NAME}"
 _LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 _TIMEOUT_S = 10
@@ -54,7 +55,7 @@ def read_service() -> Service:
             return Service(installed=True, enabled=_systemctl("is-enabled", NAME).strip() == "enabled", booted=False)
         answer = _systemctl("show", NAME, *(f"--property={name}" for name in wanted))
     except (OSError, subprocess.TimeoutExpired):
-        return Service(installed=True, state="systemd does not answer")
+        return Service(installed=True, state=_SILENT)
     said = dict(line.partition("=")[::2] for line in answer.splitlines())
     active = said.get("ActiveState", "unknown")
     detail = said.get("Result", "") if active == "failed" else said.get("SubState", "")
@@ -90,36 +91,44 @@ def check_service(service: Service) -> Finding:
     """Check that the service is installed, runs, and starts at boot."""
     if not service.installed:
         advice = "to start it at boot: sudo systemd/install.sh"
-        return Finding("service", "skipped", "not installed as a service", advice)
+        return Finding("service", "skipped", "not installed as a service", advice, "service-not-installed")
     if not service.booted:
         found = f"{'starts' if service.enabled else 'does not start'} at boot; systemd is not running here"
-        return Finding("service", *(("ok", found) if service.enabled else ("warning", found, _ENABLE)))
+        if service.enabled:
+            return Finding("service", "ok", found)
+        return Finding("service", "warning", found, _ENABLE, "service-not-started-at-boot")
+    if service.state == _SILENT:
+        return Finding("service", "warning", _SILENT, f"systemctl status {NAME}", "systemd-does-not-answer")
     logs = f"why: journalctl -u {NAME} -n 50"
     status: Status = "warning"
+    symptom: Symptom | None = None
     found, advice = service.state, ""
     if service.state.startswith("failed"):
-        status, advice = "problem", f"{logs}; fix it, then: sudo systemctl start {NAME}"
+        status, symptom = "problem", "service-failed"
+        advice = f"{logs}; fix it, then: sudo systemctl start {NAME}"
         found += f", last exit code {service.exit_code}" if service.exit_code else ""
     elif service.restarts:
-        status, advice = "warning" if service.active else "problem", logs
+        status, advice, symptom = "warning" if service.active else "problem", logs, "service-restarted"
         found += f", restarted {service.restarts} times"
     elif not service.enabled:
-        found, advice = f"{found}, does not start at boot", _ENABLE
+        found, advice, symptom = f"{found}, does not start at boot", _ENABLE, "service-not-started-at-boot"
     elif not service.active:
-        advice = f"sudo systemctl start {NAME}"
+        advice, symptom = f"sudo systemctl start {NAME}", "service-not-running"
     else:
         status = "ok"
-    return Finding("service", status, found, advice)
+    return Finding("service", status, found, advice, symptom)
 
 
 def check_group(settings: Settings, service: Service) -> Finding:
     """Check that the daemon's user may open cameras: on Pi OS, members of the group ``video`` may."""
     if not settings.camera.startswith(_LOCAL_CAMERAS):
-        return Finding("camera rights", "skipped", "the camera is not a device of this machine")
+        found = "the camera is not a device of this machine"
+        return Finding("camera rights", "skipped", found, symptom="camera-rights-not-checked")
     try:
         video = grp.getgrnam("video")
     except KeyError:
-        return Finding("camera rights", "skipped", "there is no group video on this machine")
+        found = "there is no group video on this machine"
+        return Finding("camera rights", "skipped", found, symptom="camera-rights-not-checked")
     if service.installed:
         user = NAME
     else:
@@ -129,11 +138,13 @@ def check_group(settings: Settings, service: Service) -> Finding:
     try:
         primary = pwd.getpwnam(user).pw_gid
     except KeyError:
-        return Finding("camera rights", "problem", f"there is no user {user}", "run systemd/install.sh again")
+        found = f"there is no user {user}"
+        return Finding("camera rights", "problem", found, "run systemd/install.sh again", "user-missing")
     if user in video.gr_mem or primary == video.gr_gid:
         return Finding("camera rights", "ok", f"{user} is in the group video")
     advice = f"sudo usermod -aG video {user}" + ("" if service.installed else ", then log in again")
-    return Finding("camera rights", "problem", f"{user} is not in the group video", advice)
+    found = f"{user} is not in the group video"
+    return Finding("camera rights", "problem", found, advice, "user-not-in-the-group-video")
 
 
 def _systemctl(*arguments: str) -> str:

@@ -18,14 +18,17 @@ def become_service_user() -> Finding:
     try:
         user = pwd.getpwnam(service.NAME)
     except KeyError:
-        return Finding(NAME, "problem", f"there is no user {service.NAME}", "run systemd/install.sh again")
+        return Finding(
+            NAME, "problem", f"there is no user {service.NAME}", "run systemd/install.sh again", "user-missing"
+        )
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
     os.environ.setdefault("STATE_DIRECTORY", user.pw_dir)  # as in the unit; root's home can no longer be read
     if not all(os.access(program, os.R_OK) for program in (__file__, os.__file__)):
         found = f"{user.pw_name} may not read this installation of the program"
-        return Finding(NAME, "problem", found, "use the one of the service: sudo /usr/local/bin/emotion-edge doctor")
+        advice = "use the one of the service: sudo /usr/local/bin/emotion-edge doctor"
+        return Finding(NAME, "problem", found, advice, "program-not-readable")
     return Finding(NAME, "ok", f"the checks below run as {user.pw_name}, like the service")
 
 

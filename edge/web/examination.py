@@ -22,6 +22,7 @@ class FindingShown(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok", "warning", "problem", "skipped"]
     found: str
     advice: str = ""
+    symptom: str | None = None
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.doctor.finding import Symptom
 from tests.fakes.mosquitto import Mosquitto, missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,10 +39,9 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
         assert fetched == [], page
 
 
-def doctor_checks() -> set[str]:
-    """Return the names of all checks of the doctor, from its code."""
-    names = set()
-    for file in (ROOT / "edge/doctor").glob("*.py"):
+def doctor_findings() -> Iterator[tuple[str, ast.Call, set[str]]]:
+    """Yield each finding that the doctor's code makes: where, the call, and the check's name or names."""
+    for file in sorted((ROOT / "edge/doctor").glob("*.py")):
         tree = ast.parse(file.read_text())
         constants = {
             target.id: node.value.value
@@ -52,17 +53,38 @@ def doctor_checks() -> set[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
                 first = node.args[0]
-                if isinstance(first, ast.Constant):
-                    names.add(str(first.value))
-                elif isinstance(first, ast.Name) and first.id in constants:
-                    names.add(str(constants[first.id]))
-    return names
+                name = first.value if isinstance(first, ast.Constant) else constants.get(getattr(first, "id", ""))
+                yield f"{file.name}:{node.lineno}", node, {str(name)} if name else set()
+
+
+def sections(level: str) -> list[str]:
+    return re.findall(rf"(?m)^{level} (.+)$", (DOCS / "troubleshooting.md").read_text())
 
 
 def test_troubleshooting_has_a_section_for_each_doctor_check() -> None:
-    sections = re.findall(r"(?m)^## (.+)$", (DOCS / "troubleshooting.md").read_text())
-    assert len(doctor_checks()) >= 12
-    assert set(sections) == doctor_checks()
+    checks = set().union(*(names for _, _, names in doctor_findings()))
+    assert len(checks) >= 12
+    assert set(sections("##")) == checks
+
+
+def test_troubleshooting_has_an_anchor_for_each_doctor_finding() -> None:
+    calls = list(doctor_findings())
+    assert len(calls) > 60
+    for where, call, _ in calls:  # by hand or by name; `Finding` itself refuses a status that is not ok without one
+        is_ok = isinstance(call.args[1], ast.Constant) and call.args[1].value == "ok"
+        is_named = len(call.args) > 4 or any(word.arg == "symptom" for word in call.keywords)
+        assert is_ok or is_named or any(isinstance(one, ast.Starred) for one in call.args), where
+    symptoms = set(get_args(Symptom))
+    anchors = [re.sub(r"[^\w-]", "", title.lower().replace(" ", "-")) for title in sections("###")]
+    assert sorted(anchors) == sorted(symptoms)
+    made = {
+        node.value
+        for file in (ROOT / "edge/doctor").glob("*.py")
+        if file.name != "finding.py"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and node.value in symptoms
+    }
+    assert made == symptoms, "a symptom that no finding has"
 
 
 def commands(page: str) -> list[str]:

@@ -456,9 +456,10 @@ async function press(button, busy, problemList, work) {
   if (button.textContent === busy) button.textContent = text;
 }
 
-function finding(mark, name, text, advice) {
+function finding(mark, name, text, advice, symptom) {
   return make("li", {}, make("span", { className: `mark ${mark}` }, mark),
-    make("div", {}, name ? make("strong", {}, `${name}: `) : "", text, advice ? make("em", {}, `→ ${advice}`) : ""));
+    make("div", {}, name ? make("strong", {}, `${name}: `) : "", text, advice ? make("em", {}, `→ ${advice}`) : "",
+      symptom ? make("small", {}, `docs/troubleshooting.md#${symptom}`) : ""));
 }
 
 $("pause").addEventListener("click", () => {
@@ -471,7 +472,7 @@ $("pause").addEventListener("click", () => {
 $("logout").addEventListener("click", async () => { await post("/logout"); location.reload(); });
 $("doctor").addEventListener("click", () => press($("doctor"), "Examining…", $("findings"), async () => {
   const { findings } = await post("/doctor");
-  $("findings").replaceChildren(...findings.map((one) => finding(one.status, one.check, one.found, one.advice)));
+  $("findings").replaceChildren(...findings.map((one) => finding(one.status, one.check, one.found, one.advice, one.symptom)));
 }));
 
 function aim() {

@@ -447,10 +447,29 @@ def test_doctor_counts_the_faces_of_its_one_picture(monkeypatch: pytest.MonkeyPa
     assert (found.status, found.found.endswith(", 1 face in it")) == ("ok", True), found
 
 
+def test_each_finding_names_its_section_of_the_documentation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="needs a symptom"):
+        Finding("disk", "warning", "nearly full")
+    config = write_config(tmp_path, 'devise = "x"')
+    assert run(app, ["doctor", "--config", str(config)]) == 1
+    assert "docs/troubleshooting.md#setting-wrong" in capsys.readouterr().out
+    assert run(app, ["doctor", "--json", "--config", str(config)]) == 1
+    found = {one["check"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert (found["settings"]["symptom"], found["python"]["symptom"]) == ("setting-wrong", None)
+
+
+def test_systemd_that_does_not_answer_is_said() -> None:
+    found = service.check_service(Service(installed=True, state="systemd does not answer"))
+    assert (found.status, found.symptom) == ("warning", "systemd-does-not-answer")
+
+
 def test_the_summary_counts() -> None:
     one = Finding("a", "ok", "fine")
     assert report.summary([one]) == "all is well"
-    both = [one, Finding("b", "problem", "x"), Finding("c", "warning", "y"), Finding("d", "warning", "z")]
+    problem = Finding("b", "problem", "x", symptom="no-network")
+    both = [one, problem, *(Finding(name, "warning", "y", symptom="disk-nearly-full") for name in "cd")]
     assert report.summary(both) == "1 problem, 2 warnings"
     assert not report.is_fine(both)
     assert report.is_fine([one, both[2]])
