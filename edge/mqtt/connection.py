@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -22,10 +21,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
-from edge.mqtt.commands import MAX_COMMAND_BYTES
-from edge.mqtt.reasons import Ending, Kind, of_connack, of_error
+from edge.mqtt.reasons import CLOSED, Ending, Kind, of_connack, of_error
 
 IN_FLIGHT = 20
 """Maximum number of unacknowledged messages: Mosquitto's default for one client."""
@@ -33,13 +30,6 @@ KEEPALIVE_S = 30
 """Seconds of silence after which each side pings the other. After 1.5 times that the broker publishes the will."""
 CONNECT_TIMEOUT_S = 10.0
 """Seconds for the TCP connection and the TLS handshake."""
-ANSWER_S = {MQTTProtocolVersion.MQTTv5: 2.0, MQTTProtocolVersion.MQTTv311: 10.0}
-"""Seconds to wait for the answer to a login. Some brokers that know only 3.1.1 (amqtt 0.12) misread an MQTT 5 login
-and wait for more bytes instead of refusing it; a broker that is merely slow gets its time with 3.1.1."""
-OPEN_S = 30.0
-"""Seconds to resolve the name and to connect, TLS included; a resolver may have no limit of its own."""
-ACKNOWLEDGE_S = 60.0
-"""Seconds to wait for an acknowledgement. A broker that only answers pings would otherwise stop delivery for good."""
 GOODBYE_S = 1.0
 """Seconds for the broker to close its side after a DISCONNECT."""
 STUCK_S = 30.0
@@ -54,11 +44,6 @@ _DO_NOT_SEND = SubscribeOptions.RETAIN_DO_NOT_SEND
 _NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, table 3-4 "PUBACK Reason Codes"
 _MAX_EXPIRY_S = 0xFFFF_FFFF
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "MQTT 5", MQTTProtocolVersion.MQTTv311: "MQTT 3.1.1"}
-_UNREACHED = Ending(Kind.UNREACHABLE, "no answer")
-_CLOSED = Ending(Kind.CLOSED, "closed")
-_SILENT = Ending(Kind.OTHER_VERSION, "it does not answer the login")
-_UNACKNOWLEDGED = Ending(Kind.LOST, f"no acknowledgement for {ACKNOWLEDGE_S:.0f} s")
-_STUCK = Ending(Kind.LOST, "the thread that talks to it is stuck")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +123,7 @@ class Arrived:
     topic: str
     """empty if the message was too long to be read"""
     payload: bytes
-    """of one that was not read, as many zeros as make it too long for a command"""
+    """of one that was not read, more zeros than ``max_packet_bytes``"""
     retained: bool
     mid: int = 0
     """for `Connection.acknowledge`, if there is a `Session`; 0 for a message that needs none"""
@@ -230,12 +215,12 @@ class Connection:
 
     def close(self) -> None:
         """Send a DISCONNECT, so that the broker discards the will; an `Ended` follows if the broker still answers."""
-        self._ending = self._ending or _CLOSED
+        self._ending = self._ending or CLOSED
         self._client.disconnect()
 
     def abandon(self, timeout_s: float) -> bool:
         """Cut the connection and wait for paho's thread; return True if the thread has ended."""
-        self._ending = self._ending or _CLOSED
+        self._ending = self._ending or CLOSED
         self._client.sever()
         return self._client.join(timeout_s)
 
@@ -305,7 +290,7 @@ class Connection:
         kind = Kind.LOST if self._connected else Kind.UNREACHABLE
         self._ending = self._ending or Ending(kind, f"it sent a message of more than {self._max_packet_bytes} bytes")
         if self._connected:
-            self._report(Arrived(self, "", bytes(MAX_COMMAND_BYTES + 1), retained=False))
+            self._report(Arrived(self, "", bytes(self._max_packet_bytes + 1), retained=False))
 
     def _on_subscribe(
         self, _client: object, _data: object, mid: int, codes: list[ReasonCode], _properties: Properties | None
@@ -346,69 +331,6 @@ class Connection:
         if message.expires_s is not None:
             properties.MessageExpiryInterval = min(max(1, round(message.expires_s)), _MAX_EXPIRY_S)
         return properties
-
-
-def disconnect(connection: Connection, mailbox: "SimpleQueue[Any]", timeout_s: float = GOODBYE_S) -> None:
-    """Disconnect, and wait until the broker has closed its side: what is cut before that may lose the DISCONNECT.
-
-    ``mailbox``: takes the notices of the connection; what else is in it by then is dropped.
-    """
-    connection.close()
-    until_s = time.monotonic() + timeout_s
-    with contextlib.suppress(Empty):
-        while True:
-            notice = mailbox.get(timeout=max(0.0, until_s - time.monotonic()))
-            if isinstance(notice, Ended) and notice.connection is connection:
-                break
-    connection.abandon(GOODBYE_S)
-
-
-class ConnectionTimeouts:
-    """The deadlines of one connection after another. A broker that has spoken MQTT 5 gets more time to do so again."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._spoke_5 = False
-        self._when_missed = _UNREACHED
-        self.deadline: float | None = None
-        """when the next answer is due, of clock.monotonic(); None while no answer is awaited"""
-
-    def attempt_started(self) -> None:
-        """Allow `OPEN_S` for the connection to open."""
-        self.deadline, self._when_missed = self._clock.monotonic() + OPEN_S, _UNREACHED
-
-    def opened(self, protocol: MQTTProtocolVersion) -> None:
-        """Allow `ANSWER_S` for the answer to the login."""
-        answer_s = ANSWER_S[MQTTProtocolVersion.MQTTv311 if self._spoke_5 else protocol]
-        self.deadline, self._when_missed = self._clock.monotonic() + answer_s, _SILENT
-
-    def connected(self, protocol: MQTTProtocolVersion) -> None:
-        """Allow `ACKNOWLEDGE_S` for the answers to the subscriptions: the login is answered."""
-        self._spoke_5 = self._spoke_5 or protocol is MQTTProtocolVersion.MQTTv5
-        self.deadline, self._when_missed = self._clock.monotonic() + ACKNOWLEDGE_S, _UNACKNOWLEDGED
-
-    def subscribed(self) -> None:
-        """Clear the deadline: the subscriptions are answered."""
-        self.deadline = None
-
-    def closing(self) -> None:
-        """Allow `GOODBYE_S` for the broker to close its side after a DISCONNECT."""
-        self.deadline, self._when_missed = self._clock.monotonic() + GOODBYE_S, _CLOSED
-
-    def ended(self) -> None:
-        """Clear the deadline: the connection, or the attempt, has ended."""
-        self.deadline = None
-
-    def missed(self, connection: Connection, *, oldest_wait_s: float) -> Ending | None:
-        """Return why a connection has to be given up, None if all is in time.
-
-        ``oldest_wait_s``: seconds for which the oldest unacknowledged message has waited.
-        """
-        if self.deadline is not None and self.deadline <= self._clock.monotonic():
-            return self._when_missed
-        if oldest_wait_s > ACKNOWLEDGE_S:
-            return _UNACKNOWLEDGED
-        return _STUCK if connection.is_stuck() else None
 
 
 class _SingleUseClient(paho.Client):

@@ -1,32 +1,26 @@
-"""A short connection that asks a broker something and closes: what it keeps of some topics, if it takes a message."""
+"""The client of `doctor` and `homeassistant`: asks a broker what it keeps of some topics, or if it takes a message."""
 
 import secrets
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 
-from paho.mqtt.enums import MQTTProtocolVersion
-
+from edge.backoff import Backoff
+from edge.clock import SystemClock
 from edge.errors import EmotionEdgeError
 from edge.mqtt.address import BrokerAddress
+from edge.mqtt.client import Client
 from edge.mqtt.connection import (
-    ANSWER_S,
     CONNECT_TIMEOUT_S,
-    GOODBYE_S,
     Acknowledged,
     Arrived,
     Connected,
     Connection,
-    Ended,
     Message,
     Notice,
-    Opened,
     Subscribed,
     SubscribeRefused,
     Subscription,
-    disconnect,
 )
 from edge.mqtt.reasons import Ending, Kind
 
@@ -55,14 +49,20 @@ class Answer:
     """True if nobody subscribes to the topic (MQTT 5 only)"""
 
 
-class Exchange:
+class Exchange(Client):
     """An open short connection; made by `exchange`."""
 
-    def __init__(self, address: BrokerAddress, connection: Connection, notices: "SimpleQueue[Notice]") -> None:
-        self._address = address
-        self._connection = connection
-        self._notices = notices
-        self.version = connection.version
+    def __init__(self, address: BrokerAddress, client_id: str, topics: Sequence[str]) -> None:
+        super().__init__(
+            address, backoff=Backoff(), clock=SystemClock(), open_s=CONNECT_TIMEOUT_S + 1, acknowledge_s=_ANSWER_S
+        )
+        self._client_id = client_id
+        # The last one is nobody's: its answer shows that what is kept of the others has been sent.
+        filters = (*topics, f"{client_id}/end") if topics else ()
+        self._subscriptions = [Subscription(topic, retained=True) for topic in filters]
+        self._is_ready = False
+        self._answers: dict[int, Answer] = {}
+        self.version = ""
         """``MQTT 5`` or ``MQTT 3.1.1``"""
         self.kept: dict[str, bytes] = {}
         """what the broker keeps of the topics that were asked for, by topic"""
@@ -71,54 +71,56 @@ class Exchange:
 
     def publish(self, message: Message) -> Answer:
         """Publish one message and return the broker's answer; raise `BrokerError` if there is none."""
-        mid = self._connection.publish(message)
+        mid = None if self._connection is None else self._connection.publish(message)
         if mid is None:
             raise BrokerError(self._address, _LOST)
-        deadline = time.monotonic() + _ANSWER_S
-        while True:
-            notice = self._next(deadline, Ending(Kind.LOST, f"no acknowledgement for {_ANSWER_S:.0f} s"))
-            if isinstance(notice, Acknowledged) and notice.mid == mid:
-                return Answer(notice.refusal, notice.unheard)
-
-    def read(self) -> None:
-        """Read what the broker keeps, until it has sent all."""
-        deadline = time.monotonic() + _ANSWER_S
-        while not isinstance(
-            self._take(self._next(deadline, Ending(Kind.LOST, "it answers no subscription"))), Subscribed
-        ):
-            pass
-        deadline = time.monotonic() + _SETTLE_S
-        while (left_s := deadline - time.monotonic()) > 0:
-            try:
-                self._take(self._notices.get(timeout=left_s))
-            except Empty:
-                return
+        self._await_acknowledgement()
+        self._work_until(lambda: mid in self._answers)
+        return self._answers.pop(mid)
 
     def log_in(self) -> None:
-        """Wait until the broker has accepted the login."""
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S + 1
-        while not isinstance(
-            notice := self._next(deadline, Ending(Kind.OTHER_VERSION, "it does not answer the login")), Connected
-        ):
-            if isinstance(notice, Opened):
-                deadline = time.monotonic() + ANSWER_S[self._connection.protocol]
+        """Wait until the broker has accepted the login and has sent what it keeps."""
+        self._connect()
+        self._work_until(lambda: self._is_ready)
+        if self._subscriptions:
+            settled_at = self._clock.monotonic() + _SETTLE_S
+            self._work_until(lambda: self._clock.monotonic() >= settled_at, settled_at)
 
-    def _next(self, deadline: float, when_missed: Ending) -> Notice:
-        try:
-            notice = self._notices.get(timeout=max(0.0, deadline - time.monotonic()))
-        except Empty:
-            raise BrokerError(self._address, when_missed) from None
-        if isinstance(notice, Ended):
-            raise BrokerError(self._address, notice.ending)
-        return notice
+    def close(self) -> None:
+        """Disconnect."""
+        self._disconnect()
 
-    def _take(self, notice: Notice) -> Notice:
+    def _work_until(self, is_done: Callable[[], bool], *moments: float) -> None:
+        while not is_done():
+            self._take_mail(_ANSWER_S, *moments)
+            self._check_deadlines()
+        self._answer_due = None
+
+    def _new_connection(self) -> Connection:
+        connection = Connection(
+            self._address, client_id=self._client_id, will=None, subscriptions=self._subscriptions,
+            protocol=self._protocol, report=self._mailbox.put, max_packet_bytes=MAX_KEPT_BYTES,
+        )  # fmt: skip
+        self.version = connection.version
+        return connection
+
+    def _on_notice(self, notice: Notice) -> None:
         match notice:
-            case Arrived(_, topic, payload, True) if payload:
-                self.kept[topic] = payload
+            case Connected():
+                self._accept(notice)
+                self._is_ready = not self._subscriptions
+            case Subscribed():
+                self._is_ready = True
             case SubscribeRefused(_, topic, refusal):
                 self.refused[topic] = refusal
-        return notice
+            case Arrived(_, topic, payload, True) if payload:
+                self.kept[topic] = payload
+            case Acknowledged(_, mid, refusal, unheard):
+                self._answers[mid] = Answer(refusal, unheard)
+
+    def _on_ended(self, ending: Ending) -> None:
+        self._drop_connection(retry_in_s=0.0)
+        raise BrokerError(self._address, ending)
 
 
 @contextmanager
@@ -129,29 +131,9 @@ def exchange(address: BrokerAddress, *, topics: Sequence[str] = (), purpose: str
     ``purpose``: a word of the client id, which is new each time: with the device's own the broker would disconnect the
     daemon.
     """
-    client_id = f"emotion-edge-{purpose}-{secrets.token_hex(4)}"
-    # The last one is nobody's: its answer shows that what is kept of the others has been sent.
-    subscriptions = [Subscription(topic, retained=True) for topic in (*topics, f"{client_id}/end")] if topics else []
-    notices: SimpleQueue[Notice] = SimpleQueue()
-    for protocol in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
-        connection = Connection(
-            address, client_id=client_id, will=None, subscriptions=subscriptions, protocol=protocol,
-            report=notices.put, max_packet_bytes=MAX_KEPT_BYTES,
-        )  # fmt: skip
-        connection.open()
-        link = Exchange(address, connection, notices)
-        try:
-            link.log_in()
-            if topics:
-                link.read()
-        except BrokerError as error:
-            connection.abandon(GOODBYE_S)
-            if error.ending.kind is Kind.OTHER_VERSION and protocol is MQTTProtocolVersion.MQTTv5:
-                notices = SimpleQueue()
-                continue
-            raise
-        break
+    link = Exchange(address, f"emotion-edge-{purpose}-{secrets.token_hex(4)}", topics)
     try:
+        link.log_in()
         yield link
     finally:
-        disconnect(connection, notices)
+        link.close()

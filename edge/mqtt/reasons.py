@@ -40,6 +40,19 @@ class Ending:
     reason: str
     """a phrase for people, such as ``connection refused``"""
 
+    def told(self, broker: str) -> str:
+        """Return a sentence for the log, without a full stop."""
+        return f"broker {broker} {_HAPPENED.get(self.kind, 'is not reachable')} ({self.reason})"
+
+
+CLOSED = Ending(Kind.CLOSED, "closed")
+_HAPPENED = {
+    Kind.REFUSED: "refuses the login",
+    Kind.ANONYMOUS: "is refused",
+    Kind.NAME_TAKEN: "has another device of this name",
+    Kind.LOST: "is gone",
+}
+
 
 # MQTT 5.0, table 3-1 "Connect Reason Code values"; codes that are not listed here are retried at the usual pace.
 _REFUSALS = {

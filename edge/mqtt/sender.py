@@ -1,17 +1,17 @@
-"""The thread that talks to the broker: it connects, sends, handles what comes back, and connects again."""
+"""The daemon's client: a thread that connects, sends events and retained messages, and connects again."""
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from typing import Any
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.backoff import Attempts, Backoff
+from edge.backoff import Backoff
 from edge.clock import Clock
 from edge.mqtt.address import BrokerAddress
+from edge.mqtt.client import Client
 from edge.mqtt.connection import (
     GOODBYE_S,
     SAME_NAME,
@@ -19,19 +19,15 @@ from edge.mqtt.connection import (
     Arrived,
     Connected,
     Connection,
-    ConnectionTimeouts,
-    Ended,
     Message,
     Notice,
-    Opened,
     Subscribed,
     SubscribeRefused,
     Subscription,
-    disconnect,
 )
 from edge.mqtt.name_guard import HOLD_S, NameGuard, Verdict
 from edge.mqtt.outbox import Outbox
-from edge.mqtt.reasons import Ending, Kind
+from edge.mqtt.reasons import CLOSED, Ending, Kind
 from edge.mqtt.send_queue import SendQueue, Sent
 
 
@@ -78,8 +74,8 @@ _ANONYMOUS = Ending(
 )
 
 
-class Sender:
-    """Owns the connection. Everything reaches it through `post`, so nothing in here needs a lock.
+class Sender(Client):
+    """Sends what the daemon publishes. Everything reaches it through `post`, so nothing in here needs a lock.
 
     ``name``: this device's client id and boot, and what is known of other devices with its name.
     ``will``: returns the message that the broker publishes if a connection is lost.
@@ -112,7 +108,7 @@ class Sender:
         commit_interval_s: float = 0.0,
         refuse_anonymous: bool = False,
     ) -> None:
-        self._address = address
+        super().__init__(address, backoff=backoff, clock=clock)
         self._name = name
         self._will = will
         self._status_topic, self._birth_topic, self._command_topic = status_topic, birth_topic, command_topic
@@ -122,24 +118,16 @@ class Sender:
             event_topic=event_topic, outbox=outbox, commit_interval_s=commit_interval_s, clock=clock,
             log_once=self._log_once,
         )  # fmt: skip
-        self._clock = clock
         self._backoff = backoff
-        self._attempts = Attempts(backoff, clock)
-        self._timeouts = ConnectionTimeouts(clock)
         self._probing = refuse_anonymous and address.password is not None
-        self._mailbox: SimpleQueue[Mail] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mqtt-sender", daemon=True)
 
-        self._connection: Connection | None = None
         self._abandoned: list[Connection] = []
-        self._protocol = MQTTProtocolVersion.MQTTv5
         self._window = 0
         self._allowed = 0  # what the window becomes once nobody else is online
         self._hold_until: float | None = None
         self._repeat_at: float | None = None
         self._refusal: Ending | None = None  # why this side is closing a connection
-        self._retry_at: float | None = None
-        self._logged: set[str] = set()
         self._stop: Stop | None = None
 
         self._login_refusal: str | None = None
@@ -148,8 +136,6 @@ class Sender:
         # Written by this thread, read by any.
         self.progress = threading.Condition()
         """notified when acknowledged events have left the outbox, and when the thread ends"""
-        self.connections = 0
-        """accepted logins since the start"""
         self.on_turn: Callable[[], object] = lambda: None
         """called by the thread after each turn of its loop"""
         self.stopped_cleanly = False
@@ -190,58 +176,45 @@ class Sender:
     def _run(self) -> None:
         self._connect()
         while not self._is_done():
-            self._handle(self._wait_for_mail())
-            with contextlib.suppress(Empty):
-                while True:
-                    self._handle(self._mailbox.get_nowait())
+            stop_at = None if self._stop is None else self._stop.deadline
+            self._take_mail(_TURN_S, self._queue.commit_at, self._hold_until, self._repeat_at, stop_at)
             if self._queue.commit_acknowledged(at_once=self._stop is not None):
                 with self.progress:
                     self.progress.notify_all()
-            self._check_deadlines()
+            self._check_deadlines(self._queue.oldest_wait_s())
             if self._connection is not None:
                 self._queue.send(self._connection, self._window, events=self._stop is None)
             if len(self._abandoned) <= _MAX_STUCK:
                 self.on_turn()
-        self._disconnect()
+        if self._connection is not None and self._stop is not None:
+            self.stopped_cleanly = self._all_acknowledged()
+            self._disconnect(max(GOODBYE_S, self._stop.deadline - self._clock.monotonic()))
+            self._window = 0
         with self.progress:
             self.progress.notify_all()
 
-    def _wait_for_mail(self) -> Mail:
-        """Return the next mail; a timeout is reported as `Stored`, which does no harm."""
-        moments = (
-            self._retry_at, self._timeouts.deadline, self._queue.commit_at, self._hold_until, self._repeat_at
-        )  # fmt: skip
-        due = [at for at in moments if at is not None]
-        if self._stop is not None:
-            due.append(self._stop.deadline)
-        timeout_s = min(_TURN_S, max(0.0, min(due) - self._clock.monotonic())) if due else _TURN_S
-        try:
-            return self._mailbox.get(timeout=timeout_s)
-        except Empty:
-            return Stored()
-
-    def _handle(self, mail: Mail) -> None:
-        """Act on one mail. Notices of an abandoned connection are ignored."""
+    def _handle(self, mail: Any) -> None:
         match mail:
-            case Retain(message) if self._stop is None:
-                self._queue.retain(message)
-            case Greet() if self._stop is None and self.connected:
-                self._queue.greet(self._greeting())
+            case Retain(message):
+                if self._stop is None:
+                    self._queue.retain(message)
+            case Greet():
+                if self._stop is None and self.connected:
+                    self._queue.greet(self._greeting())
+            case Stored():
+                pass  # it has woken the thread, which now looks into the outbox
             case Stop():
                 self._stop = mail
                 self._queue.finish_with(mail.final_messages)
-            case Opened() | Connected() | Subscribed() | Acknowledged() | Arrived() | SubscribeRefused() | Ended():
-                if mail.connection is self._connection:
-                    self._on_notice(mail)
+            case _:
+                super()._handle(mail)
 
     def _on_notice(self, notice: Notice) -> None:
         match notice:
-            case Opened(connection):
-                self._timeouts.opened(connection.protocol)
-            case Connected(connection, in_flight):
-                self._on_connected(connection, in_flight)
+            case Connected():
+                self._on_connected(notice)
             case Subscribed():
-                self._timeouts.subscribed()
+                self._answer_due = None
                 if self._name.other is None:
                     self._begin()
             case Acknowledged(_, mid, refusal):
@@ -251,17 +224,9 @@ class Sender:
             case SubscribeRefused(_, topic, refusal):
                 line = f"does not let this device read {topic} ({refusal}): check its access list"
                 self._log_once(logging.WARNING, f"broker {self._address.shown} {line}")
-            case Ended(_, ending):
-                self._on_ended(ending)
 
-    def _check_deadlines(self) -> None:
+    def _check_deadlines(self, oldest_wait_s: float = 0.0) -> None:
         self._abandoned = [connection for connection in self._abandoned if not connection.has_ended()]
-        connection, oldest_wait_s = self._connection, self._queue.oldest_wait_s()
-        if connection is not None:
-            ending = self._timeouts.missed(connection, oldest_wait_s=oldest_wait_s)
-            if ending is not None:
-                self._abandon(connection)
-                self._on_ended(ending)
         now_s = self._clock.monotonic()
         if self._hold_until is not None and self._hold_until <= now_s:
             self._refuse_name()
@@ -269,20 +234,20 @@ class Sender:
             self._repeat_at = None
             if self.connected and self._stop is None:
                 self._queue.start_connection(self._greeting())
-        if self._retry_at is not None and self._retry_at <= now_s:
-            self._connect()
+        super()._check_deadlines(oldest_wait_s)
 
-    def _abandon(self, connection: Connection) -> None:
-        if connection.abandon(GOODBYE_S):
-            return
-        self._abandoned.append(connection)
-        if len(self._abandoned) > _MAX_STUCK:
-            self._log_once(logging.ERROR, f"more than {_MAX_STUCK} threads of abandoned connections do not end")
+    def _abandon(self, connection: Connection) -> bool:
+        has_ended = super()._abandon(connection)
+        if not has_ended:
+            self._abandoned.append(connection)
+            if len(self._abandoned) > _MAX_STUCK:
+                self._log_once(logging.ERROR, f"more than {_MAX_STUCK} threads of abandoned connections do not end")
+        return has_ended
 
-    def _connect(self) -> None:
-        self._retry_at = None
+    def _new_connection(self) -> Connection:
+        self._name.start_connection()
         probing = self._probing
-        self._connection = Connection(
+        return Connection(
             self._address.without_login() if probing else self._address,
             client_id=f"{self._name.client_id}-nobody" if probing else self._name.client_id,
             will=None if probing else self._will(),
@@ -290,9 +255,6 @@ class Sender:
             protocol=self._protocol,
             report=self._mailbox.put,
         )
-        self._name.start_connection()
-        self._timeouts.attempt_started()
-        self._connection.open()
 
     def _subscriptions(self) -> list[Subscription]:
         """Return what to listen to. The commands come last: their answer shows that the kept status has arrived."""
@@ -300,14 +262,14 @@ class Sender:
         topics += [] if self._birth_topic is None else [Subscription(self._birth_topic)]
         return [*topics, Subscription(self._command_topic)]
 
-    def _on_connected(self, connection: Connection, in_flight: int) -> None:
+    def _on_connected(self, notice: Connected) -> None:
+        connection = notice.connection
         if self._probing:
             self._abandon(connection)
             self._on_ended(_ANONYMOUS)
             return
-        self._timeouts.connected(connection.protocol)
-        self._attempts.connected()
-        self._allowed = in_flight
+        self._accept(notice)
+        self._allowed = notice.in_flight
         silent = ", which does not say what its access list denies"
         hint = "" if connection.protocol is MQTTProtocolVersion.MQTTv5 else silent
         _LOG.info("connected to broker %s (%s%s)", self._address.shown, connection.version, hint)
@@ -364,7 +326,7 @@ class Sender:
         )
         if self._connection is not None:
             self._connection.close()
-        self._timeouts.closing()
+        self._await_answer(GOODBYE_S, CLOSED)
 
     def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
         sent = self._queue.take_answered(mid)
@@ -384,55 +346,30 @@ class Sender:
         if sent.seq is not None and self._connection is not None:
             # Sending the next event would break the order: the refused one is sent again, first, after a long wait.
             self._abandon(self._connection)
-            self._retry_later(refused=True)
+            self._retry(refused=True)
             self._event_refusal = refusal
         self._log_once(logging.ERROR, line)
 
     def _on_ended(self, ending: Ending) -> None:
         ending, self._refusal = self._refusal or ending, None
-        if ending.kind is Kind.OTHER_VERSION and self._protocol is MQTTProtocolVersion.MQTTv5:
-            self._drop_connection(retry_in_s=0.0)
-            self._protocol = MQTTProtocolVersion.MQTTv311
-            return
         if self._probing and ending.kind in {Kind.REFUSED, Kind.OTHER_VERSION}:
             self._probing = False  # as it should be: the broker turned a client without a password away
             self._drop_connection(retry_in_s=0.0)
             return
         refused = ending.kind in {Kind.REFUSED, Kind.ANONYMOUS, Kind.NAME_TAKEN}
-        self._retry_later(refused=refused)
+        self._retry(refused=refused)
         self._login_refusal = ending.reason if refused else self._login_refusal
-        if ending.kind is Kind.ANONYMOUS:
-            self._log_once(logging.ERROR, f"broker {self._address.shown} is refused: {ending.reason}; events are kept")
-            return
-        what = {
-            Kind.REFUSED: "refuses the login", Kind.LOST: "is gone", Kind.NAME_TAKEN: "has another device of this name"
-        }.get(ending.kind, "is not reachable")  # fmt: skip
-        line = f"broker {self._address.shown} {what} ({ending.reason}); retrying, events are kept"
+        line = f"{ending.told(self._address.shown)}; retrying, events are kept"
         self._log_once(logging.ERROR if refused else logging.WARNING, line)
         if ending.kind is Kind.LOST and self._attempts.lost_early >= _EARLY_LOSSES:
             line = f"{_EARLY_LOSSES} connections in a row were lost within a minute: {SAME_NAME}"
             self._log_once(logging.WARNING, line)
 
-    def _retry_later(self, *, refused: bool) -> None:
-        """Wait before the next attempt; after a connection that lasted, the same lines may be logged again."""
-        if self._attempts.has_held() and self._event_refusal is None:
-            self._logged.clear()
-        self._drop_connection(retry_in_s=self._attempts.failed(refused=refused))
-
     def _drop_connection(self, *, retry_in_s: float) -> None:
-        """Forget the connection: the next one starts with MQTT 5 and the oldest event."""
-        self._connection = None
-        self._timeouts.ended()
+        super()._drop_connection(retry_in_s=retry_in_s)
         self._window = 0
         self._hold_until = self._repeat_at = None
         self._queue.forget_in_flight()
-        self._protocol = MQTTProtocolVersion.MQTTv5
-        self._retry_at = self._clock.monotonic() + retry_in_s
-
-    def _log_once(self, level: int, line: str) -> None:
-        if line not in self._logged:
-            self._logged.add(line)
-            _LOG.log(level, "%s", line)
 
     def _is_done(self) -> bool:
         if self._stop is None:
@@ -442,12 +379,3 @@ class Sender:
 
     def _all_acknowledged(self) -> bool:
         return self.connected and self._queue.all_acknowledged
-
-    def _disconnect(self) -> None:
-        """Disconnect, so that the broker discards the will, and end paho's thread."""
-        connection, stop = self._connection, self._stop
-        if connection is None or stop is None:
-            return
-        self.stopped_cleanly = self._all_acknowledged()
-        disconnect(connection, self._mailbox, max(GOODBYE_S, stop.deadline - self._clock.monotonic()))
-        self._connection, self._window = None, 0

@@ -67,7 +67,7 @@ def test_a_long_message_ends_the_connection_unread_and_is_told(protocol: MQTTPro
         opened, connected, arrived, ended = notices_of(address, protocol)
     assert (type(opened), type(connected)) == (Opened, Connected)
     assert isinstance(arrived, Arrived)
-    assert len(arrived.payload) == MAX_COMMAND_BYTES + 1
+    assert len(arrived.payload) > MAX_COMMAND_BYTES
     assert isinstance(ended, Ended)
     assert ended.ending.kind is Kind.LOST
     assert ended.ending.reason == "it sent a message of more than 4096 bytes"

@@ -459,7 +459,7 @@ def test_broker_without_passwords_is_refused_if_one_is_set(
         assert (stats.connected, stats.depth) == (False, 1)
         assert "lets anybody in without a password" in str(stats.last_refusal)
         (record,) = caplog.records
-        assert record.message.startswith(f"broker mqtt://localhost:{broker.port} is refused: it lets anybody in")
+        assert record.message.startswith(f"broker mqtt://localhost:{broker.port} is refused (it lets anybody in")
         settings = msgspec.structs.replace(broker.settings(), refuse_anonymous=False)
         with publishing(settings, outbox) as publisher:
             assert publisher.drain(30)

@@ -10,11 +10,14 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
+from edge.backoff import Backoff
 from edge.clock import SystemClock
-from edge.mqtt.connection import ConnectionTimeouts
+from edge.mqtt.address import broker_address
+from edge.mqtt.client import Client
+from edge.mqtt.connection import Connected, Connection, Notice, Opened, Subscribed
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.reasons import Kind
+from edge.mqtt.reasons import Ending, Kind
 from edge.settings import MqttSettings
 from tests.edge.mqtt.test_publisher import listening, publishing, seqs
 from tests.fakes.clock import FakeClock
@@ -41,13 +44,19 @@ class SkippingClock(SystemClock):
 class FakeConnection:
     """The part of a `Connection` that is asked whether it works."""
 
-    def __init__(self, *, stuck: bool = False) -> None:
-        self.stuck = stuck
-        self.ended = False
+    def __init__(self) -> None:
+        self.protocol = V5
+        self.stuck = self.ended = False
         self.asked = 0
 
     def is_stuck(self) -> bool:
         return self.stuck
+
+    def open(self) -> None:
+        pass
+
+    def abandon(self, timeout_s: float) -> bool:
+        return True
 
     def has_ended(self) -> bool:
         self.asked += 1
@@ -124,9 +133,7 @@ def test_broker_that_acknowledges_nothing_is_left_for_a_while(
             clock.skip(2)
             publisher.publish_events([EVENT])
             wait_for(lambda: not publisher.stats().connected)
-            wait_for(
-                lambda: sender._connection is not None and sender._timeouts._when_missed.kind is Kind.OTHER_VERSION
-            )
+            wait_for(lambda: sender._connection is not None and sender._when_missed.kind is Kind.OTHER_VERSION)
             clock.skip(5)
             publisher.publish_events([EVENT])
             assert sender._protocol is V5
@@ -188,34 +195,63 @@ def test_sender_with_stuck_threads_does_not_count_as_alive(
     publisher.stop(0)
 
 
+class PatientClient(Client):
+    """Speaks to a `FakeConnection`, and notes why it was given up."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(broker_address(MqttSettings()), backoff=Backoff(), clock=clock)
+        self.clock = clock
+        self.link = FakeConnection()
+        self.missed: list[Kind] = []
+        self._connect()
+
+    def _new_connection(self) -> Connection:
+        self.link = FakeConnection()
+        self.link.protocol = self._protocol
+        return self.link  # type: ignore[return-value]  # the part of it that is asked
+
+    def _on_notice(self, notice: Notice) -> None:
+        if isinstance(notice, Connected):
+            self._accept(notice)
+        else:
+            self._answer_due = None
+
+    def _on_ended(self, ending: Ending) -> None:
+        self.missed.append(ending.kind)
+        self._drop_connection(retry_in_s=0.0)
+
+    def hear(self, notice: Any) -> None:
+        self._handle(notice(self.link))
+
+    def lasts(self, seconds: float) -> bool:
+        """Return True if the connection is the same after this time."""
+        link = self.link
+        self.clock.pass_time(seconds)
+        self._check_deadlines()
+        return link is self.link
+
+
 def test_each_answer_is_waited_for_as_long_as_is_due() -> None:
-    clock, link = FakeClock(), FakeConnection()
-    timeouts = ConnectionTimeouts(clock)
+    client = PatientClient(FakeClock())
 
-    def kind_after(seconds: float) -> Kind | None:
-        clock.pass_time(seconds)
-        ending = timeouts.missed(link, oldest_wait_s=0.0)  # type: ignore[arg-type]  # the part of it that is asked
-        return None if ending is None else ending.kind
+    def connected(link: Any) -> Connected:
+        return Connected(link, 20)
 
-    timeouts.attempt_started()
-    assert (kind_after(29), kind_after(1)) == (None, Kind.UNREACHABLE)
-    timeouts.opened(V5)
-    assert (kind_after(1.5), kind_after(0.5)) == (None, Kind.OTHER_VERSION)
-    timeouts.opened(V311)
-    assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
-    timeouts.connected(V311)
-    assert (kind_after(59), kind_after(1)) == (None, Kind.LOST)
-    timeouts.subscribed()
-    assert kind_after(1000) is None
-    timeouts.opened(V5)
-    assert kind_after(2) is Kind.OTHER_VERSION, "it has not spoken MQTT 5"
-    timeouts.connected(V5)
-    timeouts.opened(V5)
-    assert (kind_after(9), kind_after(1)) == (None, Kind.OTHER_VERSION)
-    timeouts.ended()
-    assert kind_after(1000) is None
-    link.stuck = True
-    assert kind_after(0) is Kind.LOST
+    assert (client.lasts(29), client.lasts(1), client.missed) == (True, False, [Kind.UNREACHABLE])
+    client.hear(Opened)
+    assert (client.lasts(1.5), client.lasts(0.5), client.link.protocol) == (True, False, V311)
+    client.hear(Opened)
+    assert (client.lasts(9), client.lasts(1), client.missed.pop()) == (True, False, Kind.OTHER_VERSION)
+    client.hear(connected)
+    assert (client.lasts(59), client.lasts(1), client.missed.pop()) == (True, False, Kind.LOST)
+    client.hear(Opened)
+    client.hear(connected)
+    client.hear(Subscribed)
+    assert client.lasts(1000)
+    client.link.stuck = True
+    assert (client.lasts(0), client.missed.pop()) == (False, Kind.LOST)
+    client.hear(Opened)
+    assert (client.lasts(9), client.lasts(1)) == (True, False), "it has spoken MQTT 5 before"
 
 
 def test_stop_does_not_wait_for_a_sender_that_hangs(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
