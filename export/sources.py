@@ -12,7 +12,7 @@ from edge.inference.manifest import NetworkKind
 from edge.inference.networks import quiet_stderr
 from train.data.dataset import Dataset
 from train.metrics import softmax
-from train.networks.backend import choose_backend, load_network
+from train.networks.backend import choose_backend, load_network, logits
 from train.run_folder import model_file, read_fingerprint, read_json
 
 
@@ -32,7 +32,7 @@ class Source:
 
     def scores(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Scores [n, 5] of chips uint8 [n, 48, 48]."""
-        return softmax(np.asarray(self.network.predict(chips[..., None], batch_size=256, verbose=0)))
+        return softmax(logits(self.network, chips))
 
 
 def open_source(model: Path) -> Source:

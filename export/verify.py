@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edge.inference.knn import LandmarkKnn, rebuild
 from edge.inference.manifest import MAX_KNN_BYTES, MemberKind, NetworkKind, Quantization
 from export.probe import Probe, probe
 from train.data.dataset import Dataset
-from train.metrics import Summary, summarise
+from train.metrics import Summary, rounded, summarise
 
 Scores = NDArray[np.float32]
 
@@ -90,16 +90,7 @@ class Verification:
                 "n": self.validation_n,
                 "float_balanced_accuracy": round(self.validation_balanced_accuracy, 4),
             },
-            "runtimes": {
-                r.runtime: {
-                    "agreement": round(r.agreement, 4),
-                    "balanced_accuracy": round(r.balanced_accuracy, 4),
-                    "difference": round(r.difference, 6),
-                    "same": round(r.same, 4),
-                    "latency_ms": {threads: round(ms, 3) for threads, ms in r.latency_ms.items()},
-                }
-                for r in self.runtimes
-            },
+            "runtimes": {found.runtime: rounded(asdict(found), 6) for found in self.runtimes},
             "test": {"before": self.before.as_dict(), "after": self.after.as_dict(), "mirrored": self.both.as_dict()},
             "missed": list(self.missed),
         }

@@ -1,6 +1,6 @@
 """Measure scores against labels: accuracy, balanced accuracy, recall, calibration error, intervals."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,20 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; shares are rounded to four digits."""
-        return {
-            "n": self.n,
-            "accuracy": round(self.accuracy, 4),
-            "balanced_accuracy": round(self.balanced_accuracy, 4),
-            "balanced_accuracy_interval": [round(x, 4) for x in self.balanced_accuracy_interval],
-            "expected_calibration_error": round(self.expected_calibration_error, 4),
-            "recall": {name: round(value, 4) for name, value in self.recall.items()},
-            "support": self.support,
-            "confusion": self.confusion,
-        }
+        return dict(rounded(asdict(self)))
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """Return JSON values of dictionaries, lists and numbers, with each number rounded."""
+    match value:
+        case dict():
+            return {key: rounded(inner, digits) for key, inner in value.items()}
+        case list() | tuple():
+            return [rounded(inner, digits) for inner in value]
+        case float():
+            return round(value, digits)
+        case _:
+            return value
 
 
 def summarise(scores: NDArray[np.float32], labels: NDArray[np.int8]) -> Summary:

@@ -17,7 +17,7 @@ from edge.errors import DataError
 from edge.faces.distances import FEATURES
 from train.data.csv_rows import SIDE_PX
 from train.metrics import softmax
-from train.networks.backend import load_network
+from train.networks.backend import load_network, logits
 
 PICKLES = {"landmarks": "landmark-knn.pkl", "pixels": "pixel-knn.pkl"}
 """The file in which a KNN run keeps its pipeline, by the features that it looks at."""
@@ -39,11 +39,7 @@ def score(
     ``cache``: file that keeps the pictures' landmarks, for models that look at those; see `train.data.landmarks`.
     Returns float32 [n, 5], rows sum to 1.
     """
-    return score_with(open_scorer(model, cache), images, flip=flip)
-
-
-def score_with(scorer: Scorer, images: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
-    """Score pictures, float32 [n, 5]; with ``flip`` averaged with the scores of their mirror images."""
+    scorer = open_scorer(model, cache)
     scores = scorer(images)
     if flip:
         scores = (scores + scorer(np.ascontiguousarray(images[:, :, ::-1]))) / 2
@@ -80,8 +76,8 @@ def _keras_scorer(model: Path, cache: Path | None) -> Scorer:
         )
 
     def scores(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = images[..., None] if kind == "chip" else _features(kind, images, cache, smooth=True)
-        return softmax(np.asarray(network.predict(x, batch_size=256, verbose=0)))
+        x = images if kind == "chip" else _features(kind, images, cache, smooth=True)
+        return softmax(logits(network, x))
 
     return scores
 

@@ -1,8 +1,8 @@
-"""One connection to the broker, from the attempt to its end; a new one is made for every attempt.
+"""One connection to the broker, from the attempt to its end; `edge.mqtt.client` makes a new one for every attempt.
 
 With a new paho client each time, paho's own queue, its resending and its message ids never matter: the outbox alone
 knows which events were sent and not acknowledged. paho calls back on its own thread, at times with its lock held, so
-each callback only puts a notice into the mailbox that the sender's thread reads.
+each callback only puts a notice into the client's mailbox.
 """
 
 import contextlib

@@ -13,7 +13,7 @@ from export.cli import app, with_default_quantization
 from tests.edge.bundles.conftest import make_key_pair
 from tests.export.conftest import Trained
 from train.data.dataset import load_dataset
-from train.scoring import score_with
+from train.scoring import score
 
 pytestmark = pytest.mark.training
 
@@ -52,7 +52,7 @@ def test_quantizations_all_become_bundles_that_the_device_runs(
     assert entry.accuracy.after.accuracy > 0.9
     assert entry.origin is None
     assert entry.accuracy.after.calibration_error is not None
-    both = score_with(load_network(open_bundle(out)).scores, dataset.images[rows], flip=True).argmax(axis=1)
+    both = score(out, dataset.images[rows], flip=True).argmax(axis=1)
     assert entry.accuracy.mirrored is not None
     right = float((both == dataset.labels[rows]).mean())
     assert right == pytest.approx(entry.accuracy.mirrored.accuracy, abs=1e-4)

@@ -17,10 +17,10 @@ from train.data.dataset import Dataset
 from train.data.features import Features
 from train.files import write_json
 from train.fit.calibration import calibrate
-from train.fit.result import describe, save
+from train.fit.result import describe, save, without_optimizer
 from train.fit.targets import class_weights, soft_targets
 from train.metrics import softmax, summarise
-from train.networks.backend import load_network
+from train.networks.backend import load_network, logits
 from train.run_folder import open_run, write_curve
 
 HIDDEN = (1024, 512)
@@ -63,13 +63,12 @@ def train_mlp(
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[_Watch(run, held_x, held_labels), keras.callbacks.BackupAndRestore(run / "backup")],
         )  # fmt: skip
-        held_logits = np.asarray(model.predict(held_x, batch_size=512, verbose=0))
-        calibrate(held_logits, held_labels, 1.0 if settings.balanced else 0.0).apply(model.layers[-1])
-        save(_plain(model), run / "model.keras")
+        calibrate(logits(model, held_x), held_labels, 1.0 if settings.balanced else 0.0).apply(model.layers[-1])
+        save(without_optimizer(model), run / "model.keras")
     else:
         report(f"{run} is complete")
         model = load_network(run)
-    result = summarise(_scores(model, held_x), held_labels)
+    result = summarise(softmax(logits(model, held_x)), held_labels)
     write_json(run / "result.json", {"validation": result.as_dict(), **described})
     return model
 
@@ -93,8 +92,8 @@ def build_mlp(x: NDArray[np.float32], settings: MlpSettings) -> keras.Model:
         y = layers.Dense(units, activation="relu", kernel_initializer="glorot_normal", name=f"dense{number}")(y)
         if settings.dropout:
             y = layers.Dropout(settings.dropout, name=f"dropout{number}")(y)
-    logits = layers.Dense(len(EMOTIONS), kernel_initializer="glorot_normal", name="logits")(y)
-    return keras.Model(inputs, logits, name=f"mlp_{settings.features}")
+    y = layers.Dense(len(EMOTIONS), kernel_initializer="glorot_normal", name="logits")(y)
+    return keras.Model(inputs, y, name=f"mlp_{settings.features}")
 
 
 def training_set(
@@ -152,20 +151,9 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untype
         self._labels = labels
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        scores = _scores(self.model, self._x)
+        scores = softmax(logits(self.model, self._x))
         if not np.isfinite(scores).all():
             raise DataError(f"training diverged in epoch {epoch + 1}: scores are no longer finite numbers")
         logs = logs if logs is not None else {}
         logs["val_balanced_accuracy"] = summarise(scores, self._labels).balanced_accuracy
         write_curve(self._run, epoch + 1, logs)
-
-
-def _scores(model: keras.Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return softmax(np.asarray(model.predict(x, batch_size=512, verbose=0)))
-
-
-def _plain(model: keras.Model) -> keras.Model:
-    """Return the network without its optimizer."""
-    plain = type(model).from_config(model.get_config())
-    plain.set_weights(model.get_weights())
-    return plain

@@ -15,7 +15,6 @@ from edge.errors import DataError, UsageError
 from train.cli.options import DATA, JsonOption
 from train.data.csv_rows import BadRow
 from train.data.dataset import PARTS, Dataset
-from train.data.folder import BadFile
 from train.data.prepare import prepare_csv, prepare_folder
 
 SHOWN_BAD_ROWS = 20
@@ -50,9 +49,9 @@ def prepare(
     - `python -m train prepare ferdata.csv --out data/article.npz --bad-rows fail`
     - `python -m train prepare my-faces/ --out data/mine.npz` with my-faces/angry/, my-faces/happy/ and so on
     """
-    refused: list[BadRow | BadFile] = []
+    refused: list[BadRow] = []
 
-    def note(row: BadRow | BadFile) -> None:
+    def note(row: BadRow) -> None:
         refused.append(row)
         if len(refused) <= SHOWN_BAD_ROWS:
             print(f"{source}: {row.where}: {row.reason}", file=sys.stderr)
@@ -88,7 +87,7 @@ def prepare(
         _print_table(out, dataset)
 
 
-def _as_dict(out: Path, dataset: Dataset, refused: list[BadRow | BadFile]) -> dict[str, object]:
+def _as_dict(out: Path, dataset: Dataset, refused: list[BadRow]) -> dict[str, object]:
     return {
         "path": str(out),
         "pictures": len(dataset.images),

@@ -96,10 +96,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was refused."""
+    """A row of a file, or a file of a folder, that was refused."""
 
-    line: int
-    """in the file, 1 is the header"""
+    place: int | str
+    """line in the file, 1 is the header; or the path"""
     reason: str
     beyond: int | None = None
     """its label, a number that no form has; None if something else is wrong"""
@@ -107,11 +107,11 @@ class BadRow:
     @property
     def where(self) -> str:
         """Its place, for messages."""
-        return f"line {self.line}"
+        return f"line {self.place}" if isinstance(self.place, int) else self.place
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {"line": self.line, "reason": self.reason}
+        return {"line" if isinstance(self.place, int) else "file": self.place, "reason": self.reason}
 
 
 def read_columns(path: Path) -> Columns:

@@ -4,7 +4,7 @@
 ``FOLDER/train/angry/*.png``, ``FOLDER/test/angry/*.png``  split already, `validation` and FER2013's names too
 
 The name of a folder, in any case, is its class; a class that is none of the five emotions is kept apart. A file that
-cannot be read becomes a `BadFile` with the reason.
+cannot be read becomes a `BadRow` with the reason.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge.cameras.pictures import PICTURE_SUFFIXES, read_picture
 from edge.emotions import EMOTIONS
 from edge.errors import DataError, ImageError, printable_path
-from train.data.csv_rows import SIDE_PX, SYNONYMS, Row
+from train.data.csv_rows import SIDE_PX, SYNONYMS, BadRow, Row
 
 OTHER_CLASS = -1
 
@@ -43,23 +43,6 @@ class PictureFile:
     """index into ``EMOTIONS``, 5 for disgust, 6 for fear, or `OTHER_CLASS`"""
     usage: str | None
     """Training, Validation, PublicTest or PrivateTest; None if the folder is not split"""
-
-
-@dataclass(frozen=True, slots=True)
-class BadFile:
-    """A file that was refused."""
-
-    path: Path
-    reason: str
-
-    @property
-    def where(self) -> str:
-        """Its path, for messages."""
-        return printable_path(self.path)
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return {"file": printable_path(self.path), "reason": self.reason}
 
 
 def list_pictures(folder: Path) -> list[PictureFile]:
@@ -88,13 +71,13 @@ def list_pictures(folder: Path) -> list[PictureFile]:
     return files
 
 
-def read_files(files: Iterable[PictureFile]) -> Iterator[Row | BadFile]:
-    """Yield every picture, gray and 48x48, cut to the square in its middle; a `BadFile` if it cannot be read."""
+def read_files(files: Iterable[PictureFile]) -> Iterator[Row | BadRow]:
+    """Yield every picture, gray and 48x48, cut to the square in its middle; a `BadRow` if it cannot be read."""
     for number, file in enumerate(files):
         try:
             luma = read_picture(file.path, name="the file").luma
         except ImageError as error:
-            yield BadFile(file.path, str(error).removeprefix("the file: "))
+            yield BadRow(printable_path(file.path), str(error).removeprefix("the file: "))
             continue
         yield Row(number, _shrunk(luma), file.label, file.usage)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,9 @@ from train.data.csv_rows import (
 from train.data.csv_rows import Form as CsvForm
 from train.data.dataset import PARTS, Dataset
 from train.data.ferplus import read_votes
-from train.data.folder import BadFile, PictureFile, list_pictures, read_files
+from train.data.folder import PictureFile, list_pictures, read_files
 
 Form = Literal["kaggle", "article", "folder", "split folder"]
-_Bad = TypeVar("_Bad", BadRow, BadFile)
 
 TRAIN, VALIDATION, TEST, EXCLUDED = range(len(PARTS))
 SPLIT_SEED = 42
@@ -98,7 +97,7 @@ def prepare_folder(
     folder: Path,
     *,
     bad_rows: Literal["skip", "fail"] = "skip",
-    report: Callable[[BadFile], None] = lambda _file: None,
+    report: Callable[[BadRow], None] = lambda _file: None,
     watched: Callable[[list[PictureFile]], Iterable[PictureFile]] = lambda files: files,
 ) -> Dataset:
     """Read a folder of pictures by class into a data set.
@@ -127,7 +126,7 @@ def _require_all(source: Path, labels: NDArray[np.int8]) -> None:
 
 
 def _collect(
-    source: Path, read: Iterable[Row | _Bad], *, bad_rows: Literal["skip", "fail"], report: Callable[[_Bad], None]
+    source: Path, read: Iterable[Row | BadRow], *, bad_rows: Literal["skip", "fail"], report: Callable[[BadRow], None]
 ) -> tuple[list[Row], int]:
     """Return the rows that hold a picture, and the number of bad ones."""
     rows: list[Row] = []

@@ -21,10 +21,10 @@ from train.data.chips import Chips
 from train.data.dataset import Dataset
 from train.files import write_json
 from train.fit.calibration import Calibration, calibrate
-from train.fit.result import describe, predict, save
+from train.fit.result import describe, predict, save, without_optimizer
 from train.fit.teacher import identify
 from train.metrics import Summary, softmax, summarise
-from train.networks.backend import load_network
+from train.networks.backend import load_network, logits
 from train.networks.from_bundle import load_bundle
 from train.run_folder import begin_run
 
@@ -101,14 +101,14 @@ def adapt(
 
     def measure() -> tuple[Summary, Summary]:
         return (
-            summarise(softmax(_logits(model, kept.images)), kept.labels),
+            summarise(softmax(logits(model, kept.images)), kept.labels),
             summarise(predict(model, dataset, "test"), test),
         )
 
     before = measure()
     for epoch, loss in enumerate(_tune(model, own, dataset, settings, rng), start=1):
         report(f"epoch {epoch} of {settings.epochs}: loss {loss:.3f}")
-    temperature = _temperature(_logits(model, kept.images), kept.labels)
+    temperature = _temperature(logits(model, kept.images), kept.labels)
     Calibration(temperature, (0.0,) * len(EMOTIONS)).apply(model.layers[-1])
     after = measure()
     mine, everybody = zip(before, after, strict=True)
@@ -126,9 +126,7 @@ def adapt(
     write_json(run / "result.json", {"validation": validation.as_dict(), "adapted": figures, **described})
     for layer in model.layers:
         layer.trainable = True
-    plain = keras.models.clone_model(model)  # without an optimizer
-    plain.set_weights(model.get_weights())
-    save(plain, run / "model.keras")
+    save(without_optimizer(model), run / "model.keras")
     return Adapted(mine, everybody, temperature)
 
 
@@ -156,7 +154,7 @@ def _tune(
     for layer in model.layers:  # BatchNorm keeps its statistics, too
         layer.trainable = layer in with_kernels[-TUNED:]
     rehearsed = dataset.images[rng.choice(dataset.select("train"), settings.rehearsal)]
-    remembered = softmax(_logits(model, rehearsed))  # targets: what it says now, not the labels
+    remembered = softmax(logits(model, rehearsed))  # targets: what it says now, not the labels
     batch = 32
     steps = settings.epochs * -(-(settings.copies * len(own.labels) + 2 * len(rehearsed)) // batch)
     rate = keras.optimizers.schedules.CosineDecay(settings.rate, steps)
@@ -203,14 +201,10 @@ def _detail(images: NDArray[Any]) -> float:
     return float(np.median(fine))
 
 
-def _temperature(logits: NDArray[np.float32], labels: NDArray[np.int8]) -> float:
+def _temperature(found: NDArray[np.float32], labels: NDArray[np.int8]) -> float:
     """Return the temperature that suits the held-out pictures, as far as there are many of them."""
-    found = calibrate(logits, labels, 0.0, biased=False).temperature
-    return float(np.exp(np.log(found) * len(labels) / (len(labels) + TRUST)))
-
-
-def _logits(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.asarray(model.predict(images[..., None], batch_size=256, verbose=0))
+    temperature = calibrate(found, labels, 0.0, biased=False).temperature
+    return float(np.exp(np.log(temperature) * len(labels) / (len(labels) + TRUST)))
 
 
 def _require_no_loss(held_out: Any, test: Any) -> None:

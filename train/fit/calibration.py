@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from train.fit.targets import class_weights
-from train.metrics import softmax
+from train.metrics import rounded, softmax
 
 BOUNDS = (0.25, 4.0)
 """Lowest and highest temperature that is tried."""
@@ -29,7 +29,7 @@ class Calibration:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; rounded to four digits."""
-        return {"temperature": round(self.temperature, 4), "bias": [round(b, 4) for b in asdict(self)["bias"]]}
+        return dict(rounded(asdict(self)))
 
     def apply(self, dense: Any) -> None:
         """Apply it to the weights of a network's last layer (``keras.layers.Dense``)."""

@@ -14,6 +14,7 @@ from train.data.dataset import Dataset
 from train.files import replacing, write_json
 from train.fit.calibration import calibrate
 from train.metrics import softmax, summarise
+from train.networks.backend import logits
 
 
 def complete(run: Path, model: keras.Model, dataset: Dataset, balance: float, described: dict[str, Any]) -> None:
@@ -41,6 +42,13 @@ def save(model: keras.Model, path: Path) -> None:
         model.save(partial)
 
 
+def without_optimizer(model: keras.Model) -> keras.Model:
+    """Return a copy of a network that was compiled, as it is kept."""
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
 def describe(model: keras.Model, dataset: Dataset, settings: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Describe a run for ``settings.json``: network, settings, data set and versions; JSON values."""
     return {
@@ -59,5 +67,4 @@ def describe(model: keras.Model, dataset: Dataset, settings: dict[str, Any], **m
 
 
 def _logits(model: keras.Model, dataset: Dataset, part: str) -> NDArray[np.float32]:
-    images = dataset.images[dataset.select(part)][..., None]
-    return np.asarray(model.predict(images, batch_size=256, verbose=0))[:, : len(EMOTIONS)]
+    return logits(model, dataset.images[dataset.select(part)])[:, : len(EMOTIONS)]

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.errors import DataError
 from train.run_folder import model_file
 
@@ -34,6 +37,12 @@ def load_network(model: Path) -> Any:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile raise many types for a damaged file
         raise DataError(f"{path}: not a Keras model ({first_line(error)})") from error
+
+
+def logits(network: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what a network says of pictures [n, 48, 48], or of features [n, k]: [n, classes], before the softmax."""
+    x = inputs[..., None] if inputs.ndim == 3 else inputs
+    return np.asarray(network.predict(x, batch_size=256, verbose=0))
 
 
 def first_line(error: Exception) -> str:

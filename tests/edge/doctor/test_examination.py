@@ -159,7 +159,7 @@ def test_settings_of_the_broker_that_cannot_be_used_are_said(tmp_path: Path) -> 
 def test_somebody_who_is_no_broker_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     from paho.mqtt.enums import MQTTProtocolVersion
 
-    monkeypatch.setattr("edge.mqtt.exchange.ANSWER_S", dict.fromkeys(MQTTProtocolVersion, 0.1))
+    monkeypatch.setattr("edge.mqtt.client.ANSWER_S", dict.fromkeys(MQTTProtocolVersion, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
         found = broker.check_broker(Settings(mqtt=MqttSettings(url=url)))

@@ -28,7 +28,7 @@ def only_reason(line: str, form: Form = "kaggle") -> str:
     header = "emotion,pixels,Usage" if form == "kaggle" else "emotion,pixels"
     (bad,) = rows_of(f"{header}\n{line}\n", form)
     assert isinstance(bad, BadRow), f"accepted {line[:60]!r}"
-    assert bad.line == 2
+    assert bad.place == 2
     return bad.reason
 
 
@@ -160,7 +160,7 @@ def test_lines_and_numbers_count_what_a_person_would_count() -> None:
     good = f"0,{PIXEL_TEXT},Training"
     long = "0," + "1 " * LONGEST_LINE
     seen = rows_of("\n".join(["emotion,pixels,Usage", good, "", '0,"stray,Training', long, good, "x", good]))
-    assert [row.line for row in seen if isinstance(row, BadRow)] == [4, 5, 7]
+    assert [row.place for row in seen if isinstance(row, BadRow)] == [4, 5, 7]
     assert [row.number for row in seen if isinstance(row, Row)] == [0, 3, 5]
 
 

@@ -13,8 +13,8 @@ from edge.cli.support import run
 from edge.emotions import EMOTIONS
 from edge.errors import DataError
 from train.cli import app
+from train.data.csv_rows import BadRow
 from train.data.dataset import PARTS, Dataset, load_dataset
-from train.data.folder import BadFile
 from train.data.prepare import prepare_folder
 
 Write = Callable[[str, NDArray[np.uint8]], None]
@@ -114,10 +114,10 @@ def test_a_file_that_cannot_be_read_is_named_and_counted(split_folder: Path) -> 
     broken = split_folder / "train/sad/broken.png"
     broken.write_bytes((split_folder / "train/sad/2.png").read_bytes()[:44])
     (split_folder / "train/happy/empty.jpg").write_bytes(b"")
-    named: list[BadFile] = []
+    named: list[BadRow] = []
     dataset = prepare_folder(split_folder, report=named.append)
 
-    assert [(bad.path.name, bad.reason.split(",")[0]) for bad in named] == [
+    assert [(bad.where.rpartition("/")[2], bad.reason.split(",")[0]) for bad in named] == [
         ("empty.jpg", "is empty"),
         ("broken.png", "its end is missing"),
     ]

@@ -194,7 +194,7 @@ def bad_lines() -> Sequence[str]:
 def test_bad_rows_are_named_by_line_and_skipped(write_csv: WriteCsv) -> None:
     refused: list[BadRow] = []
     dataset = prepare_csv(write_csv(bad_lines()), report=refused.append)
-    assert [row.line for row in refused] == [3, 4, 5]
+    assert [row.place for row in refused] == [3, 4, 5]
     assert len(dataset.images) == 2
     assert dataset.notes["bad_rows"] == 3
 
