@@ -73,7 +73,7 @@ def test_architecture_names_every_room_in_the_checked_order() -> None:
         section = page.partition(f"### The rooms of `{package}/`")[2].partition("\n#")[0]
         table = [re.findall(rf"`{package}/(\w+)", line) for line in section.splitlines() if line.startswith("| ")]
         lines = {name: number for number, names in enumerate(table) for name in names}
-        layers = [[room for room in re.split(r" : ", layer) if room[0] != "("] for layer in contract["layers"]]
+        layers = [[room for room in re.split(r" [|:] ", layer) if room[0] != "("] for layer in contract["layers"]]
         assert {room for layer in layers for room in layer} == set(lines) - {package}, package
         places = [[lines[room] for room in layer] for layer in layers if layer]
         assert all(max(upper) < min(lower) for upper, lower in pairwise(places)), package
