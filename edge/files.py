@@ -27,13 +27,17 @@ class Files:
         path.mkdir()
         path.chmod(0o755)
 
-    def write(self, path: Path, content: Iterable[bytes]) -> None:
-        """Write a new file that everybody may read; an existing one is an error."""
+    def write(
+        self, path: Path, content: Iterable[bytes], mode: int = 0o644, owner: tuple[int, int] | None = None
+    ) -> None:
+        """Write a new file with this mode, and user and group; an existing one is an error."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             for part in content:
                 file.write(part)
-            os.fchmod(file.fileno(), 0o644)
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
 
     def sync(self, path: Path) -> None:
         """Return once a file's content, or a folder's list of names, is on the disk (fsync(2))."""
@@ -66,12 +70,26 @@ class Files:
         else:
             path.unlink()
 
+    def erase(self, path: Path) -> None:
+        """Overwrite a file that held a secret, and remove it; on return both is on the disk."""
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        Files.sync(self, path.parent)
 
-def replace_file(files: Files, path: Path, content: bytes) -> None:
-    """Replace a file's content atomically: a power cut leaves the old or the new; on return the new is on the disk."""
+
+def replace_file(
+    files: Files, path: Path, content: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> None:
+    """Replace a file's content atomically: a power cut leaves the old or the new; on return the new is on the disk.
+
+    ``mode``, ``owner`` (user and group; None: this process's): of the new file.
+    """
     fresh = path.with_name(f"{INCOMING}-{path.name}-{secrets.token_hex(4)}")
     try:
-        files.write(fresh, [content])
+        files.write(fresh, [content], mode, owner)
         files.sync(fresh)
         files.rename(fresh, path)
     except OSError:

@@ -87,8 +87,23 @@ def migrate(file: Annotated[Path, typer.Argument(help="A settings file of an old
             f"{file}: its settings would change; write camera.address, camera.rotate and camera.flip yourself"
         )
     os.link(file, backup)
-    replace_file(Files(), file, new.encode())
-    file.chmod(mode.st_mode & 0o7777)
-    if os.geteuid() == 0:
-        os.chown(file, mode.st_uid, mode.st_gid)
+    owner = (mode.st_uid, mode.st_gid) if os.geteuid() == 0 else None
+    replace_file(Files(), file, new.encode(), mode=mode.st_mode & 0o7777, owner=owner)
     typer.echo(f"{file}: brought up to date; the file of before is {backup}")
+
+
+@config_app.command(epilog="Example: sudo emotion-edge config take /boot/firmware/emotion-edge.toml")
+def take(
+    file: Annotated[Path, typer.Argument(help="Settings, and mqtt.password, on the boot partition of a card.")],
+    config: Config = None,
+) -> None:
+    """Put a card's settings over those in force and its password into its own file, then remove it from the card.
+
+    The unit emotion-edge-firstboot does this at each start, before the service starts. A file with a fault changes
+    nothing; what became of it is said in emotion-edge.log beside it.
+    """
+    from edge.settings import settings_file
+    from edge.settings.card import take_card
+
+    keys = take_card(file, settings_file(config))
+    typer.echo(f"{file}: taken: {', '.join(keys)}" if keys else f"{file}: sets nothing")

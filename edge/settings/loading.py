@@ -142,7 +142,7 @@ def read_file(path: Path | None) -> dict[str, Any]:
 
     Raises `ConfigError`: as `find_faults`, or a setting is wrong; names the first fault.
     """
-    tree = _read_toml(path)
+    tree = read_toml(path)
     for fault in faults_of(tree, str(settings_file(path))):
         raise ConfigError(fault)
     return flattened(tree)
@@ -153,10 +153,14 @@ def find_faults(path: Path | None) -> list[str]:
 
     Raises `ConfigError`: the named file is missing, or it cannot be read or is not TOML.
     """
-    return list(faults_of(_read_toml(path), str(settings_file(path))))
+    return list(faults_of(read_toml(path), str(settings_file(path))))
 
 
-def _read_toml(path: Path | None) -> dict[str, Any]:
+def read_toml(path: Path | None) -> dict[str, Any]:
+    """Return what a settings file holds, unchecked; empty as `read_file`.
+
+    Raises `ConfigError`: the named file is missing, or it cannot be read or is not TOML.
+    """
     chosen = settings_file(path)
     text = ""
     try:

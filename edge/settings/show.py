@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError, redacted
-from edge.settings.checking import CAMERA_TABLE
+from edge.settings.checking import CAMERA_TABLE, VERSION
 from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, read_password, settings_file
 from edge.settings.profiles import board_model, profile_name
 from edge.settings.types import Settings, fields_of, is_section
@@ -80,6 +80,20 @@ def as_toml(shown: list[Shown], password: str) -> str:
             lines += ["", f"[{section}]"]
         lines.append(f"{_line(one):{width}}  # {one.origin}")
     return "\n".join(lines)
+
+
+def as_file(tree: Mapping[str, Any]) -> str:
+    """Return a settings file that holds these settings and nothing else.
+
+    ``tree``: setting to value, section to such a mapping; the camera as ``camera``, ``camera_rotate``, ``camera_flip``.
+    """
+    camera = {name: f"camera.{key}" for key, name in CAMERA_TABLE.items()}
+    lines = [f"version = {VERSION}"]
+    lines += [f"{camera.get(key, key)} = {_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    for section, values in tree.items():
+        if isinstance(values, dict):
+            lines += ["", f"[{section}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
+    return "\n".join(lines) + "\n"
 
 
 def as_json(shown: list[Shown], password: str) -> str:

@@ -43,10 +43,12 @@ class FragileDisk(Files):
         super().make_folder(path)
         self._undo.append((path.parent, lambda: shutil.rmtree(path)))
 
-    def write(self, path: Path, content: Iterable[bytes]) -> None:
+    def write(
+        self, path: Path, content: Iterable[bytes], mode: int = 0o644, owner: tuple[int, int] | None = None
+    ) -> None:
         self._step("write", path)
         parts = b"".join(content)
-        super().write(path, [parts[: len(parts) // 2]])
+        super().write(path, [parts[: len(parts) // 2]], mode, owner)
         descriptor = os.open(path, os.O_RDWR)
         self._unsynced[os.fstat(descriptor).st_ino] = (descriptor, len(parts) // 3)
         self._undo.append((path.parent, path.unlink))
@@ -94,6 +96,13 @@ class FragileDisk(Files):
             kept.rename(path)
 
         self._undo.append((path.parent, undo))
+
+    def erase(self, path: Path) -> None:
+        self._step("erase", path)
+        size = path.stat().st_size
+        path.write_bytes(bytes(size // 2) + path.read_bytes()[size // 2 :])
+        self._step("erase more", path)
+        super().erase(path)
 
     def lose(self, loss: Loss) -> None:
         """Undo what a power cut of this kind loses."""
