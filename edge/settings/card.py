@@ -5,7 +5,6 @@ before it leaves the card, and a card with a fault changes nothing.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -60,30 +59,25 @@ def _take(card: Path, settings: Path, files: Files) -> list[str]:
     if not keys:
         return []
     before = flattened(read_toml(settings)) if settings.exists() else {}
-    after = {**before, **given}
-    for name, section in given.items():
-        if isinstance(section, dict) and isinstance(before.get(name), dict):
-            after[name] = {**before[name], **section}
-    text = as_file(after)
-    if flattened(tomllib.loads(text)) != after:
-        raise ConfigError(f"{card.name}: cannot be joined with {settings}: put the settings there yourself")
+    after = _joined(before, given)
     stored = settings.with_name(PASSWORD)
     for fault in [*faults_of(after, str(settings)), *_login_faults(after.get("mqtt", {}), password, stored)]:
         raise ConfigError(fault)
-    try:
-        _open_log(card)
-    except OSError as error:
-        raise ConfigError(
-            f"{card.name}: nothing is taken, because it could not be removed afterwards: {card.parent}: {error.strerror}"
-        ) from error
+    _require_writable(card)
     for unfinished in settings.parent.glob(f"{INCOMING}-*"):  # of a start in which the power was cut
         files.remove(unfinished)
     if password is not None:
         replace_file(files, stored, f"{password}\n".encode() if password else b"", mode=0o600)
     if after != before:
-        _replace_settings(settings, text, files)
+        _replace_settings(settings, as_file(after), files)
+    _remove(card, files)
+    return keys
+
+
+def _remove(card: Path, files: Files) -> None:
+    """Remove a card's file; under another name first, so that a half-erased one is not read."""
+    taken = card.with_name(f"{card.name}.taken")
     try:
-        taken = card.with_name(f"{card.name}.taken")
         files.rename(card, taken)
         files.sync(card.parent)
         files.erase(taken)
@@ -91,7 +85,14 @@ def _take(card: Path, settings: Path, files: Files) -> list[str]:
         raise ConfigError(
             f"{card.name}: taken, but it cannot be removed ({error.strerror}): what it holds can still be read there"
         ) from error
-    return keys
+
+
+def _joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    after = {**before, **given}
+    for name, section in given.items():
+        if isinstance(section, dict) and isinstance(before.get(name), dict):
+            after[name] = {**before[name], **section}
+    return after
 
 
 def _read(card: Path) -> tuple[dict[str, Any], str | None]:
@@ -151,9 +152,14 @@ def _dotted(tree: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _open_log(card: Path) -> None:
-    with card.with_name(CARD_LOG).open("ab"):
-        pass
+def _require_writable(card: Path) -> None:
+    try:
+        with card.with_name(CARD_LOG).open("ab"):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{card.name}: not taken, because it could not be removed afterwards: {card.parent}: {error.strerror}"
+        ) from error
 
 
 def _note(log: Path, line: str) -> None:
