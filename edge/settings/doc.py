@@ -28,7 +28,7 @@ allowed.
 | `emotion-edge config init config.toml` | writes a file of all settings, explained, every line commented out |
 | `emotion-edge config check config.toml` | names every fault of a file, not only the first |
 | `emotion-edge config migrate config.toml` | brings an older file up to date; comments stay, the old file is kept |
-| `emotion-edge config take emotion-edge.toml` | takes settings and `mqtt.password` from [a card](quick-start-pi.md#a-card-to-flash) |
+| `emotion-edge config take emotion-edge.toml` | takes the settings of [a card](quick-start-pi.md#a-card-to-flash) |
 
 `version = 2` at the top is the version of the file's form. A file without it is of version 1 and works as ever; one of
 a later version is refused.
