@@ -97,19 +97,6 @@ class DemoClip:
         )
 
 
-def face_box(index: int) -> tuple[int, int, int, int] | None:
-    """Return the box of the face in a frame, even if it is partly out of view; None if there is no face.
-
-    Returns x, y, width, height, pixels.
-    """
-    pose = _pose(index / FPS)
-    if pose is None:
-        return None
-    x, y, scale = pose
-    width, height = scale * _FACE[2], scale * _FACE[3]
-    return round(x - width / 2), round(y - height / 2), round(width), round(height)
-
-
 def _pose(time_s: float) -> tuple[float, float, float] | None:
     for (from_s, *start), (to_s, *end) in pairwise(_PATH):
         if from_s <= time_s < to_s:

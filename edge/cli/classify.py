@@ -1,19 +1,11 @@
 """`emotion-edge classify`: photos, folders, clips and addresses to a line each."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from edge.cli.options import Bundle, Classifier, Config
-
-
-class Form(StrEnum):
-    """How `classify` writes."""
-
-    JSON = "json"
-    CSV = "csv"
 
 
 def classify(
@@ -28,7 +20,9 @@ def classify(
         int,
         typer.Option("--jobs", "-j", min=1, max=64, help="How many files at a time; try one for each core."),
     ] = 1,
-    form: Annotated[Form, typer.Option("--format", help="json lines, or csv with a row a face.")] = Form.JSON,
+    form: Annotated[
+        Literal["json", "csv"], typer.Option("--format", help="JSON lines, or CSV: a row a face.")
+    ] = "json",
     config: Config = None,
     bundle: Bundle = None,
     classifier: Classifier = None,
@@ -44,5 +38,5 @@ def classify(
     from edge.settings import load_settings
 
     settings = load_settings(config, flags={"bundle": bundle, "classifier": classifier})
-    if not run_classify(settings, sources, form=form.value, annotate=annotate, recursive=recursive, jobs=jobs):
+    if not run_classify(settings, sources, form=form, annotate=annotate, recursive=recursive, jobs=jobs):
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge.cli.options import AsJson
+from edge.cli.options import AsJson, BrokerPasswordFile, BrokerUrl, CaFile
 from edge.clock import utc_time
 from edge.errors import UsageError
 
@@ -23,11 +23,11 @@ def collect(
     to: Annotated[
         str, typer.Option(help="FILE.db (SQLite), postgresql://[user@]host/name, FILE.jsonl or FILE.csv.")
     ] = "events.db",
-    mqtt: Annotated[str, typer.Option(help="Broker: mqtt://[user@]host[:port] or mqtts://…")] = "mqtt://localhost:1883",
+    mqtt: BrokerUrl = "mqtt://localhost:1883",
     name: Annotated[str, typer.Option(help="Name of this collector, for which the broker keeps messages.")] = "",
     share: Annotated[str, typer.Option(help="Divide the messages with all collectors of this group.")] = "",
-    password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
-    ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
+    password_file: BrokerPasswordFile = "",
+    ca_file: CaFile = "",
     cert_file: Annotated[str, typer.Option(help="PEM file of a certificate of one's own, if the broker asks.")] = "",
     key_file: Annotated[str, typer.Option(help="PEM file with mode 0600 of its key.")] = "",
     *,

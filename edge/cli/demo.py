@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -32,16 +31,11 @@ PAGE_PORT = 8378
 _LOOPBACK = "127.0.0.1"
 
 
-class Pace(StrEnum):
-    """How fast the clip is played."""
-
-    REALTIME = "realtime"
-    FAST = "fast"
-
-
 def demo(
     picture: Annotated[Path, typer.Option(help="Where the annotated picture goes.")] = Path("out/demo.png"),
-    pace: Annotated[Pace, typer.Option(help="realtime as a camera, fast for the impatient.")] = Pace.REALTIME,
+    pace: Annotated[
+        Literal["realtime", "fast"], typer.Option(help="realtime as a camera, fast for the impatient.")
+    ] = "realtime",
     web: Annotated[
         bool, typer.Option("--web", help="Repeat the clip, and show it on the live page until Ctrl-C.")
     ] = False,
@@ -50,7 +44,7 @@ def demo(
     if web:
         run_page()
     else:
-        run_demo(picture, pace=pace.value)
+        run_demo(picture, pace=pace)
 
 
 def run_demo(picture: Path, *, pace: str = "realtime") -> int:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from edge.cli.options import AsJson
+from edge.cli.options import AsJson, BrokerPasswordFile, BrokerUrl, CaFile
 from edge.cli.watch import listening, read, table_of
 from edge.clock import utc_time
 from edge.record.fleet import DeviceNow, Fleet
@@ -22,11 +22,9 @@ fleet_app = typer.Typer(help="All devices at one broker: `emotion-edge fleet sta
 
 @fleet_app.command(epilog="Example: emotion-edge fleet status --mqtt mqtt://me@broker.local --record events.db --json")
 def status(
-    mqtt: Annotated[
-        str, typer.Option(help="Broker: mqtt://[user@]host[:port], mqtts://…, ws://… or wss://…")
-    ] = "mqtt://localhost:1883",
-    password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
-    ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
+    mqtt: BrokerUrl = "mqtt://localhost:1883",
+    password_file: BrokerPasswordFile = "",
+    ca_file: CaFile = "",
     record: Annotated[str, typer.Option(help="What `collect` wrote: counts missing events, knows the last one.")] = "",
     *,
     as_json: AsJson = False,

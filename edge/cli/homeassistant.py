@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli.options import AsJson, Config, PasswordFile
+from edge.cli.options import AsJson, Broker, Config, PasswordFile
 
 if TYPE_CHECKING:
     from edge.homeassistant.kept import Published
@@ -16,7 +16,6 @@ homeassistant_app = typer.Typer(
 )
 
 Device = Annotated[str | None, typer.Option(help="Name of the device. Default: the one in the settings.")]
-Broker = Annotated[str | None, typer.Option("--mqtt", help="Broker: mqtt://[user@]host[:port] or mqtts://…")]
 
 
 @homeassistant_app.command(epilog="Example: sudo emotion-edge homeassistant show")

@@ -21,6 +21,16 @@ Classifier = Annotated[str | None, typer.Option(help="Which model decides: cnn, 
 BundleKey = Annotated[
     str | None, typer.Option(metavar="FILE", help="Public keys (PEM); a bundle must be signed by one of them.")
 ]
+BROKER_HELP = "Broker: mqtt://[user@]host[:port], mqtts://…, ws://… or wss://…"
+Broker = Annotated[str | None, typer.Option("--mqtt", help=f"{BROKER_HELP} Default: the one in the settings.")]
+BrokerUrl = Annotated[str, typer.Option("--mqtt", help=BROKER_HELP)]
+BrokerPasswordFile = Annotated[
+    str, typer.Option("--password-file", metavar="FILE", help="File with mode 0600 that holds the password.")
+]
+CaFile = Annotated[
+    str,
+    typer.Option("--ca-file", metavar="FILE", help="PEM file of the authority that signed the broker's certificate."),
+]
 PasswordFile = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="File with mode 0600 that holds the broker's password."),

@@ -1,20 +1,12 @@
 """`emotion-edge report`: what a record holds of a day or a week, as a picture, a page or a table."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from edge.errors import UsageError
-
-
-class Format(StrEnum):
-    """What is made."""
-
-    FILES = "files"
-    TABLE = "table"
 
 
 def report(
@@ -25,8 +17,9 @@ def report(
     timezone: Annotated[str, typer.Option(help="Zone of the day, Europe/Berlin; default: this machine's.")] = "",
     device: Annotated[str, typer.Option(help="One device; default: all.")] = "",
     shape: Annotated[
-        Format, typer.Option("--format", help="files: a PNG and an HTML file; table: on the terminal.")
-    ] = (Format.FILES),
+        Literal["files", "table"],
+        typer.Option("--format", help="files: a PNG and an HTML file; table: on the terminal."),
+    ] = "files",
 ) -> None:
     """Draw a day or a week: emotions, people in view, visits, and what is missing."""
     from edge.record import period
@@ -43,7 +36,7 @@ def report(
         found = summarize(engine, chosen, device=device)
     finally:
         engine.dispose()
-    if shape is Format.TABLE:
+    if shape == "table":
         Console().print(table(found))
         return
     from edge.record.drawing import draw

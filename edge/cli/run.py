@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge.cli.options import Bundle, CameraFlip, CameraRotate, Classifier, Config, PasswordFile, StateDir
+from edge.cli.options import Broker, Bundle, CameraFlip, CameraRotate, Classifier, Config, PasswordFile, StateDir
 
 
 def run(
@@ -15,9 +15,7 @@ def run(
         str | None,
         typer.Option(help="picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, file:CLIP, photos:FOLDER, demo:"),
     ] = None,
-    mqtt: Annotated[
-        str | None, typer.Option(help="Broker: mqtt://[user@]host[:port], mqtts://…, ws://… or wss://…")
-    ] = None,
+    mqtt: Broker = None,
     password_file: PasswordFile = None,
     device: Annotated[str | None, typer.Option(help="Name of this device in topics.")] = None,
     homeassistant: Annotated[

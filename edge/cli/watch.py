@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edge.cli.options import BrokerPasswordFile, BrokerUrl, CaFile
 from edge.emotions import COLOURS_BGR, EMOTIONS
 from edge.errors import UsageError
 from edge.events.payloads import EmotionEvent, State
@@ -60,12 +61,10 @@ class Seen:
 
 
 def watch(
-    mqtt: Annotated[
-        str, typer.Option(help="Broker: mqtt://[user@]host[:port], mqtts://…, ws://… or wss://…")
-    ] = "mqtt://localhost:1883",
+    mqtt: BrokerUrl = "mqtt://localhost:1883",
     device: Annotated[str, typer.Option(help="Name of the device, + for all.")] = "+",
-    password_file: Annotated[str, typer.Option(help="File with mode 0600 that holds the password.")] = "",
-    ca_file: Annotated[str, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = "",
+    password_file: BrokerPasswordFile = "",
+    ca_file: CaFile = "",
 ) -> None:
     """Show events as they arrive, who is in view, and how each device is. Ctrl-C ends it."""
     settings = MqttSettings(url=mqtt, password_file=password_file, ca_file=ca_file)

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, TypeGuard, get_origin, get_type_hint
 
 import msgspec
 
+from edge.settings.profiles import device_tree
+
 SERVICE_STATE = Path("/var/lib/emotion-edge")
 """``StateDirectory=`` of the systemd unit"""
-SERIAL_FILE = Path("/proc/device-tree/serial-number")
 DEVICE_PATTERN = r"^[a-z0-9-]{1,64}$"
 BY_SERIAL = "@serial"
 """`device` for an image that many devices share: each is named after its own serial number"""
@@ -31,10 +32,7 @@ def default_device() -> str:
 
 def device_by_serial() -> str | None:
     """Return ``pi-`` and the last eight digits of the board's serial number, None on a machine without one."""
-    try:
-        serial = SERIAL_FILE.read_text(encoding="ascii").strip("\0\n ").lower()
-    except (OSError, UnicodeDecodeError):
-        return None
+    serial = (device_tree("serial-number") or "").lower()
     return f"pi-{serial[-8:]}" if re.fullmatch(r"[0-9a-z]{4,}", serial) else None
 
 

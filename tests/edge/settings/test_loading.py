@@ -13,6 +13,7 @@ from edge.errors import ConfigError
 from edge.settings import DEVICE_PATTERN, MqttSettings, Settings, load_settings, read_password
 from edge.settings import loading as module
 from edge.settings.doc import render
+from edge.settings.profiles import device_tree
 from edge.settings.show import shown_settings
 from edge.settings.types import default_device, default_state_dir, fields_of, is_section
 
@@ -471,8 +472,9 @@ def test_this_process_is_not_steered_by_its_environment() -> None:
 
 
 def test_device_is_named_after_its_serial_number(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serial = tmp_path / "serial-number"
-    monkeypatch.setattr("edge.settings.types.SERIAL_FILE", serial)
+    serial = tmp_path / "proc/device-tree/serial-number"
+    serial.parent.mkdir(parents=True)
+    monkeypatch.setattr("edge.settings.types.device_tree", lambda name: device_tree(name, tmp_path))
     config.write_text('device = "@serial"')
     for content in (None, b"", b"\0", b"../../etc", b"\xff\xfe\xfd\xfc"):
         if content is not None:
