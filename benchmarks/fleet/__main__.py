@@ -1,10 +1,14 @@
 """Many devices at one broker: what arrives, how fast, what it costs, and what happens when the broker goes away.
 
-    python -m benchmarks.fleet [--broker mosquitto|rabbitmq|cluster] [--devices 1000] [--seconds 60] [--outage 60]
+    python -m benchmarks.fleet [--broker NAME] [--devices 1000] [--seconds 60] [--outage 60] [--kill]
 
 Every device has the product's publisher, connection and outbox; the product's collector stores in SQLite (or in
-PostgreSQL, ``--postgresql``). With ``--outage`` the broker is stopped for so many seconds while events go on.
-`cluster` is three RabbitMQ nodes behind one port; one of them is killed (-9). Prints one table.
+PostgreSQL, ``--postgresql``). With ``--outage`` the broker is stopped for so many seconds while events go on; with
+``--kill`` it is killed (-9). Prints one table.
+
+`mosquitto`, `rabbitmq`: a single one.
+`cluster`: three RabbitMQ nodes behind one port; one of them is killed (-9) and stays away.
+`central`, `bridge`: the devices' Mosquitto is a bridge to the collector's; the outage is the one's that is named.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,25 +44,42 @@ A_PROCESS = 100
 """Devices in one process: with more, descriptors pass 1023, which paho's select(2) cannot watch."""
 
 
-def fixed_port() -> int:
+BRIDGE = """
+connection central
+address 127.0.0.1:{port}
+topic emotion/1/# out 1
+topic emotion/1/+/privacy/set in 1
+cleansession false
+local_clientid bridge
+remote_clientid bridge
+restart_timeout 1 10
+notifications false
+"""
+"""As docs/fleet.md has it."""
+
+
+def fixed_port(*taken: int) -> int:
     """Return a free port that is given to no outgoing connection, which would take it while the broker is away."""
     for port in range(20_000 + os.getpid() % 5000, 30_000):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
+            if port not in taken and probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
     raise SystemExit("no free port between 20000 and 30000")
 
 
 class Mosquitto:
-    """mosquitto without a limit to what waits."""
+    """mosquitto without a limit to what waits, which saves at once what changes; ``to``: it is a bridge to another."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = fixed_port()
+    def __init__(self, folder: Path, *, to: "Mosquitto | None" = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self.port: int = fixed_port(*([] if to is None else [to.port]))
         self._conf = folder / "mosquitto.conf"
         self._conf.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
+            "autosave_on_changes true\nautosave_interval 1\n"
             "max_queued_messages 0\nmax_inflight_messages 1000\nlog_type error\n"
             + ("user root\n" if os.getuid() == 0 else "")
+            + ("" if to is None else BRIDGE.format(port=to.port))
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -70,6 +92,12 @@ class Mosquitto:
         """Stop it properly."""
         assert self._process is not None
         self._process.terminate()
+        self._process.wait(30)
+
+    def kill(self) -> None:
+        """Kill it (-9)."""
+        assert self._process is not None
+        self._process.kill()
         self._process.wait(30)
 
     def processes(self) -> list[psutil.Process]:
@@ -130,15 +158,32 @@ class Devices:
             one.wait(60)
 
 
-def run(name: str, *, devices: int, seconds: float, outage: float, rate: float, postgresql: bool) -> dict[str, str]:
+@dataclass(frozen=True)
+class Brokers:
+    """Brokers that run."""
+
+    port: int
+    """of the devices'"""
+    collector_port: int
+    processes: Callable[[], list[psutil.Process]]
+    disturb: Callable[[float], float] | None
+    """disturbs them half-way through so many seconds; returns when that was over"""
+
+
+def run(
+    name: str, *, devices: int, seconds: float, outage: float, kill: bool, rate: float, postgresql: bool
+) -> dict[str, str]:
     """Run one fleet; return the rows of the table."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotion-edge-fleet-")))
-        port, processes, disturb = stack.enter_context(brokers(name, folder, outage))
+        running = stack.enter_context(brokers(name, folder, outage, kill=kill))
+        processes, disturb = running.processes, running.disturb
         to = stack.enter_context(PostgreSQL()).url if postgresql else str(folder / "events.db")
-        url, result = f"mqtt://127.0.0.1:{port}", folder / "result.json"
-        collecting = subprocess.Popen([sys.executable, "-m", "benchmarks.fleet.collecting", url, to, str(result)],
-                                      stdout=subprocess.PIPE)  # fmt: skip
+        url, result = f"mqtt://127.0.0.1:{running.port}", folder / "result.json"
+        collecting = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.fleet.collecting", f"mqtt://127.0.0.1:{running.collector_port}", to,
+             str(result)], stdout=subprocess.PIPE,
+        )  # fmt: skip
         stack.callback(collecting.kill)
         assert collecting.stdout is not None
         collecting.stdout.readline()
@@ -202,36 +247,47 @@ def spread(moments: list[float], returned_s: float, reconnections: int) -> dict[
 
 
 @contextmanager
-def brokers(
-    name: str, folder: Path, outage: float
-) -> Iterator[tuple[int, Callable[[], list[psutil.Process]], Callable[[float], float] | None]]:
-    """Run the brokers; yield port, their processes, and what disturbs them and returns when that was over."""
-    if name == "cluster":
-        with Cluster(folder, 3) as cluster, Forwarder([node.port for node in cluster.nodes]) as forwarder:
-
-            def kill(seconds: float) -> float:
-                time.sleep(seconds / 2)
-                cluster.nodes[2].kill()
-                return time.time()
-
-            yield forwarder.port, lambda: [one for node in cluster.nodes for one in node.processes()], kill
-        return
+def brokers(name: str, folder: Path, outage: float, *, kill: bool) -> Iterator[Brokers]:
+    """Run the brokers."""
     with ExitStack() as stack:
-        broker: Any = Mosquitto(folder)
-        if name == "rabbitmq":
-            broker = stack.enter_context(Cluster(folder, 1)).nodes[0]
-        else:
+
+        def started(broker: Mosquitto) -> Mosquitto:
             broker.start()
             stack.callback(broker.stop)
+            return broker
 
-        def stop_and_start(seconds: float) -> float:
+        victim: Any
+        nodes: list[Any]
+        if name in {"central", "bridge"}:
+            central = started(Mosquitto(folder / "central"))
+            bridge = started(Mosquitto(folder / "bridge", to=central))
+            nodes, port, collector_port = [central, bridge], bridge.port, central.port
+            victim = central if name == "central" else bridge
+        elif name == "mosquitto":
+            victim = started(Mosquitto(folder))
+            nodes, port, collector_port = [victim], victim.port, victim.port
+        else:
+            nodes = stack.enter_context(Cluster(folder, 3 if name == "cluster" else 1)).nodes
+            victim, port = nodes[-1], nodes[-1].port
+            if name == "cluster":
+                port = stack.enter_context(Forwarder([node.port for node in nodes])).port
+            collector_port = port
+
+        def disturb(seconds: float) -> float:
             time.sleep(seconds / 2)
-            broker.stop()
-            time.sleep(outage)
-            broker.start()
+            if kill or name == "cluster":
+                victim.kill()
+            else:
+                victim.stop()
+            if name != "cluster":
+                time.sleep(outage)
+                victim.start()
             return time.time()
 
-        yield broker.port, broker.processes, stop_and_start if outage else None
+        def processes() -> list[psutil.Process]:
+            return [one for node in nodes for one in node.processes()]
+
+        yield Brokers(port, collector_port, processes, disturb if outage or name == "cluster" else None)
 
 
 def cpu(processes: list[psutil.Process]) -> float:
@@ -258,17 +314,20 @@ def out_of_order(to: str) -> int:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--broker", choices=["mosquitto", "rabbitmq", "cluster"], default="mosquitto")
+    parser.add_argument("--broker", choices=["mosquitto", "rabbitmq", "cluster", "central", "bridge"],
+                        default="mosquitto")  # fmt: skip
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--outage", type=float, default=0)
+    parser.add_argument("--kill", action="store_true", help="an outage is a kill (-9)")
     parser.add_argument("--rate", type=float, default=0.2, help="events a second and device")
     parser.add_argument("--postgresql", action="store_true")
     given = parser.parse_args()
-    rows = run(given.broker, devices=given.devices, seconds=given.seconds, outage=given.outage, rate=given.rate,
-               postgresql=given.postgresql)  # fmt: skip
+    rows = run(given.broker, devices=given.devices, seconds=given.seconds, outage=given.outage, kill=given.kill,
+               rate=given.rate, postgresql=given.postgresql)  # fmt: skip
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    what = f", away for {given.outage:.0f} s" if given.outage else ""
+    how = "killed, " if given.kill else ""
+    what = f", {how}away for {given.outage:.0f} s" if given.outage else ""
     table = Table("figure", "value", title=f"{given.broker}{what}; {when}", title_justify="left")
     for name, value in rows.items():
         table.add_row(name, value)

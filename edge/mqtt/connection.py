@@ -255,11 +255,14 @@ class Connection:
         self._report(Connected(self, min(IN_FLIGHT, allowed), flags.session_present))
 
     def _subscribe(self, subscription: Subscription) -> None:
+        # Without a session that is kept, QoS 1 promises nothing more while the connection lasts and nothing after it;
+        # but RabbitMQ 3 then makes a durable queue, and if its node dies, no other node lets this client subscribe again.
+        qos = _QOS if self._session is not None else 0
         if self.protocol is MQTTProtocolVersion.MQTTv5:
             kept = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if subscription.retained else _DO_NOT_SEND
-            _, mid = self._client.subscribe(subscription.topic, options=SubscribeOptions(qos=_QOS, retainHandling=kept))
+            _, mid = self._client.subscribe(subscription.topic, options=SubscribeOptions(qos=qos, retainHandling=kept))
         else:
-            _, mid = self._client.subscribe(subscription.topic, qos=_QOS)
+            _, mid = self._client.subscribe(subscription.topic, qos=qos)
         if mid is not None:
             self._unanswered[mid] = subscription.topic
 

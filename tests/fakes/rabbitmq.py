@@ -12,7 +12,7 @@ import psutil
 from tests.fakes.mosquitto import free_port
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in the PATH wants to be the user rabbitmq
-_START_S = 180
+_START_S = 300
 
 
 def missing() -> str | None:
@@ -128,11 +128,15 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         command = ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"]
         self._epmd = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.nodes[0].start()  # the first makes the cluster, the others join it
-        for node in self.nodes[1:]:
-            node.launch()
-        for node in self.nodes[1:]:
-            node.wait()
+        try:
+            self.nodes[0].start()  # the first makes the cluster, the others join it
+            for node in self.nodes[1:]:
+                node.launch()
+            for node in self.nodes[1:]:
+                node.wait()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

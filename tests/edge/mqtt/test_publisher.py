@@ -70,6 +70,15 @@ def health(frames: int) -> Health:
     return replace(HEALTH, frames=frames)
 
 
+def test_device_leaves_no_queue_behind_at_rabbitmq(mosquitto: Mosquitto, outbox: Outbox) -> None:
+    # With QoS 1 RabbitMQ 3 makes a durable queue: if its node dies, no other node lets the device subscribe again.
+    mosquitto.start()
+    with publishing(mosquitto.settings(), outbox) as publisher:
+        wait_for(lambda: publisher.stats().connected)
+    asked = re.findall(r"^\d+: \t(\S+) \(QoS (\d)\)$", mosquitto.log.read_text(), flags=re.MULTILINE)
+    assert asked == [("emotion/1/dev-1/status", "0"), ("emotion/1/dev-1/privacy/set", "0")]
+
+
 def test_everything_is_published_and_fits_the_schemas(mosquitto: Mosquitto, outbox: Outbox) -> None:
     mosquitto.start()
     with listening(mosquitto, protocol=MQTTProtocolVersion.MQTTv5) as subscriber:
