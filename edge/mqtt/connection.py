@@ -255,8 +255,8 @@ class Connection:
         self._report(Connected(self, min(IN_FLIGHT, allowed), flags.session_present))
 
     def _subscribe(self, subscription: Subscription) -> None:
-        # Without a session that is kept, QoS 1 promises nothing more while the connection lasts and nothing after it;
-        # but RabbitMQ 3 then makes a durable queue, and if its node dies, no other node lets this client subscribe again.
+        # Without a session that is kept, QoS 1 promises nothing more while the connection lasts, and nothing after it.
+        # But RabbitMQ 3 then makes a durable queue, and if its node dies, no other lets this client subscribe again.
         qos = _QOS if self._session is not None else 0
         if self.protocol is MQTTProtocolVersion.MQTTv5:
             kept = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if subscription.retained else _DO_NOT_SEND
