@@ -1,6 +1,6 @@
 """Compare settings of smoothing on the labelled parts of clips, clean and as daily life shows them.
 
-    python -m benchmarks.smoothing [--media ../shared/media]
+    python -m benchmarks.smoothing [--media ../shared/media] [--no-mirror]
 
 Every clip is followed as the daemon follows a camera, once for each change of `CHANGES`; its scores are then smoothed
 with each row's settings. Right and uncertain are shares of the labelled frames with a face (`benchmarks.wild.LABELS`),
@@ -26,13 +26,14 @@ from edge.emotions import UNCERTAIN
 from edge.events.smoothing import EmotionSmoother
 from edge.frames import Frame
 from edge.pipeline import load_pipeline
-from edge.settings import Settings, SmoothingSettings
+from edge.settings import FaceSettings, Settings, SmoothingSettings
 
 FPS = 24
 CHANGES = {"clean": None, "blurred by 3 %": blur(0.03), "dark, with noise": darken_and_noise}
 
 ROWS: dict[str, dict[str, float]] = {
     "as it ships": {},
+    "not smoothed": {"confidence_floor": 0.0, "margin": 0.0, "time_constant_s": 0.0, "hold_s": 0.0},
     **{f"confidence_floor {value}": {"confidence_floor": value} for value in (0.3, 0.35, 0.4, 0.5)},
     **{f"margin {value}": {"margin": value} for value in (0.0, 0.04, 0.15)},
     **{f"time_constant_s {value}": {"time_constant_s": value} for value in (0.2, 0.3, 0.4, 0.9, 1.5)},
@@ -55,8 +56,10 @@ def main() -> None:
     """Follow all clips, then print one row for each choice of settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, default=Path(__file__).resolve().parents[2] / "shared/media")
-    media = parser.parse_args().media
-    clips = [follow(media, clip, change) for change in CHANGES for clip in LABELS]
+    parser.add_argument("--no-mirror", action="store_true", help="every look unmirrored, as with faces.mirror = false")
+    arguments = parser.parse_args()
+    settings = Settings(faces=FaceSettings(mirror=not arguments.no_mirror))
+    clips = [follow(arguments.media, clip, change, settings) for change in CHANGES for clip in LABELS]
     title = f"{len(clips)} clips, {time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}"
     table = Table(title=f"{title}: right / uncertain, and changes a minute")
     table.add_column("")
@@ -64,14 +67,14 @@ def main() -> None:
         table.add_column(change, justify="right")
         table.add_column("changes", justify="right")
     for name, changed in ROWS.items():
-        settings = msgspec.structs.replace(SmoothingSettings(), **changed)
-        table.add_row(name, *(cell for change in CHANGES for cell in row(clips, change, settings)))
+        smoothing = msgspec.structs.replace(SmoothingSettings(), **changed)
+        table.add_row(name, *(cell for change in CHANGES for cell in row(clips, change, smoothing)))
     Console(width=120).print(table)
 
 
-def follow(media: Path, clip: str, change: str) -> Followed:
+def follow(media: Path, clip: str, change: str, settings: Settings) -> Followed:
     """Follow one clip, changed."""
-    pipeline = load_pipeline(Settings())
+    pipeline = load_pipeline(settings)
     labels = LABELS[clip][1]
     width, times, scores, names = 0, [], [], []
     for index, luma in enumerate(lumas(media / clip)):
