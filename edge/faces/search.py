@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.background import Worker
+from edge.faces.light import what_moved
 from edge.faces.types import Box, Detection, Region
 from edge.faces.zones import Zones
 
@@ -16,14 +17,14 @@ SEARCH_PIXELS = 640 * 480
 """A larger frame is scaled down to this many pixels for a search: 80 px in it are a face at the far end of a room."""
 BLOCK_PX = 16
 """Side of the blocks whose mean brightness is compared, pixels of the scaled frame: a face covers 25 blocks."""
-CHANGED_LEVELS = 6
-"""A block has changed when its mean brightness, 0..255, differs by more: the noise of a dark camera stays below 2."""
 MARGIN_PX = 64
 """Also searched around what has changed, pixels of the scaled frame: a face may reach over its edge."""
 WHOLE_SHARE = 0.7
 """Share of the frame: where a search would cover more than this, it covers all."""
 UNCHANGED_EVERY_S = 5.0
 """Seconds after which the whole frame is searched though nothing has changed."""
+LIGHT_SHARE = 0.4
+"""The whole frame is searched after this part of that time where the light has changed: it may show who was there."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
 FURTHER_EVERY_S = 30.0
@@ -164,6 +165,7 @@ class _Changes:
     def __init__(self, whole_every_s: float) -> None:
         self._whole_every_s = whole_every_s
         self._whole_s = 0.0
+        self._light_s = -whole_every_s
         self._blocks: NDArray[np.uint8] | None = None
         self.found = False
         """whether something had changed, so that the last search was due not because of the time alone"""
@@ -173,12 +175,17 @@ class _Changes:
         rows, columns = blocks.shape
         if self._blocks is None:
             return self._searched_whole(blocks, now_s)
-        changed = (cv2.absdiff(blocks, self._blocks) > CHANGED_LEVELS) & ~ignored
+        changed, lit = what_moved(blocks, self._blocks, ignored)
         self.found = bool(changed.any())
-        if now_s - self._whole_s >= self._whole_every_s:
+        light_is_due = lit is not None and now_s - self._light_s >= LIGHT_SHARE * self._whole_every_s
+        if light_is_due:
+            self._light_s = now_s
+        if light_is_due or now_s - self._whole_s >= self._whole_every_s:
             return self._searched_whole(blocks, now_s)
         if not self.found:
             return None
+        if lit is not None:
+            self._blocks = lit
         across, down = changed.any(axis=0).nonzero()[0], changed.any(axis=1).nonzero()[0]
         margin = MARGIN_PX // BLOCK_PX
         left, right = max(0, int(across[0]) - margin), min(columns, int(across[-1]) + 1 + margin)
