@@ -116,146 +116,93 @@ def _identifier(topics: Topics) -> str:
     return f"emotion-edge-{topics.device}"
 
 
+def _entity(kind: str, name: str, topic: str | None = None, value: str = "", **more: Any) -> dict[str, Any]:
+    """Return one entity; ``value`` is the template that makes its state of a message on ``topic``."""
+    state = {} if topic is None else {"state_topic": topic, "value_template": f"{{{{ {value} }}}}"}
+    return {"p": kind, "name": name, **state, **more}
+
+
 def _readings(topics: Topics) -> dict[str, dict[str, Any]]:
+    shown = ("event_type", "emotion", "face", "confidence", "duration_s")
+    event = ", ".join(f"'{name}': value_json.{name}" for name in shown)
+    first = "value_json.faces[0]"
     return {
-        "event": {
-            "p": "event",
-            "name": "Event",
-            "icon": "mdi:face-recognition",
-            "event_types": list(get_args(EventType)),
-            "state_topic": topics.event,
-            "value_template": (
-                f"{{% if {_IS_RECENT} %}}"
-                "{{ {'event_type': value_json.event_type, 'emotion': value_json.emotion, 'face': value_json.face, "
-                "'confidence': value_json.confidence, 'duration_s': value_json.duration_s} | to_json }}"
-                "{% endif %}"
+        "event": _entity(
+            "event", "Event", icon="mdi:face-recognition", event_types=list(get_args(EventType)),
+            state_topic=topics.event, value_template=(
+                f"{{% if {_IS_RECENT} %}}{{{{ {{{event}}} | to_json }}}}{{% endif %}}"
             ),
-        },
-        "emotion": {
-            "p": "sensor",
-            "name": "Emotion",
-            "icon": "mdi:emoticon-outline",
-            "device_class": "enum",
-            "options": [*EMOTIONS, UNCERTAIN],
-            "state_topic": topics.state,
-            "value_template": "{{ value_json.emotion }}",
-        },
-        "occupied": {
-            "p": "binary_sensor",
-            "name": "Someone in view",
-            "device_class": "occupancy",
-            "state_topic": topics.state,
-            "value_template": "{{ 'ON' if value_json.faces else 'OFF' }}",
-            "availability": [_is_online(topics), _sees(topics)],
-            "availability_mode": "all",
-        },
-        "faces": {
-            "p": "sensor",
-            "name": "Faces in view",
-            "icon": "mdi:account-multiple",
-            "state_topic": topics.state,
-            "value_template": "{{ value_json.faces | count }}",
-            "state_class": "measurement",
-        },
-        "confidence": {
-            "p": "sensor",
-            "name": "Confidence",
-            "icon": "mdi:percent-outline",
-            "enabled_by_default": False,
-            "state_topic": topics.state,
-            "value_template": (
-                "{{ (value_json.faces[0].confidence * 20) | round(0) | int * 5 if value_json.faces else None }}"
-            ),
-            "unit_of_measurement": "%",
-            "state_class": "measurement",
-            "json_attributes_topic": topics.state,
-            "json_attributes_template": (
-                "{{ {'scores': value_json.faces[0].scores if value_json.faces else {}, "
+        ),
+        "emotion": _entity(
+            "sensor", "Emotion", topics.state, "value_json.emotion", icon="mdi:emoticon-outline", device_class="enum",
+            options=[*EMOTIONS, UNCERTAIN],
+        ),
+        "occupied": _entity(
+            "binary_sensor", "Someone in view", topics.state, "'ON' if value_json.faces else 'OFF'",
+            device_class="occupancy", availability=[_is_online(topics), _sees(topics)], availability_mode="all",
+        ),
+        "faces": _entity(
+            "sensor", "Faces in view", topics.state, "value_json.faces | count", icon="mdi:account-multiple",
+            state_class="measurement",
+        ),
+        "confidence": _entity(
+            "sensor", "Confidence", topics.state,
+            f"({first}.confidence * 20) | round(0) | int * 5 if value_json.faces else None",
+            icon="mdi:percent-outline", enabled_by_default=False, unit_of_measurement="%", state_class="measurement",
+            json_attributes_topic=topics.state, json_attributes_template=(
+                f"{{{{ {{'scores': {first}.scores if value_json.faces else {{}}, "
                 "'further_faces': value_json.faces[1:]} | to_json }}"
             ),
-        },
-    }
+        ),
+    }  # fmt: skip
 
 
 def _controls(topics: Topics) -> dict[str, dict[str, Any]]:
     """Commands must not be retained, and Home Assistant does not retain them."""
     return {
-        "privacy": {
-            "p": "switch",
-            "name": "Privacy pause",
-            "icon": "mdi:camera-off",
-            "command_topic": topics.privacy_set,
-            "payload_on": '{"paused": true}',
-            "payload_off": '{"paused": false}',
-            "state_topic": topics.privacy_state,
-            "value_template": "{{ 'ON' if value_json.paused else 'OFF' }}",
-            "state_on": "ON",
-            "state_off": "OFF",
-        },
-        "pause_hour": {
-            "p": "button",
-            "name": "Pause for an hour",
-            "icon": "mdi:timer-pause-outline",
-            "command_topic": topics.privacy_set,
-            "payload_press": '{"paused": true, "for_s": 3600}',
-        },
-        "pause_ends": {
-            "p": "sensor",
-            "name": "Pause ends",
-            "device_class": "timestamp",
-            "state_topic": topics.privacy_state,
-            "value_template": "{{ value_json.until }}",
-        },
-    }
+        "privacy": _entity(
+            "switch", "Privacy pause", topics.privacy_state, "'ON' if value_json.paused else 'OFF'",
+            icon="mdi:camera-off", command_topic=topics.privacy_set, payload_on='{"paused": true}',
+            payload_off='{"paused": false}', state_on="ON", state_off="OFF",
+        ),
+        "pause_hour": _entity(
+            "button", "Pause for an hour", icon="mdi:timer-pause-outline", command_topic=topics.privacy_set,
+            payload_press='{"paused": true, "for_s": 3600}',
+        ),
+        "pause_ends": _entity(
+            "sensor", "Pause ends", topics.privacy_state, "value_json.until", device_class="timestamp"
+        ),
+    }  # fmt: skip
 
 
 def _diagnostics(topics: Topics, board: Board) -> dict[str, dict[str, Any]]:
     def number(name: str, field: str, **more: Any) -> dict[str, Any]:
-        return {
-            "p": "sensor",
-            "name": name,
-            "entity_category": "diagnostic",
-            "state_topic": topics.health,
-            "value_template": f"{{{{ value_json.{field} }}}}",
-            "state_class": "measurement",
-            "suggested_display_precision": 0,
-            **more,
-        }
+        usual = {"entity_category": "diagnostic", "state_class": "measurement", "suggested_display_precision": 0}
+        return _entity("sensor", name, topics.health, f"value_json.{field}", **usual | more)
 
-    total: dict[str, Any] = {"state_class": "total_increasing", "enabled_by_default": False}
-    found: dict[str, dict[str, Any]] = {
-        "camera": {
-            "p": "sensor",
-            "name": "Camera",
-            "icon": "mdi:cctv",
-            "device_class": "enum",
-            "options": list(get_args(CameraState)),
-            "entity_category": "diagnostic",
-            "state_topic": topics.state,
-            "value_template": "{{ value_json.camera }}",
-        },
-        "camera_problem": {
-            "p": "binary_sensor",
-            "name": "Camera problem",
-            "device_class": "problem",
-            "entity_category": "diagnostic",
-            "state_topic": topics.state,
-            "value_template": "{{ 'ON' if value_json.camera == 'failed' else 'OFF' }}",
-        },
+    off: dict[str, Any] = {"enabled_by_default": False}
+    total: dict[str, Any] = {"state_class": "total_increasing", **off}
+    found = {
+        "camera": _entity(
+            "sensor", "Camera", topics.state, "value_json.camera", icon="mdi:cctv", device_class="enum",
+            options=list(get_args(CameraState)), entity_category="diagnostic",
+        ),
+        "camera_problem": _entity(
+            "binary_sensor", "Camera problem", topics.state, "'ON' if value_json.camera == 'failed' else 'OFF'",
+            device_class="problem", entity_category="diagnostic",
+        ),
         "frames_per_s": number(
             "Frame rate", "frames_per_s", unit_of_measurement="fps", icon="mdi:speedometer",
-            suggested_display_precision=1, enabled_by_default=False,
+            suggested_display_precision=1, **off,
         ),
-        "memory": number(
-            "Memory", "memory_mb", device_class="data_size", unit_of_measurement="MB", enabled_by_default=False
-        ),
+        "memory": number("Memory", "memory_mb", device_class="data_size", unit_of_measurement="MB", **off),
         "outbox_depth": number("Events waiting", "outbox_depth", icon="mdi:tray-full"),
         "outbox_dropped": number(
             "Events given up", "outbox_dropped", icon="mdi:tray-remove", state_class="total_increasing"
         ),
         "disk_mb_per_hour": number(
             "Written to disk", "disk_mb_per_hour", unit_of_measurement="MB/h", icon="mdi:micro-sd",
-            suggested_display_precision=1, enabled_by_default=False,
+            suggested_display_precision=1, **off,
         ),
         "camera_failures": number("Camera failures", "camera_failures", icon="mdi:camera-retake", **total),
         "reconnects": number("Reconnects", "reconnects", icon="mdi:lan-pending", **total),

@@ -29,6 +29,7 @@ from edge.mqtt.name_guard import HOLD_S, NameGuard, Verdict
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.reasons import CLOSED, Ending, Kind
 from edge.mqtt.send_queue import SendQueue, Sent
+from edge.mqtt.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,9 @@ class Sender(Client):
 
     ``name``: this device's client id and boot, and what is known of other devices with its name.
     ``will``: returns the message that the broker publishes if a connection is lost.
-    ``status_topic``: where this device, and any other with its name, says that it is online.
+    ``topics``: where this device publishes, and where commands to it come.
     ``birth_topic``: where Home Assistant says ``online`` when it starts; None: not listened to.
-    ``command_topic``, ``on_command``: topic of the commands, and their receiver: payload, and whether it was retained.
-    It must not block.
+    ``on_command``: takes a command's payload, and whether it was retained; must not block.
     ``greeting``: returns the message that ends the retained ones on each connection: it says ``online``.
     ``commit_interval_s``: seconds for which acknowledgements are gathered before they are written to the outbox
     together.
@@ -96,12 +96,10 @@ class Sender(Client):
         *,
         name: NameGuard,
         will: Callable[[], Message],
-        status_topic: str,
+        topics: Topics,
         birth_topic: str | None,
-        command_topic: str,
         on_command: Callable[[bytes, bool], None],
         greeting: Callable[[], Message],
-        event_topic: str,
         outbox: Outbox,
         backoff: Backoff,
         clock: Clock,
@@ -111,11 +109,11 @@ class Sender(Client):
         super().__init__(address, backoff=backoff, clock=clock)
         self._name = name
         self._will = will
-        self._status_topic, self._birth_topic, self._command_topic = status_topic, birth_topic, command_topic
+        self._topics, self._birth_topic = topics, birth_topic
         self._on_command = on_command
         self._greeting = greeting
         self._queue = SendQueue(
-            event_topic=event_topic, outbox=outbox, commit_interval_s=commit_interval_s, clock=clock,
+            event_topic=topics.event, outbox=outbox, commit_interval_s=commit_interval_s, clock=clock,
             log_once=self._log_once,
         )  # fmt: skip
         self._backoff = backoff
@@ -258,9 +256,9 @@ class Sender(Client):
 
     def _subscriptions(self) -> list[Subscription]:
         """Return what to listen to. The commands come last: their answer shows that the kept status has arrived."""
-        topics = [Subscription(self._status_topic, retained=True)]
+        topics = [Subscription(self._topics.status, retained=True)]
         topics += [] if self._birth_topic is None else [Subscription(self._birth_topic)]
-        return [*topics, Subscription(self._command_topic)]
+        return [*topics, Subscription(self._topics.privacy_set)]
 
     def _on_connected(self, notice: Connected) -> None:
         connection = notice.connection
@@ -284,7 +282,7 @@ class Sender(Client):
         self._window = self._allowed  # last: `connected` is true from here on, and the rest must be set by then
 
     def _on_arrived(self, topic: str, payload: bytes, *, retained: bool) -> None:
-        if topic == self._status_topic:
+        if topic == self._topics.status:
             self._on_status(payload, retained=retained)
         elif topic == self._birth_topic:
             if payload == b"online" and not retained:  # a kept one tells of an earlier start
@@ -301,14 +299,14 @@ class Sender(Client):
                 self._window = 0
                 self._hold_until = self._clock.monotonic() + HOLD_S
                 line = "%s says that %s is online; waiting up to %.0f s in case it was cut off"
-                _LOG.info(line, self._status_topic, self._name.other, HOLD_S)
+                _LOG.info(line, self._topics.status, self._name.other, HOLD_S)
             case Verdict.TAKEN:
                 self._refuse_name()
             case Verdict.FREE if self._hold_until is not None:
                 self._begin()
             case Verdict.REPEAT:
                 self._repeat(in_s=self._backoff.delay_s(1))
-                line = f"another client has published the status of {self._status_topic}: {SAME_NAME}"
+                line = f"another client has published the status of {self._topics.status}: {SAME_NAME}"
                 self._log_once(logging.WARNING, line)
 
     def _repeat(self, *, in_s: float) -> None:
@@ -321,7 +319,7 @@ class Sender(Client):
         self._hold_until, self._window = None, 0
         self._refusal = Ending(
             Kind.NAME_TAKEN,
-            f"{self._status_topic} says that {self._name.other} is online, and this device is {self._name.client_id}: "
+            f"{self._topics.status} says that {self._name.other} is online, and this device is {self._name.client_id}: "
             "give one of them another `device`",
         )
         if self._connection is not None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.emotions import EMOTIONS
 from edge.errors import EmotionEdgeError, UsageError, redacted
-from edge.record.messages import Row, health_columns
+from edge.record.messages import EVENT_COLUMNS, Row, health_columns
 from edge.record.targets import TargetAwayError, file_kind
 
 try:
@@ -33,11 +32,7 @@ def _key(name: str, kind: type) -> "sa.Column[Any]":
 METADATA = sa.MetaData()
 EVENT = sa.Table(
     "event", METADATA, _key("device", str), _key("id", str),
-    *_columns({
-        "seq": int, "boot": str, "event_type": str, "time_ms": int, "mono_ms": int, "time_synced": bool, "face": int,
-        "x": int, "y": int, "width": int, "height": int, "emotion": str, "confidence": float,
-        **{str(emotion): float for emotion in EMOTIONS}, "duration_s": float, "model": str, "received_ms": int,
-    }),
+    *_columns({name: kind for name, kind in EVENT_COLUMNS.items() if name not in {"device", "id"}}),
     sa.Index("event_time", "time_ms"), sa.Index("event_number", "device", "boot", "seq", "time_ms", "received_ms"),
     sqlite_with_rowid=False,
 )  # fmt: skip

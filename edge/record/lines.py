@@ -15,20 +15,13 @@ from typing import Any
 
 import msgspec
 
-from edge.emotions import EMOTIONS
 from edge.errors import UsageError
-from edge.record.messages import Row, Value
+from edge.record.messages import EVENT_COLUMNS, Row, Value
 from edge.record.targets import TargetAwayError
 
 REMEMBERED = 200_000
 """Ids of events that are compared with a new one, about 40 MB."""
-_TYPES: dict[str, type] = {
-    "device": str, "id": str, "seq": int, "boot": str, "event_type": str, "time_ms": int, "mono_ms": int,
-    "time_synced": bool, "face": int, "x": int, "y": int, "width": int, "height": int, "emotion": str,
-    "confidence": float, **{str(emotion): float for emotion in EMOTIONS}, "duration_s": float, "model": str,
-    "received_ms": int,
-}  # fmt: skip
-_ROW = msgspec.json.Decoder(msgspec.defstruct("EventRow", list(_TYPES.items())))
+_ROW = msgspec.json.Decoder(msgspec.defstruct("EventRow", list(EVENT_COLUMNS.items())))
 _BATCH = 10_000
 
 
@@ -55,7 +48,7 @@ class LineFile:
                 for values in batch:
                     self._remember((values["device"], values["id"]))
         elif self._is_csv:
-            self._append(",".join(_TYPES) + "\n")
+            self._append(",".join(EVENT_COLUMNS) + "\n")
 
     def store(self, rows: Sequence[Row]) -> tuple[int, int]:
         """As `edge.record.targets.Target.store`."""
@@ -78,7 +71,7 @@ class LineFile:
         if not self._is_csv:
             return "".join(f"{msgspec.json.encode(values).decode()}\n" for values in rows)
         text = io.StringIO()
-        csv.DictWriter(text, list(_TYPES), lineterminator="\n").writerows(rows)
+        csv.DictWriter(text, list(EVENT_COLUMNS), lineterminator="\n").writerows(rows)
         return text.getvalue()
 
     def _append(self, text: str) -> None:
@@ -107,8 +100,8 @@ def read_rows(path: Path) -> Iterator[list[dict[str, Any]]]:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         if path.suffix.lower() == ".csv":
             header = file.readline().rstrip("\n").split(",")
-            if header != list(_TYPES):
-                raise UsageError(f"{path}: line 1: expected the columns {', '.join(_TYPES)}")
+            if header != list(EVENT_COLUMNS):
+                raise UsageError(f"{path}: line 1: expected the columns {', '.join(EVENT_COLUMNS)}")
             lines: Iterator[Any] = csv.DictReader(file, header)
         else:
             lines = iter(file)
@@ -125,7 +118,7 @@ def _row(line: Any, where: str) -> dict[str, Any]:
     try:
         if isinstance(line, str):
             return msgspec.structs.asdict(_ROW.decode(line))
-        return {name: _CONVERT[kind](line[name]) for name, kind in _TYPES.items()}
+        return {name: _CONVERT[kind](line[name]) for name, kind in EVENT_COLUMNS.items()}
     except (msgspec.DecodeError, KeyError, ValueError, TypeError):
         raise UsageError(f"{where}: no event of a record") from None
 

@@ -15,6 +15,13 @@ from edge.mqtt.topics import PREFIX, Topics
 
 Value = str | int | float | bool | None
 
+EVENT_COLUMNS: dict[str, type] = {
+    "device": str, "id": str, "seq": int, "boot": str, "event_type": str, "time_ms": int, "mono_ms": int,
+    "time_synced": bool, "face": int, "x": int, "y": int, "width": int, "height": int, "emotion": str,
+    "confidence": float, **{str(emotion): float for emotion in EMOTIONS}, "duration_s": float, "model": str,
+    "received_ms": int,
+}  # fmt: skip
+"""Columns of an event in every record; device and id tell events apart."""
 LARGEST_INT = 2**63 - 1
 """of a column; JSON may hold more"""
 _LONGEST_TEXT = 1000

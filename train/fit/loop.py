@@ -87,14 +87,10 @@ def fit(
     done = _restore_everywhere(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
-    keep = _Checkpoint(dataset, run, batches, epochs=settings.epochs, report=report, shared=shared)
-    callbacks = [
-        keep,
-        _StartEpoch(batches, settings.seed),
-    ]  # in this order, so that the time left includes the teachers' scoring
+    each = _EachEpoch(dataset, run, batches, settings, report=report, shared=shared)
     if done < settings.epochs:
         batches.start_epoch(done)  # Keras reads the first batch before the epoch begins
-        shared.fit(model, batches, callbacks, done=done, epochs=settings.epochs, verbose=_verbosity(shared))
+        shared.fit(model, batches, [each], done=done, epochs=settings.epochs, verbose=_verbosity(shared))
     # Keras does this at the end of `fit`, which a run that was complete before this call has not reached.
     model.optimizer.finalize_variable_values(model.trainable_variables)
     plain = build(len(EMOTIONS))
@@ -137,54 +133,38 @@ def _require_possible(dataset: Dataset, settings: FitSettings, shared: Distribut
         raise UsageError("several workers cannot learn from teachers; one machine can, on all its GPUs")
 
 
-class _StartEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Seed the pictures and the dropout of each epoch by (seed, epoch) alone.
-
-    A checkpoint does not hold the state of dropout's generators.
-    """
-
-    def __init__(self, batches: Batches, seed: int) -> None:
-        super().__init__()
-        self._batches = batches
-        self._seed = seed
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        del logs
-        self._batches.start_epoch(epoch)
-        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
-        for index, state in enumerate(states):
-            drawn = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
-            state.assign((drawn >> 2).astype(str(state.dtype)))  # some backends hold it as int32, and count up
-
-
-class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """After each epoch, score the validation part and write the curves and the checkpoint."""
+class _EachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+    """Before each epoch, seed it; after it, score the validation part and write the curves and the checkpoint."""
 
     def __init__(
         self,
         dataset: Dataset,
         run: Path,
         batches: Batches,
+        settings: FitSettings,
         *,
-        epochs: int,
         report: Callable[[str], None],
         shared: Distribution,
     ) -> None:
         super().__init__()
+        self._batches = batches
+        self._settings = settings
         self._dataset = dataset
         self._run = run
-        self._pictures = len(batches) * batches.size
-        self._epochs = epochs
         self._report = report
         self._shared = shared
         self._started_s = self._steps_started_s = 0.0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        del epoch, logs
-        self._started_s = time.monotonic()
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Seed pictures and dropout by (seed, epoch) alone: a checkpoint lacks the state of dropout's generators."""
+        self._started_s = time.monotonic()  # first, so that the time left includes the teachers' scoring
+        self._batches.start_epoch(epoch)
+        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            drawn = np.random.SeedSequence([self._settings.seed, epoch, index]).generate_state(2)
+            state.assign((drawn >> 2).astype(str(state.dtype)))  # some backends hold it as int32, and count up
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        del logs
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         if batch == 0:
             self._steps_started_s = time.monotonic()
 
@@ -199,14 +179,14 @@ class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras is u
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if not self._shared.chief:
             return
-        figures = logs | {"learning_rate": rate, "images_per_s": self._pictures / trained_s}
+        figures = logs | {"learning_rate": rate, "images_per_s": len(self._batches) * self._batches.size / trained_s}
         write_curve(self._run, epoch + 1, figures)  # before the checkpoint, so that the curves have no gap
         log_epoch(self._run, epoch + 1, figures)
         save(self.model, self._run / "checkpoint.keras")
-        left = self._epochs - epoch - 1
+        left = self._settings.epochs - epoch - 1
         if left:
             minutes = left * (time.monotonic() - self._started_s) / 60
-            self._report(f"epoch {epoch + 1} of {self._epochs} is saved, about {minutes:.0f} min left")
+            self._report(f"epoch {epoch + 1} of {self._settings.epochs} is saved, about {minutes:.0f} min left")
 
 
 def _copy_start(start: Path, model: keras.Model, dataset: Dataset) -> None:

@@ -5,8 +5,7 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,7 +113,7 @@ def examine(path: Path, files: Files, salvaged: Snapshot | None = None) -> Found
         # With a damaged one beside it, an older version was interrupted before it created a new one.
         return Found("none", seq_known=next(path.parent.glob(f"{path.name}.damaged-*"), None) is None)
     try:
-        with malformed_is_damage(), _open(path) as database:
+        with malformed_is_damage(), contextlib.closing(connect(path, synchronous="full")) as database:
             found = _examined(path, database)
     except SQLITE_ERRORS as error:
         if not is_damage(error):
@@ -238,15 +237,6 @@ def _remove_older_damaged(path: Path, keep: int = 3) -> None:
     for name in sorted(found)[:-keep]:
         for suffix in _PARTS:
             path.with_name(name + suffix).unlink(missing_ok=True)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    database = connect(path, synchronous="full")
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def _is_empty(path: Path) -> bool:
