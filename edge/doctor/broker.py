@@ -1,13 +1,11 @@
 """Checks the broker: is it reachable, is its certificate right, does it accept our login."""
 
-from ipaddress import ip_address
-
 from edge.doctor.finding import Finding, Symptom
 from edge.errors import ConfigError
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.exchange import BrokerError, exchange
 from edge.mqtt.reasons import Ending, Kind
-from edge.settings import Settings
+from edge.settings import Settings, is_loopback
 
 _NAME = "broker"
 
@@ -51,17 +49,10 @@ def _accepted(address: BrokerAddress, version: str) -> Finding:
     found = f"{address.shown}: logged in{f' as {address.username}' if address.username else ''}, {version}"
     if address.tls is not None:
         return Finding(_NAME, "ok", f"{found}, its certificate is good")
-    if address.password is not None and not _is_this_machine(address.host):
+    if address.password is not None and not is_loopback(address.host):
         found += "; the password goes over the network unencrypted"
         return Finding(_NAME, "warning", found, "use mqtts:// or wss://", "password-unencrypted")
     return Finding(_NAME, "ok", found)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _advice(ending: Ending, address: BrokerAddress) -> tuple[str, Symptom]:
@@ -74,6 +65,6 @@ def _advice(ending: Ending, address: BrokerAddress) -> tuple[str, Symptom]:
             "the name in mqtt.url must be the one in the certificate, and mqtt.ca_file the authority that signed it"
         )
         return advice, "certificate-not-accepted"
-    if _is_this_machine(address.host):
+    if is_loopback(address.host):
         return "there is no broker on this machine: sudo apt install mosquitto, or set mqtt.url", "broker-not-there"
     return "does the broker run, is mqtt.url right, and does a firewall let this device through?", "broker-not-there"

@@ -12,11 +12,12 @@ from pathlib import Path
 from edge.clock import time_synced
 from edge.daemon.machine import Throttling, temperature_c, throttling
 from edge.doctor.finding import Finding
-from edge.doctor.service import NAME, STATE, Service
+from edge.doctor.service import NAME, Service
 from edge.errors import ConfigError
 from edge.inference.networks import available_runtimes
 from edge.mqtt.outbox import FORMAT, stored_format
 from edge.settings import Settings, require_state_dir
+from edge.settings.types import SERVICE_STATE
 
 LOW_SPACE_BYTES = 200_000_000
 """The outbox at its default bound of 100,000 events takes about half of this."""
@@ -66,7 +67,7 @@ def check_disk(settings: Settings, service: Service) -> Finding:
         if there == folder:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
                 pass
-        elif not os.access(there, os.W_OK) and not (service.installed and folder == STATE):
+        elif not os.access(there, os.W_OK) and not (service.installed and folder == SERVICE_STATE):
             raise PermissionError(13, os.strerror(13))
         free = shutil.disk_usage(there).free
     except OSError as error:

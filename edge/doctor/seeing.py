@@ -12,7 +12,7 @@ from edge.clock import SystemClock
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.signs import is_black
 from edge.doctor.finding import Finding, Symptom
-from edge.doctor.service import Service
+from edge.doctor.service import LOCAL_CAMERAS, Service
 from edge.emotions import EMOTIONS
 from edge.errors import EmotionEdgeError, redacted
 from edge.faces.drawing import draw_face, draw_zones
@@ -22,7 +22,6 @@ from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import Settings
 
 FRAME_TIMEOUT_S = 10.0
-_LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 
 
 def check_models(settings: Settings) -> tuple[Finding, Pipeline | None]:
@@ -54,7 +53,7 @@ def check_camera(
     ``picture``: takes the picture as the detector sees it, with faces and zones drawn, as PNG.
     """
     name = redacted(settings.camera)
-    if service.active and settings.camera.startswith(_LOCAL_CAMERAS):
+    if service.active and settings.camera.startswith(LOCAL_CAMERAS):
         advice = "to try it: sudo systemctl stop emotion-edge, then the doctor again"
         return Finding("camera", "skipped", f"{name} is in use by the running service", advice, "camera-in-use")
     privacy = PrivacyPause(Path(settings.state_dir), SystemClock())

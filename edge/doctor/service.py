@@ -20,11 +20,9 @@ BOOTED = Path("/run/systemd/system")
 """There while systemd runs, see sd_booted(3); not in an image that is being built."""
 PASSWORD = Path("/etc/emotion-edge/mqtt-password")
 """File from which the unit loads its credential."""
-STATE = Path("/var/lib/emotion-edge")
-"""The unit's StateDirectory, which systemd makes at the first start."""
 _SILENT = "systemd does not answer"
 _ENABLE = f"sudo systemctl enable {NAME}"
-_LOCAL_CAMERAS = ("picamera2:", "v4l2:")
+LOCAL_CAMERAS = ("picamera2:", "v4l2:")
 _TIMEOUT_S = 10
 
 
@@ -121,7 +119,7 @@ def check_service(service: Service) -> Finding:
 
 def check_group(settings: Settings, service: Service) -> Finding:
     """Check that the daemon's user may open cameras: on Pi OS, members of the group ``video`` may."""
-    if not settings.camera.startswith(_LOCAL_CAMERAS):
+    if not settings.camera.startswith(LOCAL_CAMERAS):
         found = "the camera is not a device of this machine"
         return Finding("camera rights", "skipped", found, symptom="camera-rights-not-checked")
     try:

@@ -8,7 +8,6 @@ What changes every two seconds, such as scores, is off by default: Home Assistan
 """
 
 import socket
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +17,7 @@ from edge.emotions import EMOTIONS, UNCERTAIN
 from edge.events.payloads import CameraState, EventType
 from edge.mqtt.connection import Message
 from edge.mqtt.topics import Topics
-from edge.settings import HomeAssistantSettings, Settings, WebSettings
+from edge.settings import HomeAssistantSettings, Settings, WebSettings, is_loopback
 from edge.settings.profiles import device_tree
 
 MAX_AGE_S = 60
@@ -52,18 +51,11 @@ def page_address(web: WebSettings) -> str | None:
     """Return the address of the live page as other machines reach it; None if it is off or only for this machine."""
     host, _, port = web.listen.rpartition(":")
     name = host.strip("[]")
-    if not web.enabled or web.listen.startswith("unix:") or _is_loopback(name):
+    if not web.enabled or web.listen.startswith("unix:") or is_loopback(name):
         return None
     if name in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         host = (web.hosts.split() or [f"{socket.gethostname().split('.')[0]}.local"])[0]
     return f"{'https' if web.cert_file else 'http'}://{host}:{port}"
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def announcement(settings: Settings, *, version: str, has_temperature: bool) -> Message:

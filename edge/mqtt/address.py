@@ -1,15 +1,12 @@
 """The broker's address and the login, read from the settings and checked before anything starts."""
 
-import os
 import ssl
-import stat
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from edge.errors import ConfigError
-from edge.settings import MqttSettings, read_password
+from edge.settings import MqttSettings, load_certificate, read_password
 from edge.settings.messages import URL_SCHEMES
 
 _WITH_TLS = ("mqtts", "wss")
@@ -70,8 +67,6 @@ def broker_address(settings: MqttSettings) -> BrokerAddress:
     named = f"[{host}]" if ":" in host else host
     if settings.cert_file and scheme not in _WITH_TLS:
         raise ConfigError("mqtt.cert_file: a client certificate needs TLS; write mqtts:// or wss:// in mqtt.url")
-    if settings.key_file and not settings.cert_file:
-        raise ConfigError("mqtt.key_file: found a key but no certificate; set mqtt.cert_file too")
     tls = _tls_context(settings) if scheme in _WITH_TLS else None
     path = None
     if scheme in ("ws", "wss"):
@@ -90,21 +85,6 @@ def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
         raise ConfigError(message) from error
     except OSError as error:
         raise ConfigError(f"mqtt.ca_file: {ca_file} cannot be read: {error.strerror}") from error
-    if settings.cert_file:
-        _load_client_certificate(context, settings.cert_file, settings.key_file)
+    if settings.cert_file or settings.key_file:
+        load_certificate(context, settings, "mqtt")
     return context
-
-
-def _load_client_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
-    name, holder = ("mqtt.key_file", key_file) if key_file else ("mqtt.cert_file", cert_file)
-    try:
-        mode = stat.S_IMODE(Path(holder).stat().st_mode)
-        if mode & 0o077 and not holder.startswith(os.environ.get("CREDENTIALS_DIRECTORY") or "\0"):
-            raise ConfigError(f"{name}: {holder} has mode {mode:04o}; others may read the key: chmod 600 {holder}")
-        # Without a password OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(cert_file, key_file or None, password="")
-    except ssl.SSLError as error:
-        reason = (error.reason or "damaged, or the key has a password").replace("_", " ").lower()
-        raise ConfigError(f"{name}: {holder}: no certificate with its key in PEM form ({reason})") from error
-    except OSError as error:
-        raise ConfigError(f"{name}: {error.filename or holder} cannot be read: {error.strerror}") from error

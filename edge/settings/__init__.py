@@ -5,15 +5,9 @@
 all settings.
 """
 
-from edge.settings.loading import (
-    ENVIRONMENT_PREFIX,
-    load_settings,
-    read_password,
-    read_token,
-    require_state_dir,
-    settings_file,
-)
-from edge.settings.messages import check_url
+from edge.settings.credentials import load_certificate, read_password, read_token
+from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, require_state_dir, settings_file
+from edge.settings.messages import check_url, is_address, is_loopback
 from edge.settings.types import (
     DEVICE_PATTERN,
     CameraWatchSettings,
@@ -42,6 +36,9 @@ __all__ = [
     "WebSettings",
     "Zone",
     "check_url",
+    "is_address",
+    "is_loopback",
+    "load_certificate",
     "load_settings",
     "read_password",
     "read_token",

@@ -8,7 +8,6 @@ allowed.
 import json
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +21,7 @@ from edge.settings.messages import allowed, check_one_line, check_url, closest, 
 from edge.settings.profiles import board_model, with_profile
 from edge.settings.types import (
     BY_SERIAL,
-    MqttSettings,
     Settings,
-    WebSettings,
     device_by_serial,
     fields_of,
     is_list,
@@ -40,8 +37,6 @@ _PATHS = {
     "web": ("token_file", "cert_file", "key_file"),
 }
 """The settings that are paths, by section: ``~/`` at their start is the home folder."""
-TOKEN_LENGTH = 16
-"""Fewest characters of the page's token."""
 
 
 def load_settings(
@@ -81,53 +76,6 @@ def require_state_dir(settings: Settings) -> Path:
             f"{ENVIRONMENT_PREFIX}STATE_DIR=/path or in the settings file"
         )
     return Path(settings.state_dir)
-
-
-def read_password(settings: MqttSettings) -> str | None:
-    """Return the broker's password from its file or systemd's credential, None if there is neither.
-
-    Line breaks at the end and a byte order mark are not part of it; blanks are.
-
-    Raises `ConfigError`: the file cannot be read, is open to others (mode beyond 0600), or is empty.
-    """
-    return _read_secret("mqtt.password_file", settings.password_file, "mqtt-password")
-
-
-def read_token(settings: WebSettings) -> str | None:
-    """Return the token that opens the page, from its file or systemd's credential; None if there is neither.
-
-    Raises `ConfigError`: the file is as `read_password` refuses it, or the token is shorter than `TOKEN_LENGTH`
-    characters.
-    """
-    token = _read_secret("web.token_file", settings.token_file, "web-token")
-    if token is not None and not (len(token) >= TOKEN_LENGTH and token.isascii() and token.isprintable()):
-        name = settings.token_file or "credential web-token"
-        raise ConfigError(f"web.token_file: {name}: the token needs {TOKEN_LENGTH} or more printable ASCII characters")
-    return token
-
-
-def _read_secret(key: str, file: str, credential: str) -> str | None:
-    """Return the text of a file with mode 0600, or of the credential where no file is named."""
-    if file:
-        path, name = Path(file), key
-    else:
-        path, name = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / credential, f"credential {credential}"
-        if not os.environ.get("CREDENTIALS_DIRECTORY") or not path.exists():
-            return None
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
-    except OSError as error:
-        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{name}: {path} is not text in UTF-8") from None
-    if file and mode & 0o077:  # systemd protects its credentials by their folder
-        raise ConfigError(f"{name}: {path} has mode {mode:04o}; others may read it: chmod 600 {path}")
-    if not text and not file:  # the service's credential where no secret is set
-        return None
-    if not text:
-        raise ConfigError(f"{name}: {path} is empty")
-    return text
 
 
 def settings_file(path: Path | None) -> Path:

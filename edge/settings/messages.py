@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -58,6 +59,20 @@ def check_url(url: str) -> None:
         )
     if wrong:
         raise ConfigError(f"mqtt.url: found {shown(url)}: allowed is {URL_FORM}")
+
+
+def is_address(host: str) -> bool:
+    """True for an IP address, False for a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address or a name that only this machine reaches."""
+    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
 
 
 def check_one_line(values: Mapping[str, Any], prefix: str = "") -> None:

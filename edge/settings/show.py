@@ -11,7 +11,8 @@ import msgspec
 
 from edge.errors import ConfigError, redacted
 from edge.settings.checking import CAMERA_TABLE, VERSION
-from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, read_password, settings_file
+from edge.settings.credentials import read_password
+from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, read_file, settings_file
 from edge.settings.profiles import board_model, profile_name
 from edge.settings.types import Settings, fields_of, is_section
 

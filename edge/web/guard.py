@@ -14,7 +14,6 @@ import socket
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.clock import Clock
 from edge.errors import printable
+from edge.settings import is_address
 
 COOKIE_DAYS = 30
 MOST_TRIES, TRIES_WITHIN_S = 5, 60.0
@@ -165,7 +165,7 @@ class Guard:
 
     def _is_own(self, host: str) -> bool:
         name = _without_port(host).lower().rstrip(".")
-        return name in self._hosts or _is_address(name)
+        return name in self._hosts or is_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
 
 
 def client_of(scope: Scope) -> str:
@@ -191,14 +191,6 @@ def _is_own_origin(scope: Scope, headers: Headers, host: str) -> bool:
 def _without_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdecimal() else host
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
-    except ValueError:
-        return False
-    return True
 
 
 def _cookie(headers: Headers, name: str) -> str:

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import ssl
-import stat
 import threading
 from concurrent.futures import Future
 from ipaddress import ip_address
@@ -16,7 +15,7 @@ from pathlib import Path
 from edge import __version__
 from edge.clock import Clock
 from edge.errors import ConfigError
-from edge.settings import Settings, WebSettings, read_token
+from edge.settings import Settings, WebSettings, is_address, is_loopback, load_certificate, read_token
 from edge.web.view import View
 
 try:
@@ -193,15 +192,7 @@ def is_near(listen: str) -> bool:
     if listen.startswith("unix:"):
         return True
     host = listen.rpartition(":")[0].strip("[]")
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return is_loopback(host)
 
 
 def _listen(listen: str) -> socket.socket:
@@ -215,7 +206,7 @@ def _listen(listen: str) -> socket.socket:
 def _listen_tcp(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    if not _is_address(host) or int(port) > 65_535:
+    if not is_address(host) or int(port) > 65_535:
         raise ConfigError(f"web.listen: found {listen!r}: not an address and a port")
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -255,19 +246,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def _tls_context(web: WebSettings) -> ssl.SSLContext:
-    if not web.cert_file:
-        raise ConfigError("web.key_file: found a key but no certificate; set web.cert_file too")
-    name, holder = ("web.key_file", web.key_file) if web.key_file else ("web.cert_file", web.cert_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        mode = stat.S_IMODE(Path(holder).stat().st_mode)
-        if mode & 0o077 and not holder.startswith(os.environ.get("CREDENTIALS_DIRECTORY") or "\0"):
-            raise ConfigError(f"{name}: {holder} has mode {mode:04o}; others may read the key: chmod 600 {holder}")
-        context.load_cert_chain(web.cert_file, web.key_file or None, password="")  # without one, OpenSSL would ask
-    except ssl.SSLError as error:
-        reason = (error.reason or "damaged, or the key has a password").replace("_", " ").lower()
-        raise ConfigError(f"{name}: {holder}: no certificate with its key in PEM form ({reason})") from error
-    except OSError as error:
-        raise ConfigError(f"{name}: {error.filename or holder} cannot be read: {error.strerror}") from error
+    load_certificate(context, web, "web")
     return context

@@ -306,7 +306,7 @@ def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_state_folder_that_systemd_will_make_is_not_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "STATE", tmp_path / "state")
+    monkeypatch.setattr(machine, "SERVICE_STATE", tmp_path / "state")
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and path == tmp_path)
     assert machine.check_disk(Settings(state_dir=str(tmp_path / "state")), RUNNING).status == "ok"
     assert machine.check_disk(Settings(state_dir=str(tmp_path / "other")), RUNNING).status == "problem"

@@ -488,5 +488,5 @@ def test_client_certificate_is_sent_if_the_broker_asks_for_one(
         with publishing(broker.settings(**own), outbox) as publisher:
             assert publisher.drain(30)
         key.chmod(0o644)
-        with pytest.raises(ConfigError, match=r"mqtt.key_file: .* has mode 0644; others may read the key"):
+        with pytest.raises(ConfigError, match=r"mqtt.key_file: .* has mode 0644; others may read it"):
             Publisher(broker.settings(**own), "dev-1", outbox, boot="b", version="1", model=lambda: "m")

@@ -306,7 +306,7 @@ def test_key_that_others_may_read_is_refused(certificates: Path) -> None:
     key = certificates / "server.key"
     key.chmod(0o644)
     web = WebSettings(listen="127.0.0.1:0", cert_file=str(certificates / "server.pem"), key_file=str(key))
-    with pytest.raises(ConfigError, match=r"web\.key_file: .*others may read the key: chmod 600"):
+    with pytest.raises(ConfigError, match=r"web\.key_file: .*others may read it: chmod 600"):
         PageServer(Settings(device="d", web=web), View(), examination=FakeExamination(), clock=FakeClock())
 
 
