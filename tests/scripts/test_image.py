@@ -30,7 +30,9 @@ def loop_devices() -> None:
         pytest.skip("loop devices need root")
 
 
-def make_image(folder: Path, types: str = "c 83", processor: str = "arm64", files: dict[str, str] | None = None) -> Path:
+def make_image(
+    folder: Path, types: str = "c 83", processor: str = "arm64", files: dict[str, str] | None = None
+) -> Path:
     """Make a card with a FAT partition that is empty and a root with a program of a processor and files."""
     root, card = folder / "root", folder / "card.img"
     kind, machine = ELF[processor]
