@@ -127,21 +127,30 @@ def check_group(settings: Settings, service: Service) -> Finding:
     except KeyError:
         found = "there is no group video on this machine"
         return Finding("camera rights", "skipped", found, symptom="camera-rights-not-checked")
-    if service.installed:
-        user = NAME
-    else:
-        if os.getuid() == 0:
-            return Finding("camera rights", "ok", "root may open any camera")
-        user = pwd.getpwuid(os.getuid()).pw_name
+    if not service.installed:
+        return _own_rights(video)
     try:
-        primary = pwd.getpwnam(user).pw_gid
+        primary = pwd.getpwnam(NAME).pw_gid
     except KeyError:
-        found = f"there is no user {user}"
+        found = f"there is no user {NAME}"
         return Finding("camera rights", "problem", found, "run systemd/install.sh again", "user-missing")
-    if user in video.gr_mem or primary == video.gr_gid:
+    if NAME in video.gr_mem or primary == video.gr_gid:
+        return Finding("camera rights", "ok", f"{NAME} is in the group video")
+    found, advice = f"{NAME} is not in the group video", f"sudo usermod -aG video {NAME}"
+    return Finding("camera rights", "problem", found, advice, "user-not-in-the-group-video")
+
+
+def _own_rights(video: grp.struct_group) -> Finding:
+    if os.getuid() == 0:
+        return Finding("camera rights", "ok", "root may open any camera")
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may be a number alone
+        user = str(os.getuid())
+    if video.gr_gid in (os.getegid(), *os.getgroups()):
         return Finding("camera rights", "ok", f"{user} is in the group video")
-    advice = f"sudo usermod -aG video {user}" + ("" if service.installed else ", then log in again")
     found = f"{user} is not in the group video"
+    advice = f"sudo usermod -aG video {user}, then log in again; for a container: --group-add {video.gr_gid}"
     return Finding("camera rights", "problem", found, advice, "user-not-in-the-group-video")
 
 

@@ -400,6 +400,33 @@ def test_rights_to_the_camera_are_those_of_the_user_that_runs_it(monkeypatch: py
     assert service.check_group(Settings(camera="picamera2:0"), RUNNING).status == "ok"
 
 
+@pytest.mark.parametrize("groups", [[], [44], [44, 1000]], ids=str)
+@pytest.mark.parametrize("name", ["pi", None])
+def test_rights_to_the_camera_of_an_own_process(
+    monkeypatch: pytest.MonkeyPatch, groups: list[int], name: str | None
+) -> None:
+    """In a container the groups come from its start, and the user may be a number without a name."""
+
+    class Video:
+        gr_gid = 44
+        gr_mem = ()
+
+    def user(_number: int) -> object:
+        if name is None:
+            raise KeyError
+        return type("User", (), {"pw_name": name})
+
+    monkeypatch.setattr("grp.getgrnam", lambda _name: Video)
+    monkeypatch.setattr("pwd.getpwuid", user)
+    monkeypatch.setattr("os.getuid", lambda: 10001)
+    monkeypatch.setattr("os.getegid", lambda: 10001)
+    monkeypatch.setattr("os.getgroups", lambda: groups)
+    found = service.check_group(Settings(camera="v4l2:/dev/video0"), NO_SERVICE)
+    assert found.status == ("ok" if 44 in groups else "problem")
+    assert found.found.startswith(name or "10001")
+    assert ("--group-add 44" in found.advice) is (44 not in groups)
+
+
 def test_a_camera_that_the_service_uses_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seeing, "open_camera", lambda _uri, **_turns: pytest.fail("opened"))
     found = seeing.check_camera(Settings(camera="picamera2:0"), RUNNING, None)
