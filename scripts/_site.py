@@ -46,7 +46,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def _turned(link: "re.Match[str]", here: PurePosixPath) -> str:
     mark, text, target, anchor = link.groups()
-    path = (ROOT / here / target).resolve().relative_to(ROOT).as_posix()
+    file = (ROOT / here / target).resolve()
+    path = file.relative_to(ROOT).as_posix()
+    if text == target.rpartition("/")[2] and file.suffix == ".md":  # a reader of the site knows pages by their titles
+        text = file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
     if path in PAGES:
         return f"{mark}[{text}]({PAGES[path]}{anchor or ''})"
     if path.startswith("docs/") and not path.startswith("docs/schema"):
