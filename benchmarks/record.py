@@ -1,13 +1,15 @@
 """Measure `emotion-edge collect`: how fast it is, and what is lost when something dies.
 
-    python -m benchmarks.record [rate] [kills] [--events 50000] [--times 10]
+    python -m benchmarks.record [rate] [kills] [report] [--events 50000] [--times 10]
 
 `rate` has events of 100 devices waiting at mosquitto and measures how fast one collector stores them, and with how much
 CPU time and memory. `kills` publishes with the product's own publisher and outbox, kills collector, broker or database
-(-9) again and again, and compares what was sent with what is in the record. Both print one table.
+(-9) again and again, and compares what was sent with what is in the record. `report` makes a
+record of a million events of 12 devices in a day of 25 hours, and draws it. Each prints one table.
 """
 
 import argparse
+import heapq
 import os
 import random
 import signal
@@ -20,7 +22,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import paho.mqtt.client as paho
@@ -31,14 +35,20 @@ from rich.table import Table
 
 from benchmarks.faults import device
 from edge.clock import new_boot_id
+from edge.emotions import EMOTIONS, UNCERTAIN
 from edge.mqtt.publisher import Publisher
 from edge.record.database import EVENT, METADATA, Database, open_engine
 from edge.record.gaps import find_gaps
+from edge.record.messages import Row, Value
+from edge.record.period import day
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.postgresql import PostgreSQL, missing
 
 PATIENCE_S = 120.0
 SEED = 20_261_127
+REPORTED = 1_000_000
+"""Events of the day that is reported."""
+DAY = day("2026-10-25", ZoneInfo("Europe/Berlin"))
 
 
 @dataclass(slots=True)
@@ -285,6 +295,49 @@ def measure_rate(folder: Path, to: str, *, events: int, devices: int = 100) -> d
         }
 
 
+def write_day(path: Path, events: int, devices: int = 12) -> None:
+    """Write a record of visits, spread over a day in which the clocks change, nearly in the order of their arrival."""
+    each = events // devices // 4
+    visits = heapq.merge(*(visits_of(number, each) for number in range(devices)), key=lambda rows: str(rows[0]["id"]))
+    database = Database(str(path))
+    rows = (Row("event", values) for visit in visits for values in visit)
+    while some := list(islice(rows, 10_000)):
+        database.store(some)
+    database.close()
+
+
+def visits_of(number: int, visits: int) -> Iterator[list[dict[str, Value]]]:
+    """Yield the rows of each visit at one device, four events each."""
+    chance = random.Random(SEED + number)
+    starts = sorted(chance.randrange(DAY.start_ms, DAY.end_ms - 60_000) for _ in range(visits))
+    scores: dict[str, Value] = {str(one): 0.2 for one in EMOTIONS}
+    for face, start_ms in enumerate(starts, 1):
+        rows: list[dict[str, Value]] = []
+        at_ms = start_ms
+        for step, kind in enumerate(("face_appeared", "emotion_changed", "emotion_changed", "face_left"), 1):
+            rows.append({
+                "device": f"device-{number:02}", "id": f"{at_ms:013x}-{number}-{face}", "seq": 4 * (face - 1) + step,
+                "boot": "0123456789abcdef", "event_type": kind, "time_ms": at_ms, "mono_ms": at_ms - DAY.start_ms,
+                "time_synced": True, "face": face, "x": 200, "y": 100, "width": 120, "height": 120,
+                "emotion": chance.choice([*scores, UNCERTAIN]), "confidence": 0.8, **scores,
+                "duration_s": (at_ms - start_ms) / 1000, "model": "default@01234567", "received_ms": at_ms + 50,
+            })  # fmt: skip
+            at_ms += chance.randrange(500, 15_000)
+        yield rows
+
+
+def measure_report(folder: Path, to: str) -> tuple[float, float, float]:
+    """Draw the day; return seconds by the clock and of CPU time, and the peak of the memory in MB."""
+    command = [sys.executable, "-m", "edge", "report", "--from", to, "--day", DAY.title, "--timezone", DAY.zone.key]
+    began_s = time.monotonic()
+    process = subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"report ended with {process.returncode}")
+    return time.monotonic() - began_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -305,6 +358,15 @@ def main() -> None:
                 cpu_ms = 1000 * found["cpu_s"] / found["events"]
                 table.add_row(kind(to), f"{found['events']:,.0f}", f"{found['per_s']:,.0f}", f"{cpu_ms:.3f}",
                               f"{1000 / cpu_ms:,.0f}/s", f"{found['memory']:.0f} MB")  # fmt: skip
+            Console().print(table)
+        if "report" in arguments.parts:
+            write_day(folder / "day.db", REPORTED)
+            table = Table("events", "wall", "CPU", "memory", title=when)
+            for _ in range(3):
+                wall_s, cpu_s, memory_mb = measure_report(folder, str(folder / "day.db"))
+                table.add_row(
+                    f"{stored(str(folder / 'day.db')):,}", f"{wall_s:.1f} s", f"{cpu_s:.1f} s", f"{memory_mb:.0f} MB"
+                )
             Console().print(table)
         if "kills" in arguments.parts:
             table = Table("fault", "times", "sent", "stored", "twice", "lost", "gaps", "took", title=when)

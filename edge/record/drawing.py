@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.emotions import COLOURS_BGR
 from edge.errors import EmotionEdgeError
+from edge.record.period import Period
 from edge.record.summary import LENGTHS_S, NAMES, Summary
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ def draw(summary: Summary) -> bytes:
     except ImportError:
         raise EmotionEdgeError("pictures need matplotlib: pip install 'emotion-edge[report]'") from None
     rows = min(len(summary.devices), MOST_DEVICES)
-    figure = Figure(figsize=(12, 11 + 0.25 * rows), dpi=100, layout="constrained")
-    shares, people, lengths, devices = figure.subplots(4, 1, height_ratios=[3, 2, 2, 0.6 + 0.25 * rows])
+    high = 11 + 0.25 * rows
+    figure = Figure(figsize=(12, high), dpi=100)
+    # A layout engine would draw everything once more, only to measure it.
+    margins = {"left": 0.17, "right": 0.8, "bottom": 0.4 / high, "top": 1 - 1 / high, "hspace": 0.25}
+    ratios = [3, 2, 2, 0.6 + 0.25 * rows]
+    shares, people, lengths, devices = figure.subplots(4, 1, height_ratios=ratios, gridspec_kw=margins)
     figure.suptitle(f"Emotions, {summary.period.title} ({summary.period.zone.key})", fontsize=15)
     _draw_shares(shares, summary)
     _draw_people(people, summary)
@@ -60,8 +65,9 @@ def _draw_shares(axes: "Axes", summary: Summary) -> None:
         ]
         whole = summary.share(name)
         label = name if whole is None else f"{name} {whole:.0%}"
-        axes.bar(range(len(share)), share, bottom=bottom, width=1, align="edge", color=_colour(name), label=label)
-        bottom = [a + b for a, b in zip(bottom, share, strict=True)]
+        top = [a + b for a, b in zip(bottom, share, strict=True)]
+        axes.stairs(top, baseline=bottom, fill=True, color=_colour(name), label=label)
+        bottom = top
     axes.set_ylim(0, 100)
     axes.set_ylabel("%")
     handles, labels = axes.get_legend_handles_labels()
@@ -111,17 +117,20 @@ def _draw_devices(axes: "Axes", summary: Summary) -> None:
     _time_axis(axes, summary)
 
 
-def _time_axis(axes: "Axes", summary: Summary) -> None:
-    period = summary.period
-    is_day = period.buckets <= 100
-    places, labels = [], []
+def time_labels(period: Period) -> list[tuple[int, str]]:
+    """Return buckets and what is written below their begin: every second hour of a day, each day of a week."""
+    is_day = period.bucket_ms < 3_600_000
+    labels = []
     for bucket in range(period.buckets + 1):
         moment = period.local(period.start_ms + bucket * period.bucket_ms)
         if moment.minute == 0 and (moment.hour % 2 == 0 if is_day else moment.hour == 0):
-            places.append(bucket)
-            labels.append(f"{moment:%H}" if is_day else f"{moment:%a %d}")
-    axes.set_xticks(places, labels)
-    axes.set_xlim(0, period.buckets)
+            labels.append((bucket, f"{moment:%H}" if is_day else f"{moment:%a %d}"))
+    return labels
+
+
+def _time_axis(axes: "Axes", summary: Summary) -> None:
+    axes.set_xticks(*zip(*time_labels(summary.period), strict=True))
+    axes.set_xlim(0, summary.period.buckets)
 
 
 def _colour(name: str) -> str:

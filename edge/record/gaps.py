@@ -7,7 +7,6 @@ lies between two such beginnings. Each start of the daemon (``boot``) belongs to
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -46,36 +45,49 @@ class _Start:
     low: int
     high: int
     received_ms: int
+    numbers: int
+    """how many numbers are there"""
+
+    @property
+    def is_incomplete(self) -> bool:
+        return self.numbers < self.high - self.low + 1
 
 
 def find_gaps(engine: Engine, *, device: str = "") -> list[Gap]:
     """Return all gaps, by device and number; ``device`` chooses one."""
     with engine.connect() as connection:
-        found = [*_within_starts(connection, device), *_between_starts(connection, device)]
+        starts = _starts(connection, device)
+        found = [gap for start in starts if start.is_incomplete for gap in _within(connection, start)]
+        found += _between(connection, starts)
     return sorted(found, key=lambda gap: (gap.device, gap.after_ms, gap.first_seq))
 
 
-def _within_starts(connection: Connection, device: str) -> Iterator[Gap]:
+def _starts(connection: Connection, device: str) -> list[_Start]:
+    query = sa.select(
+        EVENT.c.device, EVENT.c.boot, sa.func.min(EVENT.c.seq), sa.func.max(EVENT.c.seq),
+        sa.func.min(EVENT.c.received_ms), sa.func.count(EVENT.c.seq.distinct()),
+    ).group_by(EVENT.c.device, EVENT.c.boot)  # fmt: skip
+    if device:
+        query = query.where(EVENT.c.device == device)
+    return sorted((_Start(*row) for row in connection.execute(query)), key=_arrival)
+
+
+def _within(connection: Connection, start: _Start) -> Iterator[Gap]:
     def before(column: "sa.Column[int]") -> "sa.ColumnElement[int]":
-        return sa.func.lag(column).over(partition_by=(EVENT.c.device, EVENT.c.boot), order_by=EVENT.c.seq)
+        return sa.func.lag(column).over(order_by=EVENT.c.seq)
 
     numbered = sa.select(
-        EVENT.c.device, EVENT.c.seq, EVENT.c.time_ms, before(EVENT.c.seq).label("last"),
-        before(EVENT.c.time_ms).label("last_ms"),
-    )  # fmt: skip
-    rows = _of(numbered, device).subquery()
-    for name, seq, time_ms, last, last_ms in connection.execute(sa.select(rows).where(rows.c.seq > rows.c.last + 1)):
-        yield Gap(name, last + 1, seq - 1, last_ms, time_ms)
+        EVENT.c.seq, EVENT.c.time_ms, before(EVENT.c.seq).label("last"), before(EVENT.c.time_ms).label("last_ms")
+    ).where(EVENT.c.device == start.device, EVENT.c.boot == start.boot)
+    rows = numbered.subquery()
+    for seq, time_ms, last, last_ms in connection.execute(sa.select(rows).where(rows.c.seq > rows.c.last + 1)):
+        yield Gap(start.device, last + 1, seq - 1, last_ms, time_ms)
 
 
-def _between_starts(connection: Connection, device: str) -> Iterator[Gap]:
+def _between(connection: Connection, starts: list[_Start]) -> Iterator[Gap]:
     """Compare the last number of each start with the first of the next one of the same count."""
-    starts = sa.select(
-        EVENT.c.device, EVENT.c.boot, sa.func.min(EVENT.c.seq), sa.func.max(EVENT.c.seq),
-        sa.func.min(EVENT.c.received_ms),
-    ).group_by(EVENT.c.device, EVENT.c.boot)  # fmt: skip
     counts: list[list[_Start]] = []
-    for start in sorted((_Start(*row) for row in connection.execute(_of(starts, device))), key=_arrival):
+    for start in starts:
         if not counts or _begins_count(start, counts[-1]):
             counts.append([])
         counts[-1].append(start)
@@ -105,7 +117,3 @@ def _time(connection: Connection, start: _Start, seq: int) -> int:
         EVENT.c.device == start.device, EVENT.c.boot == start.boot, EVENT.c.seq == seq
     )
     return int(connection.execute(query.limit(1)).scalar_one())
-
-
-def _of(query: "sa.Select[Any]", device: str) -> "sa.Select[Any]":
-    return query.where(EVENT.c.device == device) if device else query

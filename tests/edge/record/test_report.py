@@ -12,6 +12,7 @@ from edge.cli.support import run
 from edge.clock import utc_time
 from edge.record import period
 from edge.record.database import open_engine
+from edge.record.drawing import time_labels
 from edge.record.messages import Row, read
 from edge.record.page import headline, html
 from edge.record.summary import Summary, summarize
@@ -115,6 +116,18 @@ def test_report_of_a_week_begins_on_monday() -> None:
         assert (chosen.title, str(chosen.local(chosen.start_ms))) == ("2026-W44", "2026-10-26 00:00:00+01:00")
     summer_ends = period.week("2026-W43", BERLIN)
     assert (summer_ends.end_ms - summer_ends.start_ms) / 3_600_000 == 169
+
+
+def test_report_labels_the_hours_of_a_day_and_the_days_of_a_week() -> None:
+    winter_begins = [label for _, label in time_labels(period.day("2026-10-25", BERLIN))]
+    assert winter_begins == ["00", "02", "02", *(f"{hour:02}" for hour in range(4, 24, 2)), "00"]
+    summer_begins = [label for _, label in time_labels(period.day("2026-03-29", BERLIN))]
+    assert summer_begins == ["00", *(f"{hour:02}" for hour in range(4, 24, 2)), "00"]
+    days = time_labels(period.week("2026-W48", BERLIN))
+    assert [label for _, label in days] == [
+        f"{name} {23 + at}" for at, name in enumerate(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "Mon"])
+    ]
+    assert [bucket for bucket, _ in days] == list(range(0, 85, 12))
 
 
 def test_report_places_an_event_in_the_day_of_each_zone(
