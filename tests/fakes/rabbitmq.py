@@ -23,10 +23,20 @@ def missing() -> str | None:
 class RabbitMQ:
     """One node, started by `start`; further nodes name the others' ``node`` in ``peers`` and join them.
 
-    Anybody may log in. Sessions that are kept are quorum queues: they survive the death of a node of three.
+    Anybody may log in unless ``anonymous`` is False. Sessions that are kept are quorum queues: they survive the death
+    of a node of three.
     """
 
-    def __init__(self, folder: Path, name: str, *, peers: tuple[str, ...] = (), epmd_port: int, cookie: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        peers: tuple[str, ...] = (),
+        epmd_port: int,
+        cookie: str,
+        anonymous: bool = True,
+    ) -> None:
         self.node = f"{name}@localhost"
         self.port = free_port()
         self.folder = folder / name
@@ -39,7 +49,7 @@ class RabbitMQ:
         (self.folder / "rabbitmq.conf").write_text("\n".join([
             "listeners.tcp = none",
             f"mqtt.listeners.tcp.1 = 127.0.0.1:{self.port}",
-            "mqtt.allow_anonymous = true",
+            f"mqtt.allow_anonymous = {str(anonymous).lower()}",
             "mqtt.exchange = amq.topic",
             "mqtt.prefetch = 1000",
             "mqtt.durable_queue_type = quorum",
@@ -53,7 +63,7 @@ class RabbitMQ:
         cookie_file.write_text(cookie)
         cookie_file.chmod(0o400)
         dist_port = free_port()
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.folder), "RABBITMQ_NODENAME": self.node, "LANG": "C.UTF-8",
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"), "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"), "RABBITMQ_DIST_PORT": str(dist_port),
@@ -63,13 +73,18 @@ class RabbitMQ:
         }  # fmt: skip
 
     @property
+    def control(self) -> str:
+        """The command line that stands for ``rabbitmqctl``, in ``environment``."""
+        return f"{_SERVER.with_name('rabbitmqctl')} -n {self.node}"
+
+    @property
     def url(self) -> str:
         return f"mqtt://127.0.0.1:{self.port}"
 
     def launch(self) -> None:
         """Start it without waiting for it: nodes of a new cluster wait for each other."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([str(_SERVER)], env=self._environment, stdout=log, stderr=log,
+            self._process = subprocess.Popen([str(_SERVER)], env=self.environment, stdout=log, stderr=log,
                                              start_new_session=True)  # fmt: skip
 
     def wait(self) -> None:
@@ -117,12 +132,15 @@ class RabbitMQ:
 class Cluster:
     """Nodes that know each other, with a port mapper (epmd) of their own that ends with them."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, *, anonymous: bool = True) -> None:
         self._epmd_port = free_port()
         names = [f"n{index}x{self._epmd_port}" for index in range(number)]
         peers = tuple(f"{name}@localhost" for name in names) if number > 1 else ()
         cookie = secrets.token_hex(16)
-        self.nodes = [RabbitMQ(folder, name, peers=peers, epmd_port=self._epmd_port, cookie=cookie) for name in names]
+        self.nodes = [
+            RabbitMQ(folder, name, peers=peers, epmd_port=self._epmd_port, cookie=cookie, anonymous=anonymous)
+            for name in names
+        ]
         self._epmd: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Cluster":
