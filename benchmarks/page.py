@@ -5,7 +5,7 @@
 Two daemons play the built-in clip (640x480 in colour, 15 frames/s) at the same time, one without a page, one with a
 page that nobody, one or five look at in turn, each with both streams. Their CPU time is read from ``/proc``, so load of
 the machine matters little. For the time to the acknowledgement, each frame with a face becomes an event, one frame
-after the other at 15 frames/s, with nobody and with one looker in turn. Lookers run in a process of their own.
+after the other at 15 frames/s, with nobody and with one viewer in turn. Viewers run in a process of their own.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def show_cpu(url: str, rounds: int, seconds: float) -> None:
     with daemon(url, page=False) as (without, _), daemon(url, page=True) as (with_page, port):
         for _ in range(rounds):
             for count in (0, 1, 5):
-                with lookers(port, count) as seen:
+                with viewers(port, count) as seen:
                     before = [cpu_s(pid) for pid in (without, with_page)]
                     began_s = time.monotonic()
                     time.sleep(seconds)
@@ -76,7 +76,7 @@ def show_cpu(url: str, rounds: int, seconds: float) -> None:
                 if count == 1:
                     pictures.append(seen() / took_s)
     table = Table(title=f"CPU of the daemon, % of one core, {rounds} rounds of {seconds:g} s; "
-                  f"one looker got {statistics.median(pictures):.1f} pictures/s")  # fmt: skip
+                  f"one viewer got {statistics.median(pictures):.1f} pictures/s")  # fmt: skip
     for name in ("daemon", "median", "least", "most"):
         table.add_column(name, justify="left" if name == "daemon" else "right")
     for name, values in percents.items():
@@ -100,7 +100,7 @@ def show_latency(url: str, rounds: int, *, frames: int) -> None:
         publisher.start()
         visits = Visits(settings.smoothing, forget_after_s=2.0)
         for index in range(2 * rounds):
-            with lookers(port, index % 2):
+            with viewers(port, index % 2):
                 for number in range(frames):
                     frame = source.read(5)
                     assert frame is not None
@@ -127,7 +127,7 @@ def show_latency(url: str, rounds: int, *, frames: int) -> None:
         shown = (f"{value:.2f}" for value in np.percentile(values, (50, 90, 99)))
         table.add_row(f"{count} looking", str(len(values)), *shown)
     Console().print(table)
-    print(f"median with one looker / with nobody: {np.median(times_ms[1]) / np.median(times_ms[0]):.3f}")
+    print(f"median with one viewer / with nobody: {np.median(times_ms[1]) / np.median(times_ms[0]):.3f}")
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def lookers(port: int, count: int) -> Iterator[Callable[[], int]]:
+def viewers(port: int, count: int) -> Iterator[Callable[[], int]]:
     """Let some look, in a process of their own; yields what returns the pictures that one of them got in the end."""
     if not count:
         yield lambda: 0

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.cli.options import AsJson, Bundle, CameraFlip, CameraRotate, Config
+from edge.cli.support import echo_json
 
 
 def bench(
@@ -28,7 +29,7 @@ def bench(
     flags = {"camera": camera, "bundle": bundle, "camera_rotate": camera_rotate, "camera_flip": camera_flip}
     result = run_bench(load_settings(config, flags=flags), frames=frames)
     if as_json:
-        typer.echo(msgspec.json.encode(result))
+        echo_json(result)
     elif as_report:
         typer.echo(report_row(result))
     else:

@@ -1,6 +1,5 @@
 """`emotion-edge bundle`: check, install, list and choose the model bundles of a device."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli.options import AsJson, BundleKey, Config, StateDir
+from edge.cli.support import echo_json
 from edge.settings import Settings
 
 bundle_app = typer.Typer(
@@ -36,21 +36,16 @@ def verify(source: Source, config: Config = None, bundle_key: BundleKey = None, 
         bundle = bring(source, Path(scratch), keys)
         scores = self_test(load_tested(bundle.folder, settings.classifier, keys), bundle.folder)
     signed = _signature_in_words(bundle.signature, checked=keys is not None)
-    _print(
-        {
-            "source": source,
-            "name": bundle.identity,
-            "created": bundle.manifest.created,
-            "models": {
-                kind: {"file": model.file, "bytes": bundle.manifest.files[model.file].bytes}
-                for kind, model in bundle.manifest.models.items()
-            },
-            "signature": signed,
-            "self_test": dict(zip(map(str, EMOTIONS), (round(float(score), 4) for score in scores), strict=True)),
-        },
-        f"{source}: {bundle.identity} is sound and works here; {signed}",
-        as_json=as_json,
-    )
+    if not as_json:
+        typer.echo(f"{source}: {bundle.identity} is sound and works here; {signed}")
+        return
+    models = {
+        kind: {"file": one.file, "bytes": bundle.manifest.files[one.file].bytes}
+        for kind, one in bundle.manifest.models.items()
+    }
+    tested = dict(zip(map(str, EMOTIONS), (round(float(score), 4) for score in scores), strict=True))
+    echo_json({"source": source, "name": bundle.identity, "created": bundle.manifest.created, "models": models,
+               "signature": signed, "self_test": tested})  # fmt: skip
 
 
 @bundle_app.command(epilog="Example: sudo emotion-edge bundle install https://example.org/device-cnn-int8.tar.gz")
@@ -69,11 +64,8 @@ def install(
     settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
     keys = load_trusted_keys(settings.bundle_key)
     store = _store(settings)
-    _print_choice(
-        settings,
-        store.install(lambda scratch: bring(source, scratch, keys, store.files), _check(settings)),
-        as_json=as_json,
-    )
+    name = store.install(lambda scratch: bring(source, scratch, keys, store.files), _check(settings))
+    _print_choice(settings, name, as_json=as_json)
 
 
 @bundle_app.command(epilog="Example: sudo emotion-edge bundle use device-cnn-int8@1a2b3c4d")
@@ -112,7 +104,7 @@ def list_bundles(
     settings = _settings(config, state_dir=state_dir, bundle_key=bundle_key)
     rows = _rows(settings, load_trusted_keys(settings.bundle_key))
     if as_json:
-        typer.echo(json.dumps(rows))
+        echo_json(rows)
         return
     table = Table("name", "chosen", "created", "kB", "sound", title=str(_store(settings).folder))
     for row in rows:
@@ -134,22 +126,13 @@ def _rows(settings: Settings, keys: Any) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name in [*store.names(), None]:
         mark = "current" if name == current else "previous" if name == previous else None
-        row = {
-            "name": name or SHIPPED,
-            "identity": name,
-            "chosen": mark,
-            "created": None,
-            "bytes": None,
-            "refused": None,
-        }
+        row: dict[str, Any] = {"name": name or SHIPPED, "identity": name, "chosen": mark}
         try:
             bundle = open_bundle(store.path_of(name) or shipped_bundle(), keys)
+            size = sum(entry.bytes for entry in bundle.manifest.files.values())
+            row |= {"identity": bundle.identity, "created": bundle.manifest.created, "bytes": size, "refused": None}
         except BundleError as error:
-            row["refused"] = str(error)
-        else:
-            row["identity"] = bundle.identity
-            row["created"] = bundle.manifest.created
-            row["bytes"] = sum(entry.bytes for entry in bundle.manifest.files.values())
+            row |= {"created": None, "bytes": None, "refused": str(error)}
         rows.append(row)
     return rows
 
@@ -180,7 +163,10 @@ def _print_choice(settings: Settings, name: str, *, as_json: bool) -> None:
 
     chosen = _store(settings).selection()
     previous = (chosen.previous if chosen else None) or SHIPPED
-    _print({"current": name, "previous": previous}, f"{name} is chosen; {RELOAD_HINT}", as_json=as_json)
+    if as_json:
+        echo_json({"current": name, "previous": previous})
+    else:
+        typer.echo(f"{name} is chosen; {RELOAD_HINT}")
     if settings.bundle:
         typer.echo(
             f"warning: the setting bundle = {settings.bundle!r} overrides this; remove it to run the chosen bundle",
@@ -192,7 +178,3 @@ def _signature_in_words(signature: bytes | None, *, checked: bool) -> str:
     if checked:
         return "signed by bundle_key"
     return "not signed" if signature is None else "signed, not checked: no bundle_key is set"
-
-
-def _print(value: dict[str, Any], line: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(value) if as_json else line)

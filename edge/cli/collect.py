@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.cli.options import AsJson, BrokerPasswordFile, BrokerUrl, CaFile
+from edge.cli.support import echo_json
 from edge.clock import utc_time
 from edge.errors import UsageError
 
@@ -76,7 +77,7 @@ def collect(
         collector.run(stop)
     finally:
         target.close()
-        typer.echo(msgspec.json.encode(collector.counts).decode() if as_json else str(collector.counts))
+        (echo_json if as_json else typer.echo)(collector.counts)
 
 
 def _list_gaps(to: str, *, as_json: bool) -> None:
@@ -88,7 +89,7 @@ def _list_gaps(to: str, *, as_json: bool) -> None:
     engine.dispose()
     if as_json:
         for gap in found:
-            typer.echo(msgspec.json.encode({**msgspec.to_builtins(gap), "missing": gap.missing}).decode())
+            echo_json({**msgspec.to_builtins(gap), "missing": gap.missing})
         return
     if not found:
         typer.echo("no gaps: every number between the first and the last event of each device is there")

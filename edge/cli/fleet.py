@@ -3,12 +3,12 @@
 import time
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from edge.cli.options import AsJson, BrokerPasswordFile, BrokerUrl, CaFile
+from edge.cli.support import echo_json
 from edge.cli.watch import listening, read, table_of
 from edge.clock import utc_time
 from edge.record.fleet import DeviceNow, Fleet
@@ -43,7 +43,7 @@ def status(
     devices = fleet.by_trouble(now_ms)
     if as_json:
         for one in devices:
-            typer.echo(msgspec.json.encode(_values(one, now_ms)).decode())
+            echo_json(_values(one, now_ms))
         return
     online = sum(one.status == "online" for one in devices)
     troubled = sum(bool(one.troubles(now_ms)) for one in devices)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.options import AsJson, Broker, Config, PasswordFile
+from edge.cli.support import echo_json
 
 if TYPE_CHECKING:
     from edge.homeassistant.kept import Published
@@ -28,8 +29,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the discovery message and the retained topics of a device, as the broker has them."""
-    import msgspec
-
     from edge.mqtt.address import broker_address
     from edge.mqtt.exchange import exchange
 
@@ -39,7 +38,7 @@ def show(
         kept = {topic: link.kept.get(topic) for topic in topics}
     if as_json:
         shown = {topic: None if payload is None else _decoded(payload) for topic, payload in kept.items()}
-        typer.echo(msgspec.json.encode({"device": published.device, "topics": shown}).decode())
+        echo_json({"device": published.device, "topics": shown})
         return
     for topic, payload in kept.items():
         typer.echo(f"{topic}  {'nothing is kept' if payload is None else _summary(payload)}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.cli.options import AsJson, Config, StateDir
+from edge.cli.support import echo_json
 from edge.errors import UsageError
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -45,8 +46,6 @@ def resume(config: Config = None, state_dir: StateDir = None) -> None:
 @privacy_app.command(epilog="Example: emotion-edge privacy status --json")
 def status(config: Config = None, state_dir: StateDir = None, *, as_json: AsJson = False) -> None:
     """Say whether a pause is on, and for how long."""
-    import msgspec
-
     from edge.clock import SystemClock
     from edge.daemon.privacy import PrivacyPause
 
@@ -54,7 +53,7 @@ def status(config: Config = None, state_dir: StateDir = None, *, as_json: AsJson
     privacy.check(change=False)
     paused, left_s = privacy.pause is not None, privacy.left_s()
     if as_json:
-        typer.echo(msgspec.json.encode({"paused": paused, "left_s": left_s}).decode())
+        echo_json({"paused": paused, "left_s": left_s})
     elif not paused:
         typer.echo("not paused")
     else:

@@ -39,6 +39,13 @@ def make_app(description: str) -> typer.Typer:
     return app
 
 
+def echo_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value))
+
+
 def run(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str | None = None) -> int:
     """Run a command line and return its exit code.
 

@@ -1,7 +1,6 @@
 """Helps to aim the camera: light, and whether the face is large enough, upright, and looks this way."""
 
 import asyncio
-import math
 from pathlib import Path
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.detector import NEW_FACE_SCORE, FaceDetector
+from edge.faces.landmarks import tilt_deg
 from edge.faces.types import Box
 from edge.settings import Settings
 from edge.web.view import Scene
@@ -31,12 +31,11 @@ SEARCHED_WIDTH = 640
 """A wider picture is made smaller before it is searched, in pixels."""
 _SEARCHES = ((0, 0), (0, 1), (2, 1), (1, 1), (3, 1), (0, 2))
 """Quarter turns and doublings of each search, the cheapest and likeliest first."""
-_EYES = (slice(36, 42), slice(42, 48))
 _NOSE, _JAW = 30, (0, 16)
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     is_fine: bool
@@ -68,11 +67,7 @@ class Aim:
     def _faces(self, scene: Scene, luma: NDArray[np.uint8]) -> list[Point]:
         if scene.faces:
             face = scene.faces[0]
-            return [
-                self._size(face.box, luma.shape[1]),
-                _place(face.box, luma.shape),
-                _pose(face.landmarks),
-            ]  # fmt: skip
+            return [self._size(face.box, luma.shape[1]), _place(face.box, luma.shape), _pose(face.landmarks)]
         if self._detector is None:
             folder = self._settings.state_dir
             self._detector = FaceDetector(Path(folder) if folder else None)
@@ -132,8 +127,7 @@ def _place(box: Box, shape: tuple[int, ...]) -> Point:
 
 
 def _pose(landmarks: NDArray[np.float32]) -> Point:
-    left, right = (landmarks[eye].mean(axis=0) for eye in _EYES)
-    degrees = math.degrees(math.atan2(float(right[1] - left[1]), float(right[0] - left[0])))
+    degrees = tilt_deg(landmarks)
     if abs(degrees) > TILTED_DEGREES:
         side = "clockwise" if degrees > 0 else "counterclockwise"
         return _bad("upright", f"The face is tilted {side} by {abs(degrees):.0f}°. Is the camera level?")

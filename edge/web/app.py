@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from edge.clock import Clock
 from edge.errors import EmotionEdgeError
 from edge.events.payloads import PrivacyCommand
+from edge.mqtt.commands import CommandError, read_command
 from edge.settings import Settings
 from edge.settings.show import shown_values
 from edge.web.aim import Aim
@@ -28,7 +29,7 @@ from edge.web.condition import STUCK
 from edge.web.examination import Examination
 from edge.web.guard import COOKIE_DAYS, Guard, Lock, client_of
 from edge.web.metrics import CONTENT_TYPE, metrics
-from edge.web.streams import BOUNDARY, MOST_LOOKERS, Audience, FullError
+from edge.web.streams import BOUNDARY, MOST_VIEWERS, Audience, FullError
 from edge.web.view import FRESH_S, View
 
 BODY_S = 10.0
@@ -41,7 +42,7 @@ _UNHEALTHY = {"starting", "stuck", "no_camera", "camera_failed"}
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page needs once."""
+    """What the page is told once, at its start."""
 
     device: str
     version: str
@@ -144,11 +145,9 @@ class _Pages:
 
     async def privacy(self, request: Request) -> Response:
         try:
-            command = msgspec.json.decode(await _body(request), type=PrivacyCommand)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return PlainTextResponse('allowed is {"paused": true or false, "for_s": seconds, up to 31 days}', 400)
-        if command.for_s is not None and not command.paused:
-            return PlainTextResponse("for_s without a pause", 400)
+            command = read_command(await _body(request), retained=False)
+        except CommandError as error:
+            return PlainTextResponse(str(error), 400)
         before = self._view.statuses
         self._view.command(command)
         if not await self._audience.wait_for(lambda: self._has_obeyed(command, before), ANSWER_S):
@@ -180,7 +179,7 @@ class _Pages:
         await self._ask()
         device = self._device
         body = metrics(
-            self._view.status, device=device.settings.device, version=device.version, lookers=self._audience.count()
+            self._view.status, device=device.settings.device, version=device.version, viewers=self._audience.count()
         )
         return Response(body, media_type=CONTENT_TYPE)
 
@@ -215,7 +214,7 @@ class _Pages:
 
 
 class _Stream(StreamingResponse):
-    """An answer that goes on while somebody looks; 503 where too many do."""
+    """An answer that lasts as long as its viewer; 503 if there are too many viewers."""
 
     def __init__(
         self,
@@ -232,7 +231,7 @@ class _Stream(StreamingResponse):
                 self.body_iterator = self._parts(news)
                 await super().__call__(scope, receive, send)
         except FullError:
-            text = f"{MOST_LOOKERS} are looking already; close one of the other pages"
+            text = f"{MOST_VIEWERS} are looking already; close one of the other pages"
             await PlainTextResponse(text, 503, {"retry-after": "10"})(scope, receive, send)
 
 

@@ -24,7 +24,7 @@ STUCK = Condition(name="stuck", title="Stuck", detail="The daemon does not answe
 
 
 def condition(health: Health, privacy: Privacy, delivery: PublisherStats, *, people: int) -> Condition:
-    """Judge the newest figures. What stops the work comes first, then what hinders it."""
+    """Judge the newest figures: what stops the work comes first, then what slows it down."""
     for judge in (_of_camera, _of_broker, _of_heat):
         found = judge(health, privacy, delivery)
         if found is not None:
@@ -63,4 +63,4 @@ def _of_heat(health: Health, _: Privacy, __: PublisherStats) -> Condition | None
         return None
     why = "The firmware slows the processor down" if health.limited_by == "throttled" else "The processor is hot"
     degrees = "" if health.temperature_c is None else f" ({health.temperature_c:.0f} °C)"
-    return Condition(name="hot", title="Hot", detail=f"{why}{degrees}: fewer frames are looked at until it is cooler.")
+    return Condition(name="hot", title="Hot", detail=f"{why}{degrees}: fewer frames are processed until it is cooler.")

@@ -1,4 +1,4 @@
-"""What stands between the page and a stranger: names, origins, the token, tries, and headers of every answer.
+"""Who may see the page: checks host names, origins, the token and wrong tries, and sets the headers of every answer.
 
 - A request must name this device: an address, ``localhost``, the device's own name, or one of `web.hosts`. Otherwise a
   foreign page could reach this one through a name that it points here (DNS rebinding).
@@ -29,7 +29,7 @@ MOST_BODY_BYTES = 1024
 """The largest that the page sends is a token."""
 _MOST_ADDRESSES = 1000
 _OPEN_PATHS = ("/login", "/static/")
-"""Paths that need no token: the form, and what it looks like."""
+"""Paths that need no token: the form, its style and script."""
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -44,7 +44,7 @@ _HEADERS = {
 
 
 class Tries:
-    """Counts wrong tokens of each address: `MOST_TRIES` within `TRIES_WITHIN_S`, then none is looked at."""
+    """Counts wrong tokens of each address: `MOST_TRIES` within `TRIES_WITHIN_S`, then none is checked."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

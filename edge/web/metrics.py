@@ -13,39 +13,39 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "emotion_edge_"
 
 
-def metrics(status: Status, *, device: str, version: str, lookers: int) -> bytes:
+def metrics(status: Status, *, device: str, version: str, viewers: int) -> bytes:
     """Return all metrics; without health (before the first step of the loop) only a few."""
     registry = CollectorRegistry()
-    registry.register(_Figures(status, device=device, version=version, lookers=lookers))
+    registry.register(_Figures(status, device=device, version=version, viewers=viewers))
     return generate_latest(registry)
 
 
 class _Figures(Collector):
-    def __init__(self, status: Status, *, device: str, version: str, lookers: int) -> None:
+    def __init__(self, status: Status, *, device: str, version: str, viewers: int) -> None:
         self._status = status
-        self._device, self._version, self._lookers = device, version, lookers
+        self._device, self._version, self._viewers = device, version, viewers
 
     def collect(self) -> Iterator[Metric]:
         health = self._status.health
         info = GaugeMetricFamily(f"{_PREFIX}info", "Device, version and model.", labels=("device", "version", "model"))
         info.add_metric((self._device, self._version, health.bundle if health else ""), 1)
         yield info
-        yield _gauge("page_lookers", "Streams of the page that are open.", self._lookers)
+        yield _gauge("page_lookers", "Streams of the page that are open.", self._viewers)
         yield _gauge("broker_connected", "1 while the broker accepts messages.", self._status.connected)
-        yield _gauge("people_in_view", "Visits that last.", self._status.people)
+        yield _gauge("people_in_view", "Faces in view now.", self._status.people)
         if health is not None:
             yield from _of_health(health)
 
 
 def _of_health(health: Health) -> Iterator[Metric]:
-    yield _counter("frames", "Frames looked at since the start.", health.frames)
+    yield _counter("frames", "Frames processed since the start.", health.frames)
     yield _counter("frames_dropped", "Frames replaced by a newer one.", health.frames_dropped)
-    yield _gauge("frames_per_second", "Frames looked at, since the last reading.", health.frames_per_s)
+    yield _gauge("frames_per_second", "Frames processed, since the last reading.", health.frames_per_s)
     yield _gauge("uptime_seconds", "Time since the start.", health.uptime_s)
     yield _gauge("memory_bytes", "Resident memory.", health.memory_mb * 1e6)
     yield _counter("broker_reconnects", "Connections after the first.", health.reconnects)
     yield _gauge("outbox_events", "Events that wait for the broker.", health.outbox_depth)
-    yield _counter("outbox_dropped_events", "Events dropped since the outbox was made.", health.outbox_dropped)
+    yield _counter("outbox_dropped_events", "Events dropped since the outbox was created.", health.outbox_dropped)
     yield _gauge("outbox_on_disk", "0 while events wait in memory.", health.outbox_on_disk)
     yield _counter("outbox_damaged", "Outboxes set aside since the start.", health.outbox_damaged)
     yield _gauge("disk_commits_per_hour", "Writes of the outbox, over the last hour.", health.disk_commits_per_hour)

@@ -1,4 +1,4 @@
-"""Serves the page with uvicorn, in a thread of its own; without anybody who looks, the thread sleeps."""
+"""Serves the page with uvicorn, in a thread of its own, which sleeps while nobody looks."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ try:
     from edge.web.streams import Audience
 except ImportError as error:
     raise ConfigError(
-        f"web.enabled: the page needs packages more ({error.name}): pip install 'emotion-edge[web]', "
+        f"web.enabled: the page needs more packages ({error.name}): pip install 'emotion-edge[web]', "
         "or on a device: sudo systemd/install.sh --with web"
     ) from None
 
@@ -38,7 +38,7 @@ STALLED_S = 10.0
 """Seconds for which a client may leave its answer unread."""
 MOST_HEADER_BYTES = 16_384
 MOST_CONNECTIONS = 50
-"""Five lookers with two streams each, and whoever else asks something."""
+"""Five viewers with two streams each, and some more for other requests."""
 _UNREACHABLE_MS = 20_000
 """After this, a client that acknowledges nothing is gone (tcp(7), TCP_USER_TIMEOUT)."""
 
@@ -189,10 +189,7 @@ class _Protocol(H11Protocol):
 
 def is_near(listen: str) -> bool:
     """Return True if only this device reaches an address of `web.listen`: loopback, or a Unix socket."""
-    if listen.startswith("unix:"):
-        return True
-    host = listen.rpartition(":")[0].strip("[]")
-    return is_loopback(host)
+    return listen.startswith("unix:") or is_loopback(listen.rpartition(":")[0].strip("[]"))
 
 
 def _listen(listen: str) -> socket.socket:

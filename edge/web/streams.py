@@ -1,4 +1,4 @@
-"""The two streams of a looker: server-sent events, and the picture as Motion JPEG."""
+"""The two streams to a viewer: server-sent events, and the picture as Motion JPEG."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,40 +8,40 @@ import msgspec
 
 from edge.web.view import View
 
-MOST_LOOKERS = 5
+MOST_VIEWERS = 5
 SILENCE_S = 5.0
-"""Seconds without news after which a stream says that it is alive; a connection that is gone is noticed by that."""
+"""Seconds without news after which a stream sends a sign of life, which also shows that a connection is gone."""
 BOUNDARY = "frame"
 
 
 class FullError(Exception):
-    """There are as many lookers as the device allows."""
+    """`MOST_VIEWERS` have a stream of this kind open already."""
 
 
 class Audience:
     """Those who look now: each has an event that is set when there is news. Used by the page's thread alone.
 
-    A looker that is slow to take one message gets the newest next; nothing is queued.
+    A viewer that is slow to take one message gets the newest next; nothing is queued.
     """
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._lookers: dict[str, set[asyncio.Event]] = {"events": set(), "picture": set()}
+        self._viewers: dict[str, set[asyncio.Event]] = {"events": set(), "picture": set()}
         self._waiting: set[asyncio.Event] = set()
         self.is_over = False
         """True once the server stops"""
 
     def wake(self) -> None:
-        """Tell all lookers that there is news."""
-        for news in self._waiting.union(*self._lookers.values()):
+        """Tell all viewers that there is news."""
+        for news in self._waiting.union(*self._viewers.values()):
             news.set()
 
     def count(self) -> int:
         """Return how many look at the page."""
-        return len(self._lookers["events"])
+        return len(self._viewers["events"])
 
     async def wait_for(self, is_there: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until something is the case, as of the next news; return False if it is not in time."""
+        """Wait until ``is_there`` returns True, checking at each news; return False if the time is up."""
         news = asyncio.Event()
         self._waiting.add(news)
         try:
@@ -64,18 +64,18 @@ class Audience:
     def look(self, kind: str) -> Iterator[asyncio.Event]:
         """Look, at ``events`` or the ``picture``; the event is set when there is news.
 
-        Raises `FullError`: `MOST_LOOKERS` look at it already.
+        Raises `FullError`: `MOST_VIEWERS` look at it already.
         """
-        lookers, news = self._lookers[kind], asyncio.Event()
-        if len(lookers) >= MOST_LOOKERS:
+        viewers, news = self._viewers[kind], asyncio.Event()
+        if len(viewers) >= MOST_VIEWERS:
             raise FullError
         news.set()
-        lookers.add(news)
+        viewers.add(news)
         self._view.enter()
         try:
             yield news
         finally:
-            lookers.discard(news)
+            viewers.discard(news)
             self._view.leave()
 
     async def events(self, news: asyncio.Event, hello: msgspec.Struct, *, landmarks: bool) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Where the daemon's loop leaves what the page shows. Without anybody who looks, the loop leaves next to nothing."""
+"""Where the daemon's loop leaves what the page shows. While nobody looks, the loop leaves next to nothing."""
 
 import threading
 from collections import deque
@@ -112,7 +112,7 @@ class View:
         """called, on the loop's thread, after each change; must return at once"""
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
-        self._lookers = 0
+        self._viewers = 0
         self._is_asked = False
         self._scene_due_s = self._status_due_s = 0.0
         self._people: set[int] = set()
@@ -122,15 +122,15 @@ class View:
 
     def wants_scene(self) -> bool:
         """True if somebody looks, and the last scene is old enough."""
-        return self._lookers > 0 and self._clock.monotonic() >= self._scene_due_s
+        return self._viewers > 0 and self._clock.monotonic() >= self._scene_due_s
 
     def show(self, frame: Frame, faces: list[TrackedFace], readings: Sequence[FaceReading]) -> None:
-        """Take a frame, its faces, and what is said of everybody in view."""
+        """Take a frame, its faces, and the readings of everybody in view."""
         now_s = self._clock.monotonic()
         # Due times keep their rhythm: a camera of 15 frames a second would otherwise give 7.5 scenes instead of 10.
         self._scene_due_s = max(self._scene_due_s + 1 / SCENES_PER_S, now_s - 1 / SCENES_PER_S)
         with self._lock:
-            if self._lookers:
+            if self._viewers:
                 self.scenes += 1
                 self.scene = Scene(self.scenes, frame, faces, readings)
         self.on_change()
@@ -145,7 +145,7 @@ class View:
         self.on_change()
 
     def happened(self, moments: Iterable[Moment]) -> None:
-        """Note what happened to faces in this frame."""
+        """Note who appeared, changed or left in this frame."""
         if not self.is_served:
             return
         moments = list(moments)
@@ -159,7 +159,7 @@ class View:
 
     def wants_status(self) -> bool:
         """True if somebody looks or has asked, and the last status is old enough."""
-        return self._is_asked or (self._lookers > 0 and self._clock.monotonic() >= self._status_due_s)
+        return self._is_asked or (self._viewers > 0 and self._clock.monotonic() >= self._status_due_s)
 
     def tell(self, health: Health, privacy: Privacy, delivery: PublisherStats) -> None:
         """Take the newest figures."""
@@ -189,21 +189,21 @@ class View:
     # The page's side.
 
     @property
-    def lookers(self) -> int:
+    def viewers(self) -> int:
         """How many look now."""
-        return self._lookers
+        return self._viewers
 
     def enter(self) -> None:
         """Begin to look: from now on the loop makes scenes and statuses."""
         with self._lock:
-            self._lookers += 1
+            self._viewers += 1
         self._is_asked = True
 
     def leave(self) -> None:
         """End a look; with the last one, the picture is forgotten."""
         with self._lock:
-            self._lookers -= 1
-            if not self._lookers:
+            self._viewers -= 1
+            if not self._viewers:
                 self.scene = None
 
     def ask(self) -> None:

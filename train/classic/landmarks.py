@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 from edge.faces.detector import FaceDetector
+from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box
 from train.classic.compact import compact_predictor
 from train.data.augment import MIRROR
@@ -115,7 +116,7 @@ def train_landmarks(
         with replacing(out) as partial:
             compact_predictor(whole, partial)
             report(f"measuring on {len(held_out.images)} held-out faces")
-            figures = measure(dlib.shape_predictor(str(partial)), held_out)
+            figures = measure(LandmarkPredictor(partial), held_out)
     content = out.read_bytes()
     manifest = {
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -128,7 +129,7 @@ def train_landmarks(
     return manifest
 
 
-def measure(predictor: dlib.shape_predictor, data: LandmarkData) -> dict[str, Any]:
+def measure(predictor: LandmarkPredictor, data: LandmarkData) -> dict[str, Any]:
     """Mean distance from the truth, as share of the outer-eye distance, on boxes as the device's detector finds them.
 
     A face that the detector misses never gets landmarks on the device. It is counted, and a second figure has it in,
@@ -141,7 +142,7 @@ def measure(predictor: dlib.shape_predictor, data: LandmarkData) -> dict[str, An
         boxes = list(_found_boxes(detector, image, points))
         box = boxes[len(boxes) // 2] if boxes else placement(points)
         eyes = float(np.linalg.norm(points[LEFT_OUTER_EYE] - points[RIGHT_OUTER_EYE]))
-        error = float(np.linalg.norm(predict_points(predictor, image, box) - points, axis=1).mean()) / eyes
+        error = float(np.linalg.norm(predictor.points(image, box) - points, axis=1).mean()) / eyes
         all_errors.append(error)
         if boxes:
             found_errors.append(error)
@@ -153,12 +154,6 @@ def measure(predictor: dlib.shape_predictor, data: LandmarkData) -> dict[str, An
         "above_10_percent": round(float((np.array(found_errors) > 0.1).mean()), 4),
         "mean_error_with_missed": round(float(np.mean(all_errors)), 4),
     }
-
-
-def predict_points(predictor: dlib.shape_predictor, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-    """Points [68, 2] of one face."""
-    shape = predictor(image, dlib.rectangle(box.x, box.y, box.x + box.width - 1, box.y + box.height - 1))
-    return np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float32)
 
 
 def _options(settings: LandmarkSettings) -> dlib.shape_predictor_training_options:

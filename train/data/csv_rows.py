@@ -222,9 +222,9 @@ def read_rows(file: BinaryIO, columns: Columns) -> Iterator[Row | BadRow]:
         try:
             if line is None:
                 raise ValueError(f"longer than {LONGEST_LINE} bytes")
-            yield _parse(number, line.decode(errors="replace"), columns)
-        except _BeyondError as error:
-            yield BadRow(line_number, f"emotion must be 0..{KAGGLE_CLASSES - 1}, found '{error}'", int(str(error)))
+            row = _parse(number, line.decode(errors="replace"), columns)
+            wrong = f"emotion must be 0..{KAGGLE_CLASSES - 1}, found '{row.label}'"
+            yield row if row.label < KAGGLE_CLASSES else BadRow(line_number, wrong, row.label)
         except ValueError as error:
             yield BadRow(line_number, str(error))
 
@@ -262,19 +262,13 @@ def _parse(number: int, line: str, columns: Columns) -> Row:
 _USAGE_OF = {usage.lower(): usage for usage in USAGES}
 
 
-class _BeyondError(ValueError):
-    """A label is a number that no form has."""
-
-
 def _label(text: str) -> tuple[int, bool]:
     """Return Kaggle's or the article's number, and whether it was a word."""
     if text.lower() in _KAGGLE_OF_WORD:
         return _KAGGLE_OF_WORD[text.lower()], True
     number = text.removesuffix(".0")  # as pandas writes them
     if number.isascii() and number.isdigit() and len(number) < 4:
-        if int(number) < KAGGLE_CLASSES:
-            return int(number), False
-        raise _BeyondError(number)
+        return int(number), False
     raise ValueError(f"emotion must be 0..{KAGGLE_CLASSES - 1}, found {text[:20]!r}")
 
 

@@ -33,8 +33,8 @@ async function watchEvents(signal) {
   const answer = await fetch(`/events?landmarks=${landmarks}`, { signal });
   if (answer.status === 401) return location.reload();
   if (answer.status === 503) {
-    showCondition("full", "Too many lookers", `${await answer.text()}. This page tries again by itself.`);
-    draw("Too many lookers");
+    showCondition("full", "Too many viewers", `${await answer.text()}. This page tries again by itself.`);
+    draw("Too many viewers");
     throw new RetryIn(FULL_RETRY_S);
   }
   if (!answer.ok) throw new Error(await answer.text());

@@ -175,7 +175,7 @@ def test_client_that_never_ends_its_request_is_dropped(monkeypatch: pytest.Monke
         assert read_all(sock).count(b"HTTP/1.1") == 1
 
 
-def test_looker_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch, make_site: MakeSite) -> None:
+def test_viewer_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch, make_site: MakeSite) -> None:
     monkeypatch.setattr(server, "STALLED_S", 0.05)
     monkeypatch.setattr("edge.web.view.SCENES_PER_S", 10_000.0)
     site = make_site(picture=True)
@@ -185,9 +185,9 @@ def test_looker_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch, m
         sock.settimeout(20)
         sock.connect(("127.0.0.1", site.port))
         sock.sendall(b"GET /picture HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        while not site.view.lookers:
+        while not site.view.viewers:
             site.ask("/healthz")
-        while site.view.lookers:
+        while site.view.viewers:
             site.ask("/healthz")
 
 

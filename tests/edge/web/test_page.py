@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.web.streams import MOST_LOOKERS
+from edge.web.streams import MOST_VIEWERS
 from tests.edge.web.conftest import DELIVERY, HEALTH, Events, FakeLoop, MakeSite, Site
 
 Look = Callable[..., Events]
@@ -77,7 +77,7 @@ def test_nobody_looking_makes_no_scenes(site: Site) -> None:
     events.close()
     with site.connect():  # a connection alone is nobody
         site.ask("/metrics")
-        while site.view.lookers:
+        while site.view.viewers:
             site.ask("/healthz")
         before = site.loop.shown
         for _ in range(3):
@@ -86,8 +86,8 @@ def test_nobody_looking_makes_no_scenes(site: Site) -> None:
         assert site.view.scene is None
 
 
-def test_sixth_looker_is_told_so_and_may_come_when_one_leaves(look: Look) -> None:
-    streams = [look() for _ in range(MOST_LOOKERS)]
+def test_sixth_viewer_is_told_so_and_may_come_when_one_leaves(look: Look) -> None:
+    streams = [look() for _ in range(MOST_VIEWERS)]
     assert {events.status for events in streams} == {200}
     sixth = look()
     assert sixth.status == 503
@@ -167,7 +167,7 @@ def test_healthz_says_what_the_device_does(
     said = msgspec.json.decode(body)
     assert (status, said["status"]) == (code, name)
     if name == "hot":
-        text = "The processor is hot (51 °C): fewer frames are looked at until it is cooler."
+        text = "The processor is hot (51 °C): fewer frames are processed until it is cooler."
         assert said["detail"] == text
 
 

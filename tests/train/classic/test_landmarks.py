@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import dlib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from edge.errors import DataError
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.types import Box
 from train.classic import compact
 from train.classic.compact import compact_predictor
 from train.classic.landmarks import (
@@ -20,7 +20,6 @@ from train.classic.landmarks import (
     LandmarkSettings,
     load_landmark_data,
     measure,
-    predict_points,
     split,
     train_landmarks,
 )
@@ -86,9 +85,7 @@ def test_compacting_shrinks_the_file_and_moves_no_point_visibly(
     compact_predictor(whole_predictor, small)
     assert small.stat().st_size < 0.75 * whole_predictor.stat().st_size
     box = FaceDetector().find(faces.images[3])[0].box
-    before, after = (
-        predict_points(dlib.shape_predictor(str(path)), faces.images[3], box) for path in (whole_predictor, small)
-    )
+    before, after = (LandmarkPredictor(path).points(faces.images[3], box) for path in (whole_predictor, small))
     assert np.abs(before - after).max() <= 1
 
 
@@ -104,11 +101,10 @@ def test_what_is_no_predictor_cannot_be_compacted(damage: str, whole_predictor: 
 
 
 def test_measure_is_zero_for_the_truth_and_counts_missed_faces(faces: LandmarkData) -> None:
-    class Truth:
-        def __call__(self, image: NDArray[np.uint8], _box: object) -> Any:
-            (row,) = [i for i, known in enumerate(mixed.images) if (known == image).all()]
-            points = [dlib.point(*(round(float(v)) for v in point)) for point in mixed.points[row]]
-            return dlib.full_object_detection(dlib.rectangle(0, 0, 9, 9), dlib.points(points))
+    class Truth(LandmarkPredictor):
+        def points(self, luma: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
+            (row,) = [i for i, known in enumerate(mixed.images) if (known == luma).all()]
+            return np.asarray(np.rint(mixed.points[row]), np.float32)
 
     nobody = np.zeros((1, 256, 256), np.uint8)
     mixed = LandmarkData(np.concatenate([faces.images[:3], nobody]), faces.points[:4])
