@@ -191,7 +191,7 @@ def test_settings_are_shown_without_secrets(site: Site) -> None:
 
 def test_doctor_is_asked(site: Site) -> None:
     found = msgspec.json.decode(site.ask("/doctor", "POST")[2])["findings"]
-    assert found == [{"check": "disk", "status": "ok", "found": "plenty of room", "advice": ""}]
+    assert found == [{"check": "disk", "status": "ok", "found": "plenty of room", "advice": "", "symptom": None}]
 
 
 def test_page_writes_nothing_to_disk(make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
