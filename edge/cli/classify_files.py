@@ -32,9 +32,9 @@ CSV_COLUMNS = (
     *(str(emotion) for emotion in EMOTIONS),
 )  # fmt: skip
 LINES_AHEAD = 64
-"""Frames of a clip that may be finished before the files named before it."""
+"""Finished frames of a clip that wait while an earlier file is still being classified."""
 STOP_TIMEOUT_S = 2.0
-"""Seconds for which the pictures under way are waited for after Ctrl-C."""
+"""Seconds to wait after Ctrl-C for pictures that are being classified."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def check(
 
 @config_app.command(epilog="Example: sudo emotion-edge config migrate /etc/emotion-edge/config.toml")
 def migrate(file: Annotated[Path, typer.Argument(help="A settings file of an older form.")]) -> None:
-    """Bring a settings file up to date; comments stay, and the file of before is kept beside it."""
+    """Bring a settings file up to date; comments stay, and the old file is kept beside it."""
     from edge.files import Files, replace_file
     from edge.settings import load_settings
     from edge.settings.template import migrated
@@ -89,7 +89,7 @@ def migrate(file: Annotated[Path, typer.Argument(help="A settings file of an old
     os.link(file, backup)
     owner = (mode.st_uid, mode.st_gid) if os.geteuid() == 0 else None
     replace_file(Files(), file, new.encode(), mode=mode.st_mode & 0o7777, owner=owner)
-    typer.echo(f"{file}: brought up to date; the file of before is {backup}")
+    typer.echo(f"{file}: brought up to date; the old file is kept as {backup}")
 
 
 @config_app.command(epilog="Example: sudo emotion-edge config take /boot/firmware/emotion-edge.toml")

@@ -40,7 +40,7 @@ def demo(
         bool, typer.Option("--web", help="Repeat the clip, and show it on the live page until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Show it all without camera or broker: a built-in clip, the real daemon, its events in a table."""
+    """Try everything without camera or broker: a built-in clip, the real daemon, its events in a table."""
     if web:
         run_page()
     else:

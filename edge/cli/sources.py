@@ -16,7 +16,7 @@ CLIP_SUFFIXES = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4",
     ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv",
 })  # fmt: skip
-"""Of the clips that are taken from folders; a file that is named is taken whatever its suffix."""
+"""Suffixes of clips that are taken from folders; a file that is named itself is taken whatever its suffix."""
 
 
 @dataclass(frozen=True, slots=True)

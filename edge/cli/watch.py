@@ -36,11 +36,11 @@ ROWS = 50
 _FRAME_LINES = 11
 """lines of titles, headers and blanks around events and devices"""
 DEVICES = 8
-"""devices under it: those with trouble first"""
+"""devices shown below the events, those with trouble first"""
 _DEVICE_WIDTH = 14
 """columns for the name of a device"""
 _BESIDE_VIEW = 50
-"""columns of the other cells in the table of devices"""
+"""columns that the other cells of the table of devices take"""
 _BARS_FROM = 101
 """columns of a terminal that has room for the bars"""
 _WORDS = {"face_appeared": "appeared", "emotion_changed": "changed", "face_left": "left"}

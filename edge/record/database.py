@@ -69,7 +69,7 @@ class Database:
             try:
                 return self._store(rows), 0
             except (sa.exc.StatementError, ArithmeticError, ValueError) as error:
-                if not _is_of_a_row(error):
+                if not _is_fault_of_row(error):
                     raise
             return self._store_singly(rows)
 
@@ -95,7 +95,7 @@ class Database:
             try:
                 new += self._store([row])
             except (sa.exc.StatementError, ArithmeticError, ValueError) as error:
-                if not _is_of_a_row(error):
+                if not _is_fault_of_row(error):
                     raise
                 refused += 1
         return new, refused
@@ -125,7 +125,7 @@ class Database:
             raise TargetAwayError(f"{self.shown}: {redacted(reason)}") from None
 
 
-def _is_of_a_row(error: Exception) -> bool:
+def _is_fault_of_row(error: Exception) -> bool:
     """Return True if a value cannot be stored, False if the database cannot store anything now."""
     return isinstance(error, sa.exc.DataError | sa.exc.IntegrityError) or not isinstance(error, sa.exc.DBAPIError)
 
@@ -191,5 +191,7 @@ def open_engine(text: str) -> Engine:
     except sa.exc.DBAPIError as error:
         raise UsageError(f"{database.shown}: {redacted(str(error.orig).splitlines()[0])}") from None
     if missing:
-        raise UsageError(f"{database.shown}: no record: it has no table {missing[0]}; `emotion-edge collect` makes one")
+        raise UsageError(
+            f"{database.shown}: no record: table {missing[0]} is missing; `emotion-edge collect` makes one"
+        )
     return database.engine

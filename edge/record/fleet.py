@@ -72,7 +72,7 @@ class Fleet:
         self.devices: dict[str, DeviceNow] = {}
 
     def note(self, row: Row) -> DeviceNow:
-        """Take over a row; return its device."""
+        """Note the newest row of a table; return its device."""
         name = str(row.values["device"])
         one = self.devices.setdefault(name, DeviceNow(name))
         one.rows[row.table] = row.values

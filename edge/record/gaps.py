@@ -1,7 +1,7 @@
 """Gaps in ``seq``: events that a device numbered and that the record does not have.
 
-``seq`` grows by one with each event, and begins again at 1 if the device's state folder was deleted. A *count* is what
-lies between two such beginnings. Each start of the daemon (``boot``) belongs to one count.
+``seq`` grows by one with each event, and begins again at 1 if the device's state folder was deleted. The events from
+one such beginning to the next are a *count*. Each start of the daemon (``boot``) belongs to one count.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Gap:
     after_ms: int
     """time of the event before the gap, milliseconds since 1970 UTC"""
     before_ms: int
-    """time of the event behind the gap"""
+    """time of the event after the gap"""
 
     @property
     def missing(self) -> int:

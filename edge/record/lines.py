@@ -120,7 +120,7 @@ def _row(line: Any, where: str) -> dict[str, Any]:
             return msgspec.structs.asdict(_ROW.decode(line))
         return {name: _CONVERT[kind](line[name]) for name, kind in EVENT_COLUMNS.items()}
     except (msgspec.DecodeError, KeyError, ValueError, TypeError):
-        raise UsageError(f"{where}: no event of a record") from None
+        raise UsageError(f"{where}: expected an event as `emotion-edge collect` writes it") from None
 
 
 _CONVERT: dict[type, Any] = {str: str, int: int, float: float, bool: {"True": True, "False": False}.__getitem__}

@@ -23,7 +23,7 @@ EVENT_COLUMNS: dict[str, type] = {
 }  # fmt: skip
 """Columns of an event in every record; device and id tell events apart."""
 LARGEST_INT = 2**63 - 1
-"""of a column; JSON may hold more"""
+"""Largest number that a column holds; JSON may hold larger ones."""
 _LONGEST_TEXT = 1000
 _TOPIC = re.compile(rf"{PREFIX}/([a-z0-9-]{{1,64}})/(event|state|health|status)")
 _FILTERS = Topics("+")

@@ -19,7 +19,7 @@ NAMES = (*(str(emotion) for emotion in EMOTIONS), UNCERTAIN)
 LENGTHS_S = (5, 15, 60, 300, 900)
 """Upper ends of the classes of visit lengths, seconds; the last class has none."""
 _BEFORE_MS = 6 * 3_600_000
-"""Longest visit that is taken over from the day before."""
+"""Events of this long before the period are read too, for visits that began before it."""
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ class Target(Protocol):
     """Stores rows."""
 
     events_only: bool
-    """True if it has no place for anything but events"""
+    """True if it stores events only"""
 
     def store(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Store rows in one transaction; return how many were new, and how many can never be stored.

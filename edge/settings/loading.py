@@ -140,7 +140,7 @@ def _with_device(settings: Settings) -> Settings:
 
 
 def _with_home(settings: Settings) -> Settings:
-    """Put the home folder in place of ``~`` in every path."""
+    """Replace ``~`` at the start of each path by the home folder."""
     for section, names in _PATHS.items():
         holder = getattr(settings, section) if section else settings
         for name in names:

@@ -139,7 +139,7 @@ class FaceSettings(_Section, frozen=True, kw_only=True):
     classify_every_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.06
     """seconds for which the scores of an unchanged face are reused; 0: it is classified in every frame"""
     mirror: bool = True
-    """every second look at a face sees its mirror image, a photo is scored from both: half a point more accurate"""
+    """classify a face mirrored in every second frame, and photos both ways: half a point more accurate"""
     upsample: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
     """how often the picture is doubled for a search: 0 finds faces from 75 pixels, 1 from 38 at four times the cost"""
     forget_after_s: Seconds = 3.0
@@ -186,7 +186,7 @@ class WebSettings(_Section, frozen=True, kw_only=True):
     token_file: str = ""
     """file with mode 0600 that holds the token, 16 characters or more; empty: systemd's credential `web-token`"""
     hosts: Annotated[str, msgspec.Meta(max_length=1000)] = ""
-    """names by which browsers reach the page, with blanks between; addresses and this device's own name always work"""
+    """names by which browsers reach the page, separated by blanks; addresses and this device's own name always work"""
     cert_file: str = ""
     """PEM file of a certificate, for https; empty: http"""
     key_file: str = ""

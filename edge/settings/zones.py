@@ -51,7 +51,7 @@ def _is_share(value: Any) -> bool:
 
 
 def _area(points: list[list[float]]) -> float:
-    """Area of the corners' hull in effect: 0 only where they all lie on one line, whatever their order."""
+    """Twice the area of the largest triangle of the first corner and two others; 0 if all lie on one line."""
     (x, y), rest = points[0], points[1:]
     across = [(px - x, py - y) for px, py in rest]
     return max((abs(ax * by - ay * bx) for ax, ay in across for bx, by in across), default=0.0)
