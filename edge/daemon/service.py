@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from edge.daemon.watchdog import SENDER_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError, redacted
 from edge.homeassistant.discovery import announcement
 from edge.homeassistant.kept import FormerNames
-from edge.mqtt.connection import Message
 from edge.mqtt.name_guard import client_id
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Publisher
@@ -82,14 +81,16 @@ def run_service(settings: Settings, examination: Examination | None = None) -> N
             settings=settings.camera_watch, endless=is_camera(settings.camera), clock=clock,
         )  # fmt: skip
         parts.callback(lambda: camera.close(stopping.left_s()))
-        outbox = parts.enter_context(open_outbox(settings))
+        outbox = parts.enter_context(closing(open_outbox(settings)))
         identity = Identity(settings.device, new_boot_id())
+        announced = [announcement(settings, version=__version__, has_temperature=temperature_c() is not None)]
+        with_ha = settings.homeassistant.enabled
         publisher = Publisher(
             settings.mqtt, settings.device, outbox, boot=identity.boot, version=__version__,
             model=lambda: pipeline.classifier.name,
             client_id=client_id(settings.device, require_state_dir(settings)),
-            birth_topic=settings.homeassistant.birth_topic if settings.homeassistant.enabled else None,
-            announcements=_announcements(settings),
+            birth_topic=settings.homeassistant.birth_topic if with_ha else None,
+            announcements=announced if with_ha else (),
         )  # fmt: skip
         watchdog = Watchdog(clock)
         publisher.watch(watchdog.pulse("mqtt-sender", SENDER_LIMIT_S).beat)
@@ -147,13 +148,6 @@ def _start_page(settings: Settings, view: View, examination: Examination, clock:
     return page
 
 
-def _announcements(settings: Settings) -> list[Message]:
-    """Return the retained messages that Home Assistant wants, none where it is turned off."""
-    if not settings.homeassistant.enabled:
-        return []
-    return [announcement(settings, version=__version__, has_temperature=temperature_c() is not None)]
-
-
 @contextmanager
 def _last_words(settings: Settings, clock: Clock, daemon: Daemon, publisher: Publisher) -> Iterator[None]:
     """If the camera cannot be opened, publish that, and wait up to `LAST_CHANCE_S` until the broker has everything."""
@@ -181,18 +175,13 @@ def _make_state_folder(settings: Settings) -> None:
             raise ConfigError(f"state_dir: {folder} cannot be made: {error.strerror}") from error
 
 
-@contextmanager
-def open_outbox(settings: Settings) -> Iterator[Outbox]:
-    """Open the outbox in the state folder and close it at the end."""
-    outbox = Outbox(
+def open_outbox(settings: Settings) -> Outbox:
+    """Open the outbox in the state folder."""
+    return Outbox(
         require_state_dir(settings) / "outbox.sqlite3",
         max_events=settings.mqtt.outbox_max_events, max_age_s=settings.mqtt.outbox_max_age_s,
         max_bytes=round(settings.mqtt.outbox_max_mb * 1e6), synchronous=settings.mqtt.outbox_synchronous,
     )  # fmt: skip
-    try:
-        yield outbox
-    finally:
-        outbox.close()
 
 
 @contextmanager

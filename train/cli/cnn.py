@@ -17,6 +17,7 @@ from train.cli.options import (
     TeacherOption,
     ViewsOption,
     refuse_unused,
+    run_option,
     say,
 )
 from train.cli.training import run_training
@@ -42,10 +43,7 @@ def cnn(
     context: typer.Context,
     *,
     data: DataOption = DATA,
-    run_folder: Annotated[
-        Path | None,
-        typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/cnn-ARCH"),
-    ] = None,
+    run_folder: Annotated[Path | None, run_option("runs/cnn-ARCH")] = None,
     arch: Annotated[
         Arch, typer.Option(help="Pairs of convolutions, residual blocks (the device's up to 0.1), or the article's.")
     ] = "device",

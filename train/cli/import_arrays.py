@@ -5,17 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from train.cli.options import DATA, DataOption, say
+from train.cli.options import DATA, DataOption, run_option, say
 from train.cli.training import run_training
 from train.data.dataset import Dataset
 
 
 def import_arrays(
     arrays: Annotated[Path, typer.Argument(metavar="NPZ", help="Weights: conv0_kernel, conv0_gamma and so on.")],
-    run_folder: Annotated[
-        Path | None,
-        typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/ and the file's name"),
-    ] = None,
+    run_folder: Annotated[Path | None, run_option("runs/ and the file's name")] = None,
     data: DataOption = DATA,
     kind: Annotated[
         Literal["cnn", "vgg"] | None,

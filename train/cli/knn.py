@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from edge.errors import UsageError
-from train.cli.options import DATA, DataOption, FeaturesOption, SeedOption, refuse_unused, say
+from train.cli.options import DATA, DataOption, FeaturesOption, SeedOption, refuse_unused, run_option, say
 from train.cli.training import run_training
 from train.data.dataset import Dataset, landmark_cache
 
@@ -19,9 +19,7 @@ def knn(
     context: typer.Context,
     *,
     data: DataOption = DATA,
-    run_folder: Annotated[
-        Path | None, typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/knn")
-    ] = None,
+    run_folder: Annotated[Path | None, run_option("runs/knn")] = None,
     features: FeaturesOption = "landmarks",
     projection: Annotated[
         Literal["lda", "none"], typer.Option(help="Search for neighbours after a linear discriminant analysis, or not.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from train.cli.knn import load_features
-from train.cli.options import DATA, DataOption, FeaturesOption, ResumeOption, SeedOption, say
+from train.cli.options import DATA, DataOption, FeaturesOption, ResumeOption, SeedOption, run_option, say
 from train.cli.training import run_training
 from train.data.dataset import Dataset
 
@@ -14,9 +14,7 @@ from train.data.dataset import Dataset
 def mlp(
     *,
     data: DataOption = DATA,
-    run_folder: Annotated[
-        Path | None, typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default="runs/mlp")
-    ] = None,
+    run_folder: Annotated[Path | None, run_option("runs/mlp")] = None,
     features: FeaturesOption = "landmarks",
     recipe: Annotated[
         Literal["best", "article"], typer.Option(help="Ours, or SGD 0.001 on standardised features.")

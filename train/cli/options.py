@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,11 @@ DegradeOption = Annotated[
         help="Share of the pictures that are blurred, darkened, covered and so on; 0 leaves out no-face chips, too.",
     ),
 ]  # fmt: skip
+
+
+def run_option(shown_default: str) -> Any:
+    """Return the option ``--run`` of a command whose default depends on its other options."""
+    return typer.Option("--run", metavar="FOLDER", help="Folder of the run.", show_default=shown_default)
 
 
 def refuse_unused(context: typer.Context, *names: str, unless: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,12 @@ def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put_into_outbox(settings: Settings, count: int) -> None:
-    with service.open_outbox(settings) as outbox:
+    with closing(service.open_outbox(settings)) as outbox:
         outbox.append([EVENT] * count)
 
 
 def left_in_outbox(settings: Settings) -> int:
-    with service.open_outbox(settings) as outbox:
+    with closing(service.open_outbox(settings)) as outbox:
         return outbox.depth
 
 

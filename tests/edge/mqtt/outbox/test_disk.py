@@ -244,7 +244,7 @@ def test_nobody_else_reads_what_waits(path: Path) -> None:
     before = os.umask(0o022)
     try:
         settings = Settings(state_dir=str(path.parent))
-        with open_outbox(settings) as box:
+        with contextlib.closing(open_outbox(settings)) as box:
             box.append([EVENT])
             (path.parent / "outbox.sqlite3-wal").stat()
             modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
