@@ -10,11 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from edge.settings import WebSettings
 from tests.fakes.mosquitto import Mosquitto, free_port, missing
 
 ASKED_FOR = "EMOTION_EDGE_BROWSER_TEST"
@@ -201,6 +204,43 @@ def test_broker_that_goes_away_is_told_and_so_is_its_return(open_page: Any, devi
     page.wait_for_function(
         "() => !['no_broker', 'starting'].includes(document.getElementById('condition').dataset.name)"
     )
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "starting": {"camera": "starting"},
+    "paused": {"camera": "paused", "paused": True},
+    "no_camera": {"camera": "failed", "camera_fault": "/dev/video0: no such device", "frames": 0},
+    "camera_failed": {"camera": "failed", "camera_fault": "/dev/video0: no picture for 10 s"},
+    "dark": {"camera": "black"},
+    "no_broker": {},
+    "hot": {"limited_by": "temperature", "limit_fps": 3.0, "temperature_c": 81.4},
+    "nobody": {},
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", STATES)
+def test_each_state_is_said_in_words(browser: Any, shots: Path, name: str, scheme: str) -> None:
+    from tests.edge.web.conftest import DELIVERY, HEALTH, FakeLoop, Site
+
+    site = Site(WebSettings(enabled=True, listen="127.0.0.1:0", picture=True), loop=False)
+    loop = FakeLoop(site.view)
+    loop.frame = loop.frame if name in {"no_broker", "hot"} else None
+    loop.health = msgspec.structs.replace(HEALTH, **STATES[name])
+    loop.delivery = replace(DELIVERY, connected=name != "no_broker")
+    width, height = WIDTHS["narrow"]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    try:
+        page = context.new_page()
+        page.goto(site.server.address)
+        wait_for_state(page, name)
+        assert len(page.inner_text("#condition-detail")) > 10
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.screenshot(path=shots / f"state-{name}-{scheme}.png")
+    finally:
+        context.close()
+        loop.close()
+        site.close()
 
 
 def test_sixth_page_is_told_that_there_are_too_many(open_page: Any, shots: Path) -> None:

@@ -410,10 +410,9 @@ function pauseText(privacy) {
 function showStages(stages) {
   if (!stages) return;
   const parts = STAGES.map((name) => [name, stages[`${name}_ms`]]);
-  parts.push(["rest", Math.max(0, stages.total_ms - parts.reduce((sum, [, ms]) => sum + ms, 0))]);
   const whole = parts.reduce((sum, [, ms]) => sum + ms, 0) || 1;
   $("stages").replaceChildren(...parts.map(([name, ms]) => { const bar = make("i", { mood: name }); bar.style.width = `${ms / whole * 100}%`; return bar; }));
-  $("stages").setAttribute("aria-label", `Time of the stages: ${parts.map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(", ")}`);
+  $("stages").setAttribute("aria-label", `Time of the stages of a frame with a face: ${parts.map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(", ")}`);
   $("stage-names").replaceChildren(...parts.map(([name, ms]) => make("li", {}, make("i", { mood: name }), `${name} ${ms.toFixed(1)} ms`)));
 }
 
