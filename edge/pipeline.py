@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.bundles.choice import load_chosen_or_previous
 from edge.faces.blazeface import BlazeFaceSearch, Run
-from edge.faces.chip import correlation, face_chip
+from edge.faces.chip import face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.search import BackgroundSearch, Search
@@ -25,9 +25,11 @@ from edge.inference.blazeface import load as load_blazeface
 from edge.settings import FaceSettings, Settings
 from edge.stages import Stages
 
-LOOKS_THE_SAME = 0.97
+LOOKS_THE_SAME = 0.985
 """A chip whose correlation with the last one classified is at least this keeps its scores. Measured:
 docs/performance.md."""
+CLEAR_LEAD, CLEAR_TIMES = 0.8, 3
+"""Scores of which the best leads by this much are kept for so many times longer. Measured: docs/performance.md."""
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +200,7 @@ def _mirrored(chips: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
     time_s: float
-    chip: NDArray[np.uint8]
+    looks: NDArray[np.float32]
     scores: NDArray[np.float32]
     mirrored: bool
 
@@ -226,7 +228,7 @@ class RecentScores:
             chips = [_mirrored(track.chip) if turn else track.chip for track, turn in zip(due, mirrored, strict=True)]
             scores = classifier.scores(np.stack(chips), np.stack([track.landmarks for track in due]))
             fresh = {
-                track.number: _Scored(now_s, track.chip, row, turn)
+                track.number: _Scored(now_s, track.looks, row, turn)
                 for track, row, turn in zip(due, scores, mirrored, strict=True)
             }
         self._last = {track.number: fresh.get(track.number) or self._last[track.number] for track in tracks}
@@ -239,6 +241,10 @@ class RecentScores:
 
     def _is_due(self, track: Track, now_s: float) -> bool:
         last = self._last.get(track.number)
-        if last is None or not 0 <= now_s - last.time_s < self._every_s:
+        if last is None:
             return True
-        return correlation(track.chip, last.chip) < LOOKS_THE_SAME
+        second, best = np.partition(last.scores, -2)[-2:]
+        kept_s = self._every_s * (CLEAR_TIMES if best - second >= CLEAR_LEAD else 1)
+        if not 0 <= now_s - last.time_s < kept_s:
+            return True
+        return float(track.looks @ last.looks) < LOOKS_THE_SAME

@@ -39,16 +39,17 @@ def face_chip(luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArra
     return _warp(*_surroundings(luma, turn, shift))
 
 
-def correlation(chip: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Correlation of two chips, uint8 [48, 48]: -1..1, whatever their light and contrast.
+def looks(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what two pictures of one shape, uint8, are compared by, whatever their light and contrast.
 
-    0 where one of them has but one gray.
+    ``looks(a) @ looks(b)`` is their correlation, -1..1, and 0 where one of them has but one gray. float32, flat.
     """
-    a, b = chip.ravel().astype(np.float32), other.ravel().astype(np.float32)
-    a -= a.mean()
-    b -= b.mean()
-    spread = float(a @ a) * float(b @ b)
-    return float(a @ b) / spread**0.5 if spread > 0 else 0.0
+    levels = picture.ravel().astype(np.float32)
+    levels -= levels.mean()
+    size = float(levels @ levels) ** 0.5
+    if size > 0:
+        levels /= size
+    return levels
 
 
 def anchor_points(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,11 +1,12 @@
 """Follows faces from frame to frame: by their landmarks, with the detector as a check now and then."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.faces.chip import correlation, face_chip
+from edge.faces.chip import face_chip, looks
 from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, FaceDetector
 from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks, tilt_deg
 from edge.faces.search import BackgroundSearch, Search, SearchPlan
@@ -36,6 +37,9 @@ TURNED_DEG = 33.0
 """A face that lies turned by more is looked at upright: the detector's views end there."""
 SAME_CHIP = 0.6
 """Correlation with the chip of the last check, below which the detector checks again. Measured: docs/faces.md."""
+STEADY_CHIP, TRUSTED_TIMES = 0.9, 3
+"""A face that looks at a check as at the one before, by this correlation, is trusted for twice, then three times as
+long."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +55,12 @@ class Track:
     """time of the last frame in which it was seen"""
     checked_s: float
     """time of the last frame in which the detector saw it"""
-    checked_chip: NDArray[np.uint8]
-    """its chip in that frame"""
+    looks: NDArray[np.float32] = field(init=False)
+    """of its chip, see `edge.faces.chip.looks`"""
+    checked_looks: NDArray[np.float32] = field(init=False)
+    """the same in the frame in which the detector saw it"""
+    trust: int = 1
+    """how many times as long as usual it is followed before the detector checks it again"""
     treatment: Treatment = Treatment.NONE
     """what the picture needed in that frame"""
     number: int = 0
@@ -65,6 +73,9 @@ class Track:
     velocity: tuple[float, float] = (0.0, 0.0)
     """pixels a frame, smoothed: where to look next"""
 
+    def __post_init__(self) -> None:
+        self.looks = self.checked_looks = looks(self.chip)
+
     def expected(self) -> Box:
         """Return the box where the next frame should show it."""
         dx, dy = self.velocity
@@ -75,17 +86,42 @@ class Track:
         tilt = tilt_deg(self.landmarks)
         return tilt if abs(tilt) > TURNED_DEG else 0.0
 
-    def see(self, landmarks: NDArray[np.float32], chip: NDArray[np.uint8], now_s: float) -> None:
+    def see(self, sight: "Sight", now_s: float) -> None:
         """Take in what a frame shows of the face."""
-        box = box_from_landmarks(landmarks)
+        box = sight.box
         (x, y), (old_x, old_y), limit = box.centre, self.box.centre, 0.25 * box.width
         moved = (0.0, 0.0) if self.lost_frames else (x - old_x, y - old_y)
         self.velocity = tuple(
             min(max(0.5 * old + 0.5 * new, -limit), limit) for old, new in zip(self.velocity, moved, strict=True)
         )  # type: ignore[assignment]  # two of them
-        self.box, self.landmarks, self.chip = box, landmarks, chip
+        self.box, self.landmarks, self.chip, self.looks = box, sight.landmarks, sight.chip, sight.looks
         self.seen_s = now_s
         self.seen_frames += 1
+
+    def is_due(self, now_s: float, every_s: float) -> bool:
+        """Return whether the detector must check it again: later while it looks the same as at several checks."""
+        return now_s - self.checked_s >= every_s * (self.trust if self._is_steady() else 1)
+
+    def confirm(self, treatment: Treatment, now_s: float) -> None:
+        """Take in that the detector has seen what was seen of it last."""
+        has_lasted = self.number and not self.lost_frames and self._is_steady()
+        self.trust = min(self.trust + 1, TRUSTED_TIMES) if has_lasted else 1
+        self.checked_s, self.checked_looks, self.treatment = now_s, self.looks, treatment
+
+    def _is_steady(self) -> bool:
+        return float(self.looks @ self.checked_looks) >= STEADY_CHIP
+
+
+class Sight(NamedTuple):
+    """What a frame shows of a face."""
+
+    box: Box
+    landmarks: NDArray[np.float32]
+    """[68, 2]"""
+    chip: NDArray[np.uint8]
+    """[48, 48]"""
+    looks: NDArray[np.float32]
+    """of the chip"""
 
 
 class FaceTracker:
@@ -155,15 +191,15 @@ class FaceTracker:
     def _follow(self, track: Track, frame: Frame) -> bool:
         """Find a face again: by its landmarks alone, or with the detector where that is due or in doubt."""
         expected = track.expected()
-        is_due = frame.time_s - track.checked_s >= self._settings.verify_every_s
+        is_due = track.is_due(frame.time_s, self._settings.verify_every_s)
         if track.lost_frames and not _is_worth_a_search(track, frame.time_s):
             return False
         if track.lost_frames or not track.number or is_due:
             return self._check(track, frame, expected)
-        landmarks, chip = self._landmarks(frame, Detection(expected, 0.0, track.turned_deg(), track.treatment))
-        if correlation(chip, track.checked_chip) < SAME_CHIP:
+        sight = self._look(frame, Detection(expected, 0.0, track.turned_deg(), track.treatment))
+        if float(sight.looks @ track.checked_looks) < SAME_CHIP:
             return self._check(track, frame, expected)
-        return self._see(track, frame, landmarks, chip)
+        return self._see(track, frame, sight)
 
     def _check(self, track: Track, frame: Frame, expected: Box) -> bool:
         """Let the detector look for a face near the box where it is expected."""
@@ -177,37 +213,35 @@ class FaceTracker:
         return self._see_detected(track, frame, replace(found, box=expected) if is_steady else found)
 
     def _see_detected(self, track: Track, frame: Frame, detection: Detection) -> bool:
-        landmarks, chip = self._landmarks(frame, detection)
-        if not self._see(track, frame, landmarks, chip):
+        if not self._see(track, frame, self._look(frame, detection)):
             return False
-        track.checked_s, track.checked_chip, track.treatment = frame.time_s, chip, detection.treatment
+        track.confirm(detection.treatment, frame.time_s)
         return True
 
-    def _see(self, track: Track, frame: Frame, landmarks: NDArray[np.float32], chip: NDArray[np.uint8]) -> bool:
+    def _see(self, track: Track, frame: Frame, sight: Sight) -> bool:
         """Take in what a frame shows of a face; it is lost where it was last if it left the zones or is another's."""
-        box = box_from_landmarks(landmarks)
-        if not self._zones.hold(box, frame.luma.shape) or self._is_anothers(track, box, chip):
+        if not self._zones.hold(sight.box, frame.luma.shape) or self._is_anothers(track, sight):
             return False
-        track.see(landmarks, chip, frame.time_s)
+        track.see(sight, frame.time_s)
         return True
 
-    def _is_anothers(self, track: Track, box: Box, chip: NDArray[np.uint8]) -> bool:
-        """Whether a box shows the face of another track, which passes before this one: by its looks, else its place."""
-        own_looks, own_place = correlation(chip, track.checked_chip), track.expected().iou(box)
+    def _is_anothers(self, track: Track, sight: Sight) -> bool:
+        """Whether a sight is that of another track, which passes before this one: by its looks, else its place."""
+        own_looks, own_place = float(sight.looks @ track.checked_looks), track.expected().iou(sight.box)
         for other in self._tracks:
-            place = other.expected().iou(box)
-            if other is track or not other.number or place < SAME_FACE_IOU:
+            if other is track or not other.number or (place := other.expected().iou(sight.box)) < SAME_FACE_IOU:
                 continue
-            looks = correlation(chip, other.checked_chip)
-            if looks > own_looks + CLEARLY or (abs(looks - own_looks) <= CLEARLY and place > own_place):
+            alike = float(sight.looks @ other.checked_looks)
+            if alike > own_looks + CLEARLY or (abs(alike - own_looks) <= CLEARLY and place > own_place):
                 return True
         return False
 
-    def _landmarks(self, frame: Frame, detection: Detection) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _look(self, frame: Frame, detection: Detection) -> Sight:
         with self._stages.measure("landmarks"):
             landmarks = self._predictor.points_of(frame.luma, detection)
         with self._stages.measure("chip"):
-            return landmarks, face_chip(frame.luma, landmarks)
+            chip = face_chip(frame.luma, landmarks)
+            return Sight(box_from_landmarks(landmarks), landmarks, chip, looks(chip))
 
     def _search(self, frame: Frame, seen: set[Track]) -> set[Track]:
         """Search for faces other than those seen in this frame already; return the tracks of those found."""
@@ -260,9 +294,9 @@ class FaceTracker:
             return is_face(frame.luma, detection, self._detector, self._predictor)
 
     def _begin(self, detection: Detection, frame: Frame) -> Track:
-        landmarks, chip = self._landmarks(frame, detection)
-        box = box_from_landmarks(landmarks)
-        return Track(box, landmarks, chip, frame.time_s, frame.time_s, chip, detection.treatment)
+        sight = self._look(frame, detection)
+        now_s, treatment = frame.time_s, detection.treatment
+        return Track(sight.box, sight.landmarks, sight.chip, now_s, now_s, treatment=treatment)
 
     def _forget(self, frame: Frame) -> None:
         """Drop the tracks that were lost for too long; all of them where the picture has another size than before."""

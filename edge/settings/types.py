@@ -135,9 +135,11 @@ class FaceSettings(_Section, frozen=True, kw_only=True):
     small_faces_every_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 10.0
     """seconds between two searches for faces of 37 to 75 pixels (in 640x480), at four times the cost; 0: never"""
     verify_every_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.4
-    """seconds for which a face is followed by its landmarks before the detector checks it; 0: in every frame"""
+    """seconds for which a face is followed by its landmarks before the detector checks it, up to three times as long \
+while it looks the same; 0: in every frame"""
     classify_every_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.06
-    """seconds for which the scores of an unchanged face are reused; 0: it is classified in every frame"""
+    """seconds for which the scores of an unchanged face are reused, three times as long where they are clear; 0: it \
+is classified in every frame"""
     mirror: bool = True
     """classify a face mirrored in every second frame, and photos both ways: half a point more accurate"""
     upsample: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0

@@ -28,7 +28,7 @@ class Counting:
 
 
 def seen(number: int, chip: NDArray[np.uint8] = SMILE) -> Track:
-    return Track(Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip, 0.0, 0.0, chip, number=number)
+    return Track(Box(0, 0, 90, 90), np.zeros((68, 2), np.float32), chip, 0.0, 0.0, number=number)
 
 
 @pytest.fixture
@@ -40,6 +40,38 @@ def test_unchanged_face_is_classified_a_few_times_a_second(classifier: Any) -> N
     recent = RecentScores(0.06)
     told = [float(recent.of([seen(1)], frame / 25, classifier)[0, 0]) for frame in range(6)]
     assert told == [1, 1, 2, 2, 3, 3]
+
+
+class Sure:
+    """A classifier whose best score leads by this much."""
+
+    name = "sure"
+
+    def __init__(self, lead: float) -> None:
+        self.row = np.array([[0, 0, 0, (1 + lead) / 2, (1 - lead) / 2]], np.float32)
+        self.asked = 0
+
+    def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.asked += 1
+        return self.row
+
+
+@pytest.mark.parametrize(("lead", "asked"), [(0.9, 2), (0.7, 5), (0.0, 5)])
+def test_clear_scores_are_kept_longer(lead: float, asked: int) -> None:
+    sure: Any = Sure(lead)
+    recent = RecentScores(0.06)
+    for frame in range(9):
+        recent.of([seen(1)], frame / 25, sure)
+    assert sure.asked == asked
+
+
+@pytest.mark.parametrize("lead", [0.9, 0.0])
+def test_another_look_is_classified_however_clear_the_last_one_was(lead: float) -> None:
+    sure: Any = Sure(lead)
+    recent = RecentScores(10)
+    for frame in range(4):
+        recent.of([seen(1, (SMILE, FROWN)[frame % 2])], frame / 25, sure)
+    assert sure.asked == 4
 
 
 def test_another_look_is_classified_at_once(classifier: Any) -> None:

@@ -157,7 +157,30 @@ def test_a_still_scene_is_hardly_searched() -> None:
     scene.detector.checks = 0
     scene.play(300, FACE, fps=30)
     assert len(scene.detector.searched) == 2  # every five seconds of ten
-    assert scene.detector.checks in (23, 24, 25)  # every 0.4 s of ten
+    assert scene.detector.checks in (7, 8, 9)  # every 1.2 s of ten: it has looked the same for long
+
+
+def test_face_whose_looks_change_is_checked_as_often_as_ever() -> None:
+    scene = Scene(FaceSettings(verify_every_s=0.4, small_faces_every_s=0))
+    scene.play(90, FACE, fps=30)
+    scene.detector.checks = 0
+    grimace = PATTERN.copy()
+    for frame in range(300):
+        if frame % 12 == 0:
+            rows = slice(frame // 12 % 4 * 3, frame // 12 % 4 * 3 + 3)
+            grimace[rows] = np.random.default_rng(frame).integers(0, 256, (3, 12))
+        luma = drawn([FACE])
+        luma[100:200, 100:200] = cv2.resize(grimace, (100, 100), interpolation=cv2.INTER_LINEAR)
+        scene.show(FACE, fps=30, luma=luma)
+    assert scene.detector.checks >= 16
+
+
+def test_new_face_is_not_trusted_at_first() -> None:
+    scene = Scene(FaceSettings(verify_every_s=0.4, small_faces_every_s=0))
+    scene.play(3, FACE, fps=10)
+    scene.detector.checks = 0
+    scene.play(13, FACE, fps=10)
+    assert scene.detector.checks == 2  # after 0.4 s, and 0.8 s after that
 
 
 def test_an_empty_room_is_hardly_searched() -> None:
