@@ -50,14 +50,14 @@ def check(
 ) -> None:
     """Name every fault of a settings file, not only the first; exit code 78 if there is one."""
     from edge.settings import settings_file
-    from edge.settings.loading import find_faults
+    from edge.settings.loading import find_faults, note_on_form
 
     faults = find_faults(file)
     for fault in faults:
         typer.echo(fault)
     if faults:
         raise ConfigError(f"{settings_file(file)}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
-    typer.echo(f"{settings_file(file)}: no faults")
+    typer.echo(f"{settings_file(file)}: no faults{note_on_form(file)}")
 
 
 @config_app.command(epilog="Example: sudo emotion-edge config migrate /etc/emotion-edge/config.toml")

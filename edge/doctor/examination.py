@@ -9,6 +9,7 @@ from edge.doctor import machine, service, user
 from edge.doctor.finding import Finding
 from edge.errors import ConfigError
 from edge.settings import Settings, load_settings, settings_file
+from edge.settings.loading import note_on_form
 
 if TYPE_CHECKING:
     from edge.doctor.homeassistant import Login
@@ -68,7 +69,8 @@ def examine(
             yield Finding(name, "skipped", "needs valid settings", symptom="setting-wrong")
         return
     where = settings_file(config)
-    yield Finding("settings", "ok", f"{where} is valid" if where.exists() else f"defaults; there is no {where}")
+    found = f"{where} is valid{note_on_form(config)}" if where.exists() else f"defaults; there is no {where}"
+    yield Finding("settings", "ok", found)
     yield attempt("disk", lambda: machine.check_disk(settings, now))
     yield attempt("outbox", lambda: machine.check_outbox(settings))
     yield attempt("camera rights", lambda: service.check_group(settings, now))

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError
-from edge.settings.checking import CAMERA_TABLE, faults_of, flattened
+from edge.settings.checking import CAMERA_TABLE, VERSION, faults_of, flattened
 from edge.settings.messages import allowed, check_one_line, check_url, closest, shown
 from edge.settings.profiles import board_model, with_profile
 from edge.settings.types import (
@@ -102,6 +102,18 @@ def find_faults(path: Path | None) -> list[str]:
     Raises `ConfigError`: the named file is missing, or it cannot be read or is not TOML.
     """
     return list(faults_of(read_toml(path), str(settings_file(path))))
+
+
+def note_on_form(path: Path | None) -> str:
+    """Return what to say of a valid settings file of an older form, empty if it is up to date or missing.
+
+    Raises `ConfigError`: the named file is missing, or it cannot be read or is not TOML.
+    """
+    tree = read_toml(path)
+    if not tree or tree.get("version", 1) == VERSION:
+        return ""
+    file = settings_file(path)
+    return f"; of form 1, which is read as ever: emotion-edge config migrate {file} makes it form {VERSION}"
 
 
 def read_toml(path: Path | None) -> dict[str, Any]:

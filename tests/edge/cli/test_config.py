@@ -45,6 +45,21 @@ def test_config_init_leaves_a_file_as_it_is(config: Path, capsys: pytest.Capture
     assert run(app, ["config", "init", "/nonexistent/config.toml"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "older"),
+    [("", False), ("version = 2\n", False), ("version = 1\n", True), ("device = 'a'\n", True), ("[mqtt]\n", True)],
+)
+def test_config_check_says_that_a_file_is_of_an_older_form(
+    config: Path, capsys: pytest.CaptureFixture[str], text: str, older: bool
+) -> None:
+    config.write_text(text)
+    assert run(app, ["config", "check", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert ("emotion-edge config migrate" in said) is older
+    assert run(app, ["doctor", "--no-camera", "--json", "--config", str(config)]) in {0, 1}
+    assert ("emotion-edge config migrate" in capsys.readouterr().out) is older
+
+
 def test_config_check_names_every_fault(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text("""
         devise = "hall"

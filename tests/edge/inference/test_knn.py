@@ -1,5 +1,6 @@
 import copy
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -72,6 +73,37 @@ def test_scikit_learn_loads_only_when_the_knn_is_used(write_knn_bundle: Write, k
     folder = write_knn_bundle(knn_pickle)
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.slow("loads scikit-learn in a new process")
+@pytest.mark.parametrize(
+    ("weights", "lscpu"),
+    [("uniform", None), ("uniform", ""), ("distance", "")],
+    ids=["no lscpu", "no cores", "weighted by distance"],
+)
+def test_knn_does_not_count_cores(
+    write_knn_bundle: Write, pipeline: Any, tmp_path: Path, weights: str, lscpu: str | None
+) -> None:
+    """joblib counts them by `lscpu`, and warns in a bare container."""
+    pipeline[-1].weights = weights
+    folder = write_knn_bundle(pickle.dumps(pipeline))
+    (tmp_path / "bin").mkdir()
+    if lscpu is not None:
+        (tmp_path / "bin/lscpu").write_text(f"#!/bin/sh\nprintf '{lscpu}'\n")
+        (tmp_path / "bin/lscpu").chmod(0o755)
+    code = """
+import pathlib, sys, warnings
+import numpy as np
+from edge.inference import load_classifier
+warnings.simplefilter("error", UserWarning)
+knn = load_classifier(pathlib.Path(sys.argv[1]), "knn")
+points = np.random.default_rng(1).uniform(0, 48, (1, 68, 2)).astype(np.float32)
+print(knn.scores(np.zeros((1, 48, 48), np.uint8), points).shape)
+"""
+    environment = os.environ | {"PATH": str(tmp_path / "bin")}
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("(1, 5)", "")
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 60, 2), np.float32), np.zeros((2, 68, 2))])

@@ -12,7 +12,7 @@ from tests.fakes.mosquitto import free_port
 
 def test_doctor_takes_the_daemons_flags_and_leaves_its_camera(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
-    config.write_text(f'state_dir = "{tmp_path}"\ncamera = "demo:"\n')
+    config.write_text(f'version = 2\nstate_dir = "{tmp_path}"\ncamera = "demo:"\n')
     port = free_port()
     flags = {"mqtt.url": f"mqtt://127.0.0.1:{port}", "device": "hallway", "bundle": None}
     findings = {one.check: one for one in asyncio.run(Examination(config, flags).run()).findings}

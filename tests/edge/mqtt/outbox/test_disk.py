@@ -70,6 +70,8 @@ def test_events_wait_in_memory_while_the_disk_is_full(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_disk_that_is_really_full(tmp_path: Path, clock: FakeClock) -> None:
+    if shutil.which("mount") is None:
+        pytest.skip("no disk can be mounted here: there is no mount, as in a bare container")
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
