@@ -236,7 +236,7 @@ class EmotionAnalyzer:
         self, open_source: Callable[[], FrameSource], *, smoothed: bool
     ) -> Generator[tuple[Frame, list[Face]], None, None]:
         source = open_source()
-        with Capture(source) as capture, closing(self._pipeline_for(source)) as pipeline:
+        with closing(Capture(source)) as capture, closing(self._pipeline_for(source)) as pipeline:
             visits = Visits(self._smoothing, forget_after_s=self._faces.forget_after_s) if smoothed else None
             while (frame := capture.get(FRAME_TIMEOUT_S)) is not None:
                 with self._lock:

@@ -112,15 +112,8 @@ class Redirects(urllib.request.HTTPRedirectHandler):
 def _fetch(url: str, path: Path, max_bytes: int, kind: type[EmotionEdgeError]) -> str:
     """Fetch to a path and return the content type that the server states."""
     shown = redacted(url)
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), Redirects(),
-        urllib.request.ProxyHandler(),
-    ):  # fmt: skip
-        opener.add_handler(handler)
     try:
-        with opener.open(web_request(url), timeout=TIMEOUT_S) as answer:
+        with web_opener(urllib.request.ProxyHandler()).open(web_request(url), timeout=TIMEOUT_S) as answer:
             _copy(answer, path, shown, max_bytes, kind)
             return str((answer.headers.get("Content-Type") and answer.headers.get_content_type()) or "no content type")
     except urllib.error.HTTPError as error:
@@ -132,9 +125,24 @@ def _fetch(url: str, path: Path, max_bytes: int, kind: type[EmotionEdgeError]) -
             raise kind(f"{shown}: the server sends from one address to another without an end") from None
         raise kind(f"{shown}: the server answered {error.code} {printable(str(error.reason))}{advice}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        reason = getattr(reason, "strerror", None) or reason
-        raise kind(f"{shown}: cannot be fetched: {printable(redacted(str(reason)))}") from None
+        raise kind(f"{shown}: cannot be fetched: {reason_of(error)}") from None
+
+
+def web_opener(*more: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """Return an opener for http and https alone, with certificates checked; ``more`` handlers go after the usual."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), Redirects(), *more,
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    return opener
+
+
+def reason_of(error: Exception) -> str:
+    """Return why an address cannot be reached, in words that are safe to show."""
+    reason = getattr(error, "reason", None) or error
+    return printable(redacted(str(getattr(reason, "strerror", None) or reason)))
 
 
 def web_request(url: str) -> urllib.request.Request:

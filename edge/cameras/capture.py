@@ -3,8 +3,6 @@
 import logging
 import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from edge.errors import CameraError
 from edge.frames import Frame, FrameSource
@@ -44,14 +42,6 @@ class Capture:
         if source.live:
             self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
             self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def get(self, timeout_s: float) -> Frame | None:
         """Return a frame that has not been returned before; None if the source has ended or was closed.

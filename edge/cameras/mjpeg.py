@@ -8,7 +8,6 @@ device.
 import contextlib
 import http.client
 import socket
-import ssl
 import urllib.error
 import urllib.request
 from typing import Any
@@ -22,7 +21,7 @@ from edge.cameras.address import Address
 from edge.cameras.opencv import READ_TIMEOUT_S, OpenCvCamera
 from edge.cameras.pictures import MAX_PIXELS
 from edge.content import picture_header
-from edge.download import Redirects, web_request
+from edge.download import reason_of, web_opener, web_request
 from edge.errors import CameraError, printable, redacted
 
 MAX_PICTURE_BYTES = 10_000_000
@@ -56,9 +55,7 @@ class MjpegDevice:
             advice = "; it wants user and password: http://USER:PASSWORD@HOST/PATH" if error.code == 401 else ""
             raise CameraError(f"{name}: answered {error.code} {printable(str(error.reason))}{advice}") from None
         except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            words = getattr(reason, "strerror", None) or str(reason)
-            raise CameraError(f"{name}: cannot be reached: {printable(redacted(words))}") from None
+            raise CameraError(f"{name}: cannot be reached: {reason_of(error)}") from None
         kind = self._answer.headers.get_content_type() if self._answer.headers.get("Content-Type") else ""
         if kind.startswith(("text/", "image/")) or kind == "application/json":
             self._answer.close()
@@ -153,16 +150,9 @@ class _Digest(urllib.request.HTTPDigestAuthHandler):
 
 def _opener(url: str, bare_url: str) -> urllib.request.OpenerDirector:
     """Return an opener for http and https, without proxies, that can log in by Digest too."""
-    opener = urllib.request.OpenerDirector()
-    handlers: list[urllib.request.BaseHandler] = [
-        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(), Redirects(),
-    ]  # fmt: skip
     parts = urlsplit(url)
-    if parts.username is not None:
-        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-        passwords.add_password(None, bare_url, unquote(parts.username), unquote(parts.password or ""))
-        handlers.append(_Digest(passwords))
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
+    if parts.username is None:
+        return web_opener()
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    passwords.add_password(None, bare_url, unquote(parts.username), unquote(parts.password or ""))
+    return web_opener(_Digest(passwords))

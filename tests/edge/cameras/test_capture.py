@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -30,7 +31,7 @@ def index_of(frame: Frame | None) -> int | None:
 
 def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     hold = threading.Event()
-    with Capture(FakeCamera(*(make_frame(i) for i in range(5)), hold, make_frame(5))) as capture:
+    with closing(Capture(FakeCamera(*(make_frame(i) for i in range(5)), hold, make_frame(5)))) as capture:
         wait_until(lambda: capture.dropped == 4)
 
         assert index_of(capture.get(TIMEOUT_S)) == 4
@@ -41,7 +42,7 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
 
 
 def test_no_frame_is_given_twice() -> None:
-    with Capture(FakeCamera(make_frame(0), threading.Event())) as capture:
+    with closing(Capture(FakeCamera(make_frame(0), threading.Event()))) as capture:
         assert index_of(capture.get(TIMEOUT_S)) == 0
         with pytest.raises(CameraError, match=r"no frame within 0\.05 s"):
             capture.get(0.05)
@@ -49,7 +50,7 @@ def test_no_frame_is_given_twice() -> None:
 
 def test_it_goes_on_after_a_silence() -> None:
     hold = threading.Event()
-    with Capture(FakeCamera(hold, make_frame(0))) as capture:
+    with closing(Capture(FakeCamera(hold, make_frame(0)))) as capture:
         with pytest.raises(CameraError):
             capture.get(0.01)
         hold.set()
@@ -69,7 +70,7 @@ def test_the_last_frame_comes_before_the_end() -> None:
 
 @pytest.mark.parametrize("error", [CameraError("the cable is out"), ValueError("a fault")])
 def test_the_last_frame_comes_before_the_failure(error: Exception) -> None:
-    with Capture(FakeCamera(make_frame(0), error)) as capture:
+    with closing(Capture(FakeCamera(make_frame(0), error))) as capture:
         assert index_of(capture.get(TIMEOUT_S)) == 0
         for _ in range(2):
             with pytest.raises(type(error), match=str(error)):
@@ -78,7 +79,7 @@ def test_the_last_frame_comes_before_the_failure(error: Exception) -> None:
 
 def test_the_age_is_that_of_the_newest_frame() -> None:
     hold = threading.Event()
-    with Capture(FakeCamera(hold, make_frame(0), threading.Event())) as capture:
+    with closing(Capture(FakeCamera(hold, make_frame(0), threading.Event()))) as capture:
         assert capture.newest_age_s() is None
         hold.set()
         wait_until(lambda: capture.newest_age_s() is not None)
@@ -119,7 +120,7 @@ def test_closing_wakes_a_get_that_waits() -> None:
 def test_a_source_that_is_not_live_is_pulled_without_a_thread() -> None:
     before = threading.active_count()
     camera = FakeCamera(*(make_frame(i) for i in range(20)), live=False)
-    with Capture(camera) as capture:
+    with closing(Capture(camera)) as capture:
         assert threading.active_count() == before
         got = [index_of(capture.get(TIMEOUT_S)) for _ in range(21)]
 
