@@ -68,7 +68,7 @@ def fixed_port(*taken: int) -> int:
 
 
 class Mosquitto:
-    """mosquitto without a limit to what waits, which saves at once what changes; ``to``: it is a bridge to another."""
+    """mosquitto without a limit to what waits, which saves every second; ``to``: it is a bridge to another."""
 
     def __init__(self, folder: Path, *, to: "Mosquitto | None" = None) -> None:
         folder.mkdir(exist_ok=True)
@@ -76,7 +76,7 @@ class Mosquitto:
         self._conf = folder / "mosquitto.conf"
         self._conf.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
-            "autosave_on_changes true\nautosave_interval 1\n"
+            "autosave_interval 1\n"
             "max_queued_messages 0\nmax_inflight_messages 1000\nlog_type error\n"
             + ("user root\n" if os.getuid() == 0 else "")
             + ("" if to is None else BRIDGE.format(port=to.port))
