@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -167,10 +168,10 @@ def test_somebody_who_is_no_broker_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_broker_check_says_that_the_network_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
-    monkeypatch.setattr(broker, "_log_in", unreachable)
+    monkeypatch.setattr(broker, "exchange", unreachable)
     found = broker.check_broker(Settings(mqtt=MqttSettings(url="mqtt://192.0.2.1")))
     assert (found.status, found.found) == ("problem", "mqtt://192.0.2.1:1883: Network is unreachable")
 
@@ -317,9 +318,7 @@ def test_state_folder_that_systemd_will_make_is_not_missed(monkeypatch: pytest.M
 def test_a_disk_that_is_nearly_full_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, status: str
 ) -> None:
-    from shutil import _ntuple_diskusage as usage
-
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage(10**10, 10**10 - free, free))
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=free))
     assert machine.check_disk(Settings(state_dir=str(tmp_path)), NO_SERVICE).status == status
 
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from edge.errors import ConfigError
 from edge.settings import ENVIRONMENT_PREFIX, Settings, load_settings
-from edge.settings.show import _flat, as_toml, shown_settings
+from edge.settings.show import as_toml, shown_settings, shown_values
 from edge.settings.types import fields_of, is_section
 
 FILES = 1000
 SECTIONS = {key: kind for key, kind in fields_of(Settings).items() if is_section(kind)}
 KEYS = [key for key in fields_of(Settings) if key not in SECTIONS]
 KEYS += [f"{section}.{key}" for section, kind in SECTIONS.items() for key in fields_of(kind)]
-DEFAULTS = dict(_flat(Settings(device="hall", state_dir="/x")))
+DEFAULTS = {key: value for key, value, _ in shown_values(Settings(device="hall", state_dir="/x"))}
 ODD_TEXTS = [
     "", " ", "a", "true", "0", "-1", "mqtt://b", "mqtts://u@b:8883", "mqtt://u:p@b", "mqtt://[::1", "rtsp://u:p@h/x",
     "demo:", "v4l2:", "file:", "../../etc/passwd", "\x00", "a\nb", "é", "🙂", "\u202e", "x" * 5000, "{}", "%s", "cnn",
