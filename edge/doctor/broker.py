@@ -1,6 +1,6 @@
 """Checks the broker: is it reachable, is its certificate right, does it accept our login."""
 
-from edge.doctor.finding import Finding, Symptom
+from edge.doctor.finding import Finding
 from edge.errors import ConfigError
 from edge.mqtt.address import BrokerAddress, broker_address
 from edge.mqtt.exchange import BrokerError, exchange
@@ -55,7 +55,7 @@ def _accepted(address: BrokerAddress, version: str) -> Finding:
     return Finding(_NAME, "ok", found)
 
 
-def _advice(ending: Ending, address: BrokerAddress) -> tuple[str, Symptom]:
+def _advice(ending: Ending, address: BrokerAddress) -> tuple[str, str]:
     if ending.kind is Kind.REFUSED:
         return "then: sudo systemctl restart emotion-edge", "broker-refuses-the-login"
     if ending.kind is Kind.UNRESOLVED:

@@ -11,7 +11,7 @@ from edge.cameras.listing import list_cameras
 from edge.clock import SystemClock
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.signs import is_black
-from edge.doctor.finding import Finding, Symptom
+from edge.doctor.finding import Finding
 from edge.doctor.service import LOCAL_CAMERAS, Service
 from edge.emotions import EMOTIONS
 from edge.errors import EmotionEdgeError, redacted
@@ -62,7 +62,7 @@ def check_camera(
         advice = "to end it: emotion-edge privacy resume"
         return Finding("camera", "skipped", "closed: a privacy pause is on", advice, "privacy-pause")
     began_s = time.monotonic()
-    symptom: Symptom = "camera-does-not-open"
+    symptom = "camera-does-not-open"
     try:
         source = open_camera(settings.camera, rotate=settings.camera_rotate, flip=settings.camera_flip)
         symptom = "no-picture"

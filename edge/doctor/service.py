@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.doctor.finding import Finding, Status, Symptom
+from edge.doctor.finding import Finding, Status
 from edge.settings import Settings
 
 NAME = "emotion-edge"
@@ -99,7 +99,7 @@ def check_service(service: Service) -> Finding:
         return Finding("service", "warning", _SILENT, f"systemctl status {NAME}", "systemd-does-not-answer")
     logs = f"why: journalctl -u {NAME} -n 50"
     status: Status = "warning"
-    symptom: Symptom | None = None
+    symptom: str | None = None
     found, advice = service.state, ""
     if service.state.startswith("failed"):
         status, symptom = "problem", "service-failed"
