@@ -95,8 +95,9 @@ def commands(page: str) -> list[str]:
 
 BROUGHT_ALONG = (
     r"sudo apt install [\w .-]+|\. \.venv/bin/activate|sudo systemctl restart emotion-edge|scripts/demo( --web)?"
+    r"|sudo scripts/image [\w.-]+"
 )
-"""What the machine that runs the tests has or must not do; the demo's own tests run the demo."""
+"""What the machine that runs the tests has or must not do; the tests of the demo and of the image run those."""
 
 
 @pytest.fixture
