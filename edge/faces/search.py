@@ -64,15 +64,23 @@ class SearchPlan:
         self._further_planned_s = -FURTHER_EVERY_S
 
     def next_region(
-        self, luma: NDArray[np.uint8], now_s: float, *, every_s: float, known: list[Box], nobody: bool = False
+        self,
+        luma: NDArray[np.uint8],
+        now_s: float,
+        *,
+        every_s: float,
+        known: list[Box],
+        nobody: bool = False,
+        somebody: bool = False,
     ) -> Region | None:
         """Return what to search in this frame, uint8 [height, width]; None where no search is due.
 
         ``every_s``: seconds between two searches at this moment, if that is less than usual.
         ``known``: faces seen in this frame already: changes there are their own movements.
         ``nobody``: no face is known, in this frame or from others: what has changed is searched further.
+        ``somebody``: a face is confirmed, so that no further search is needed. A candidate only interrupts it.
         """
-        if not nobody:
+        if somebody:
             self._further = []
         if self._planned_s is None:
             self._small_planned_s = now_s  # the first frames of a run have enough to do
@@ -86,7 +94,7 @@ class SearchPlan:
         if self._planned_s is None:
             self._outside = self._zones.outside(area, side, luma.shape)
         self._planned_s = now_s
-        if self._further:
+        if self._further and nobody:
             return self._further.pop(0)
         size = (width // side, height // side)
         watched = luma[area.y : area.y + size[1] * side, area.x : area.x + size[0] * side]

@@ -269,6 +269,7 @@ class FaceTracker:
                 every_s=LOST_SEARCH_S if somebody_is_lost else self._settings.search_every_s,
                 known=[track.box for track in self._tracks if track in seen],
                 nobody=not self._tracks,
+                somebody=any(track.number for track in self._tracks),
             )
 
     def _join(self, detections: list[Detection], frame: Frame, seen: set[Track]) -> set[Track]:
