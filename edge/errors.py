@@ -7,7 +7,7 @@
     ├── ConfigError                  exit 78  settings that are wrong; starting again changes nothing
     ├── BundleError                  exit 78  a model bundle that is missing, damaged, unknown or refused
     │   └── ModelLibraryError        exit 78  a library that a model needs is missing, or cannot read it; others can run
-    ├── LandmarkModelError           exit 78  a landmark predictor that is missing or no 68-point model
+    ├── LandmarkModelError           exit 78  a landmark predictor, or a detector of ours, that is missing or damaged
     ├── CameraError                  exit 69  a camera, clip or folder that cannot be opened or stopped giving frames
     ├── ImageError                   exit 1   a picture that cannot be read; the others go on
     ├── DataError                    exit 1   training data that does not hold what it should
@@ -59,7 +59,7 @@ class ModelLibraryError(BundleError):
 
 
 class LandmarkModelError(EmotionEdgeError):
-    """A landmark predictor that is missing or is no 68-point model."""
+    """A landmark predictor that is missing or is no 68-point model, or a detector of ours that is."""
 
     exit_code = 78
 

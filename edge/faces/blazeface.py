@@ -42,7 +42,7 @@ class BlazeFaceSearch:
 
     def find_in(self, luma: NDArray[np.uint8], region: Region) -> list[Detection]:
         """Find candidates for faces in a region of a luma plane, uint8 [height, width]; the largest first."""
-        if region.sharpened or region.turned_deg:
+        if region.sharpened or region.covered or region.turned_deg:
             return self._detector.find_in(luma, region)
         left, top, width, height = region.box
         # What is searched closely is searched in parts that overlap, so that a face lies whole in one of them.

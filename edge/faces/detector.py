@@ -1,4 +1,4 @@
-"""dlib's frontal face detector (HOG): in a whole frame, in a part of one, or near a face's last box."""
+"""dlib's frontal face detector (HOG), and ours of covered faces: in frames, parts of them, or near a last box."""
 
 import copy
 import hashlib
@@ -14,6 +14,8 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import LandmarkModelError
+from edge.faces.landmarks import check_hash, shipped
 from edge.faces.quality import SHARPENED_FACE_PX, is_blurred, is_noisy, sharpened, smoothed
 from edge.faces.types import Box, Detection, Region, Treatment
 from edge.faces.views import View, face_view, turned_view
@@ -31,6 +33,11 @@ CANDIDATE_SCORE = -0.6
 """Least score of a detection that further looks may confirm, see `edge.faces.vouching`. Measured: docs/faces.md."""
 KNOWN_FACE_SCORE = -0.2
 """Least score of a face that is known to be there: turned or half covered it scores less than a new face must."""
+COVERED_OFFSET = 0.4
+"""Taken from the scores of the detector of covered faces: 0 then gives as few false alarms as dlib's. Measured:
+docs/faces.md."""
+COVERED_SCORE, KNOWN_COVERED_SCORE = -0.3, -0.1
+"""Least score, after that, of a covered face that further looks may confirm, and of one that is known to be there."""
 NEVER_SCORE = -1.0
 """What a look that finds nothing counts in a mean of scores."""
 SAME_FACE_IOU = 0.3
@@ -46,15 +53,17 @@ class FaceDetector:
     """Finds faces in luma planes. Not for use by two threads at once. dlib releases the GIL while it works.
 
     ``kept_in``: folder of the prepared detector, see `frontal_face_detector`.
-    ``ready``: a ``dlib.fhog_object_detector`` to use instead.
+    ``ready``: dlib's detector and that of covered faces, each a ``dlib.fhog_object_detector``, to use instead.
+
+    Raises `LandmarkModelError`: the detector of covered faces is missing or damaged.
     """
 
-    def __init__(self, kept_in: Path | None = None, *, ready: Any = None) -> None:
-        self._detector = ready or frontal_face_detector(kept_in)
+    def __init__(self, kept_in: Path | None = None, *, ready: tuple[Any, Any] | None = None) -> None:
+        self._detector, self._covered = ready or (frontal_face_detector(kept_in), covered_face_detector())
 
     def copy(self) -> "FaceDetector":
         """Return a second detector for another thread; this is cheaper than to prepare one."""
-        return FaceDetector(ready=copy.copy(self._detector))
+        return FaceDetector(ready=(copy.copy(self._detector), copy.copy(self._covered)))
 
     def find(
         self, luma: NDArray[np.uint8], *, upsample: int = 0, least_score: float = NEW_FACE_SCORE
@@ -89,6 +98,13 @@ class FaceDetector:
             scale /= 2
         return sorted(without_doubles(found), key=lambda seen: seen.box.width, reverse=True)
 
+    def find_covered(
+        self, luma: NDArray[np.uint8], *, upsample: int = 0, least_score: float = COVERED_SCORE
+    ) -> list[Detection]:
+        """Find candidates for faces whose lower half is covered, in a luma plane; the largest first."""
+        found = self._run(np.ascontiguousarray(luma), upsample, least_score, covered=True)
+        return sorted(found, key=lambda seen: seen.box.width, reverse=True)
+
     def find_in(self, luma: NDArray[np.uint8], region: Region) -> list[Detection]:
         """Find candidates for faces in a region of a luma plane, uint8 [height, width]; the largest first."""
         left, top, width, height = region.box
@@ -99,6 +115,8 @@ class FaceDetector:
         view = turned_view(part, -region.turned_deg) if region.turned_deg else None
         if region.sharpened:
             found = self.find_blurred(part, upsample=region.upsample) if is_blurred(part) else []
+        elif region.covered:
+            found = self.find_covered(part, upsample=region.upsample)
         else:
             found = self.find(view.luma if view else part, upsample=region.upsample, least_score=CANDIDATE_SCORE)
         return [
@@ -111,12 +129,18 @@ class FaceDetector:
         ]
 
     def find_near(
-        self, luma: NDArray[np.uint8], box: Box, *, margin: float = LOST_MARGIN, turned_deg: float = 0.0
+        self,
+        luma: NDArray[np.uint8],
+        box: Box,
+        *,
+        margin: float = LOST_MARGIN,
+        turned_deg: float = 0.0,
+        covered: bool = False,
     ) -> Detection | None:
         """Find one face near its last box, in ``luma`` uint8 [height, width]; None where it is not there.
 
         ``margin`` is searched on each side of the box, in widths of it. ``turned_deg`` is by how much the face lies
-        turned clockwise.
+        turned clockwise. ``covered``: its lower half may be.
         """
         if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(box):
             return None
@@ -129,28 +153,37 @@ class FaceDetector:
             seen, treatment = self._run(sharpened(view.luma), 0, CANDIDATE_SCORE), Treatment.SHARPENED
         elif not seen and is_noisy(view.luma):
             seen, treatment = self._run(smoothed(view.luma), 0, KNOWN_FACE_SCORE), Treatment.SMOOTHED
+        if not seen and covered:
+            seen, treatment = self.find_covered(view.luma, least_score=KNOWN_COVERED_SCORE), Treatment.COVERED
         if not seen:
             return None
         found = [Detection(view.box_in_picture(d.box), d.score, turned_deg, treatment) for d in seen]
         near = max(found, key=lambda d: (round(d.box.iou(box), 1), d.score))
         return near if near.box.iou(box) > 0.1 else None
 
-    def score_of(self, patch: NDArray[np.uint8], box: Box) -> float:
-        """Return the best score of a detection that lies on this box of a patch; `NEVER_SCORE` without one."""
+    def score_of(self, patch: NDArray[np.uint8], box: Box, *, covered: bool = False) -> float:
+        """Return the best score of a detection that lies on this box of a patch; `NEVER_SCORE` without one.
+
+        ``covered``: of the detector of covered faces.
+        """
         limit = 0.2 * box.width
         near = [
             seen.score
-            for seen in self._run(patch, 0, NEVER_SCORE)
+            for seen in self._run(patch, 0, NEVER_SCORE, covered=covered)
             if abs(seen.box.centre[0] - box.centre[0]) < limit
             and abs(seen.box.centre[1] - box.centre[1]) < limit
             and 0.7 < seen.box.width / box.width < 1.45
         ]
         return max(near, default=NEVER_SCORE)
 
-    def _run(self, luma: NDArray[np.uint8], upsample: int, least_score: float) -> list[Detection]:
-        rectangles, scores, _ = self._detector.run(luma, upsample, least_score)
+    def _run(
+        self, luma: NDArray[np.uint8], upsample: int, least_score: float, *, covered: bool = False
+    ) -> list[Detection]:
+        detector, offset = (self._covered, COVERED_OFFSET) if covered else (self._detector, 0.0)
+        treatment = Treatment.COVERED if covered else Treatment.NONE
+        rectangles, scores, _ = detector.run(luma, upsample, least_score + offset)
         return [
-            Detection(Box(r.left(), r.top(), r.width(), r.height()), float(score))
+            Detection(Box(r.left(), r.top(), r.width(), r.height()), float(score) - offset, treatment=treatment)
             for r, score in zip(rectangles, scores, strict=True)
         ]
 
@@ -186,6 +219,19 @@ def _in_frame(box: Box, scale: float, left: int, top: int) -> Box:
         round(box.width / scale),
         round(box.height / scale),
     )
+
+
+def covered_face_detector() -> Any:
+    """Return our detector of faces whose lower half is covered, ``dlib.fhog_object_detector``.
+
+    Raises `LandmarkModelError`: it is missing or damaged.
+    """
+    path = shipped("covered") / "covered.svm"
+    check_hash(path)
+    try:
+        return dlib.fhog_object_detector(str(path))
+    except RuntimeError as error:
+        raise LandmarkModelError(f"{path}: not a detector of dlib's: {error}; install again") from error
 
 
 def frontal_face_detector(folder: Path | None = None) -> Any:

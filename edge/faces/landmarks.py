@@ -49,11 +49,16 @@ _SHAPE_MIDDLE = complex(_SHAPE.mean())
 _FIT = ((_SHAPE - _SHAPE_MIDDLE) / float((np.abs(_SHAPE - _SHAPE_MIDDLE) ** 2).sum())).astype(np.complex64)
 
 
-def shipped_landmarks() -> Path:
-    """Return the predictor that ships: in the checkout's ``models`` or in the installed package."""
+def shipped(folder: str) -> Path:
+    """Return a folder of models that ship: in the checkout's ``models`` or in the installed package."""
     package = Path(__file__).resolve().parent.parent
-    places = (package / "models/landmarks", package.parent / "models/landmarks")
-    return next((place for place in places if place.is_dir()), places[-1]) / "landmarks68.dat"
+    places = (package / "models" / folder, package.parent / "models" / folder)
+    return next((place for place in places if place.is_dir()), places[-1])
+
+
+def shipped_landmarks() -> Path:
+    """Return the predictor that ships."""
+    return shipped("landmarks") / "landmarks68.dat"
 
 
 class LandmarkPredictor:
@@ -70,7 +75,7 @@ class LandmarkPredictor:
                 "or set `landmarks` to a dlib 68-point .dat"
             )
         if path is None:
-            _check_hash(chosen)
+            check_hash(chosen)
         try:
             self._predictor = dlib.shape_predictor(str(chosen))
             count = self._predictor(np.zeros((80, 80), np.uint8), dlib.rectangle(0, 0, 79, 79)).num_parts
@@ -98,10 +103,11 @@ class LandmarkPredictor:
             written = np.array([(p.x, p.y) for p in parts], dtype=np.float32)
         return written.reshape(POINTS, 2)
 
-    def are_steady(self, luma: NDArray[np.uint8], box: Box) -> bool:
+    def are_steady(self, luma: NDArray[np.uint8], box: Box, *, within: float = STEADY_SHIFT) -> bool:
         """Return whether slightly different boxes give the same landmarks: on a face they do, elsewhere they do not.
 
-        It takes as long as seven calls of `points`.
+        ``within``: how far they move on average at most, in widths of the box. It takes as long as seven
+        calls of `points`.
         """
         points = self.points(luma, box)[_NOT_JAW]
         (x, y), total = box.centre, 0.0
@@ -110,7 +116,7 @@ class LandmarkPredictor:
             left, top = x + right * box.width - side / 2, y + down * box.width - side / 2
             moved = self.points(luma, Box(round(left), round(top), round(side), round(side)))[_NOT_JAW] - points
             total += float(np.hypot(moved[:, 0], moved[:, 1]).mean())
-        return total / len(_PROBES) < STEADY_SHIFT * box.width
+        return total / len(_PROBES) < within * box.width
 
 
 def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
@@ -129,8 +135,11 @@ def tilt_deg(landmarks: NDArray[np.float32]) -> float:
     return math.degrees(math.atan2(float(right[1] - left[1]), float(right[0] - left[0])))
 
 
-def _check_hash(path: Path) -> None:
-    """Refuse a file other than the one that shipped: dlib itself checks nothing."""
+def check_hash(path: Path) -> None:
+    """Refuse a file other than the one that shipped: dlib itself checks nothing.
+
+    Raises `LandmarkModelError`: it or its manifest is missing or damaged.
+    """
     manifest = path.with_name("manifest.json")
     try:
         expected = str(json.loads(manifest.read_text())["sha256"])

@@ -21,15 +21,15 @@ MARGIN_PX = 64
 """Also searched around what has changed, pixels of the scaled frame: a face may reach over its edge."""
 WHOLE_SHARE = 0.7
 """Share of the frame: where a search would cover more than this, it covers all."""
-UNCHANGED_EVERY_S = 5.0
+UNCHANGED_EVERY_S = 10.0
 """Seconds after which the whole frame is searched though nothing has changed."""
 LIGHT_SHARE = 0.4
 """The whole frame is searched after this part of that time where the light has changed: it may show who was there."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
 FURTHER_EVERY_S = 30.0
-"""Where the picture has changed and nobody is found, it is also searched for blurred and turned faces, in the next
-searches, but at most once in this many seconds."""
+"""Where the picture has changed, it is also searched for blurred and covered faces, and for turned ones unless a
+face is known for sure, in the next searches, but at most once in this many seconds."""
 TURNS_DEG = (90.0, -90.0, 180.0, 45.0, -45.0)
 """How faces may lie turned clockwise in such a search, one after the other."""
 SEARCH_LIMIT_S = 5.0
@@ -70,18 +70,16 @@ class SearchPlan:
         *,
         every_s: float,
         known: list[Box],
-        nobody: bool = False,
-        somebody: bool = False,
+        sure: bool = False,
+        unsettled: bool = False,
     ) -> Region | None:
         """Return what to search in this frame, uint8 [height, width]; None where no search is due.
 
         ``every_s``: seconds between two searches at this moment, if that is less than usual.
         ``known``: faces seen in this frame already: changes there are their own movements.
-        ``nobody``: no face is known, in this frame or from others: what has changed is searched further.
-        ``somebody``: a face is confirmed, so that no further search is needed. A candidate only interrupts it.
+        ``sure``: a face is known of which the detector was sure: then faces here are upright.
+        ``unsettled``: what was seen may be a face, or not: what has changed is searched further after that.
         """
-        if somebody:
-            self._further = []
         if self._planned_s is None:
             self._small_planned_s = now_s  # the first frames of a run have enough to do
         elif now_s - self._planned_s < min(every_s, self._every_s) - 1e-6:
@@ -94,7 +92,9 @@ class SearchPlan:
         if self._planned_s is None:
             self._outside = self._zones.outside(area, side, luma.shape)
         self._planned_s = now_s
-        if self._further and nobody:
+        if sure:
+            self._further = [region for region in self._further if not region.turned_deg]
+        if self._further and not unsettled:
             return self._further.pop(0)
         size = (width // side, height // side)
         watched = luma[area.y : area.y + size[1] * side, area.x : area.x + size[0] * side]
@@ -110,7 +110,7 @@ class SearchPlan:
         bottom = height if found[3] == size[1] else found[3] * side
         region = Region(Box(area.x + left, area.y + top, right - left, bottom - top), scale, self._upsample + small)
         changes = self._small if small else self._usual
-        if nobody and changes.found and now_s - self._further_planned_s >= FURTHER_EVERY_S:
+        if changes.found and now_s - self._further_planned_s >= FURTHER_EVERY_S:
             self._further_planned_s = now_s
             self._further = _further(region)
         return region
@@ -217,8 +217,9 @@ class _Changes:
 
 
 def _further(region: Region) -> list[Region]:
-    """Return how a region is searched where nobody was found in it: for blurred faces, then for turned ones."""
-    return [replace(region, sharpened=True), *(replace(region, turned_deg=degrees) for degrees in TURNS_DEG)]
+    """Return how else a region is searched: for blurred faces, for covered ones, and for turned ones."""
+    turned = [replace(region, turned_deg=degrees) for degrees in TURNS_DEG]
+    return [replace(region, sharpened=True), replace(region, covered=True), *turned]
 
 
 def _covered(size: tuple[int, int], boxes: list[Box], side: int) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.blazeface import BlazeFaceSearch
-from edge.faces.detector import CANDIDATE_SCORE, NEW_FACE_SCORE, FaceDetector, without_doubles
+from edge.faces.detector import CANDIDATE_SCORE, NEW_FACE_SCORE, SAME_FACE_IOU, FaceDetector, without_doubles
 from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
 from edge.faces.search import SEARCH_PIXELS
@@ -76,18 +76,18 @@ class StillSearch:
             found += self._detector.find_blurred(view.luma, upsample=doublings)
         if self._proposals is not None:
             found += self._proposals.find(view.luma)
-        faces = [
-            seen
-            for seen in found
-            if (seen.score >= 0 or seen.box.width >= SMALLEST_FACE_PX)
-            and is_face(view.luma, seen, self._detector, self._predictor)
-        ]
+        faces = without_doubles([seen for seen in found if self._is_face(view.luma, seen)])
+        if not degrees or abs(degrees) % 90:
+            covered = self._detector.find_covered(view.luma, upsample=doublings)
+            covered = [seen for seen in covered if all(seen.box.iou(face.box) < SAME_FACE_IOU for face in faces)]
+            faces += without_doubles([seen for seen in covered if self._is_face(view.luma, seen)])
         return _by_size(
-            [
-                replace(seen, box=_enlarged(view.box_in_picture(seen.box), scale), turned_deg=-degrees)
-                for seen in without_doubles(faces)
-            ]
+            [replace(seen, box=_enlarged(view.box_in_picture(seen.box), scale), turned_deg=-degrees) for seen in faces]
         )
+
+    def _is_face(self, luma: NDArray[np.uint8], seen: Detection) -> bool:
+        is_large = seen.score >= 0 or seen.box.width >= SMALLEST_FACE_PX
+        return is_large and is_face(luma, seen, self._detector, self._predictor)
 
 
 def _turns(shape: tuple[int, ...]) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.chip import face_chip, looks
-from edge.faces.detector import LOST_MARGIN, STEADY_MARGIN, FaceDetector
+from edge.faces.detector import LOST_MARGIN, NEW_FACE_SCORE, STEADY_MARGIN, FaceDetector
 from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks, tilt_deg
 from edge.faces.search import BackgroundSearch, Search, SearchPlan
 from edge.faces.types import Box, Detection, Region, Treatment
@@ -35,6 +35,8 @@ STEADY_IOU = 0.6
 """A tracked box that overlaps the detector's by this much is kept: the detector's sizes come in steps of a fifth."""
 TURNED_DEG = 33.0
 """A face that lies turned by more is looked at upright: the detector's views end there."""
+OTHERWISE_DEG, RECOGNISED_SCORE = 60.0, 0.8
+"""A face that the detector was never sure of lies as a search finds that scores it so, if that differs by more."""
 SAME_CHIP = 0.6
 """Correlation with the chip of the last check, below which the detector checks again. Measured: docs/faces.md."""
 STEADY_CHIP, TRUSTED_TIMES = 0.9, 3
@@ -63,6 +65,8 @@ class Track:
     """how many times as long as usual it is followed before the detector checks it again"""
     treatment: Treatment = Treatment.NONE
     """what the picture needed in that frame"""
+    is_sure: bool = False
+    """whether the detector scored it as it must score a new face, in the picture as it is"""
     number: int = 0
     """from 1, in the order in which faces were confirmed; 0 until this one is"""
     seen_frames: int = 1
@@ -206,7 +210,9 @@ class FaceTracker:
         track.searched_s = frame.time_s
         with self._stages.measure("detect"):
             margin = LOST_MARGIN if track.lost_frames else STEADY_MARGIN
-            found = self._detector.find_near(frame.luma, expected, margin=margin, turned_deg=track.turned_deg())
+            found = self._detector.find_near(
+                frame.luma, expected, margin=margin, turned_deg=track.turned_deg(), covered=not track.is_sure
+            )
         if found is None:
             return False
         is_steady = found.box.iou(expected) >= STEADY_IOU
@@ -216,6 +222,7 @@ class FaceTracker:
         if not self._see(track, frame, self._look(frame, detection)):
             return False
         track.confirm(detection.treatment, frame.time_s)
+        track.is_sure |= _is_sure(detection)
         return True
 
     def _see(self, track: Track, frame: Frame, sight: Sight) -> bool:
@@ -268,8 +275,8 @@ class FaceTracker:
                 frame.time_s,
                 every_s=LOST_SEARCH_S if somebody_is_lost else self._settings.search_every_s,
                 known=[track.box for track in self._tracks if track in seen],
-                nobody=not self._tracks,
-                somebody=any(track.number for track in self._tracks),
+                sure=any(track.is_sure and track.number for track in self._tracks),
+                unsettled=not all(track.number for track in self._tracks),
             )
 
     def _join(self, detections: list[Detection], frame: Frame, seen: set[Track]) -> set[Track]:
@@ -277,7 +284,7 @@ class FaceTracker:
         found: set[Track] = set()
         for detection in detections:
             track = _match(detection, self._tracks, seen | found)
-            if track is None or track not in seen | found:
+            if track is None or track not in seen | found or _lies_otherwise(track, detection):
                 if not self._zones.hold(detection.box, frame.luma.shape) or not self._is_face(detection, frame):
                     continue
                 if track is None:
@@ -297,7 +304,9 @@ class FaceTracker:
     def _begin(self, detection: Detection, frame: Frame) -> Track:
         sight = self._look(frame, detection)
         now_s, treatment = frame.time_s, detection.treatment
-        return Track(sight.box, sight.landmarks, sight.chip, now_s, now_s, treatment=treatment)
+        track = Track(sight.box, sight.landmarks, sight.chip, now_s, now_s, treatment=treatment)
+        track.is_sure = _is_sure(detection)
+        return track
 
     def _forget(self, frame: Frame) -> None:
         """Drop the tracks that were lost for too long; all of them where the picture has another size than before."""
@@ -318,6 +327,17 @@ class FaceTracker:
             self._numbers += 1
             track.number = self._numbers
         return track.number > 0
+
+
+def _is_sure(detection: Detection) -> bool:
+    return detection.score >= NEW_FACE_SCORE and detection.treatment is Treatment.NONE
+
+
+def _lies_otherwise(track: Track, detection: Detection) -> bool:
+    """Whether a face that is followed lies otherwise than was thought: it is recognised clearly, for the first time."""
+    if track.is_sure or detection.score < RECOGNISED_SCORE:
+        return False
+    return abs((tilt_deg(track.landmarks) - detection.turned_deg + 180) % 360 - 180) > OTHERWISE_DEG
 
 
 def _is_worth_a_search(lost: Track, now_s: float) -> bool:

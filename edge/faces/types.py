@@ -37,6 +37,8 @@ class Treatment(Enum):
     NONE = "none"
     SHARPENED = "sharpened"
     SMOOTHED = "smoothed"
+    COVERED = "covered"
+    """nothing: another detector than dlib's saw it, that of faces whose lower half is covered"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Region:
     """faces lie turned clockwise by this: the part is turned back before it is searched"""
     sharpened: bool = False
     """blurred faces are searched for: the part is sharpened, and not searched where it is sharp already"""
+    covered: bool = False
+    """faces whose lower half is covered are searched for"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.detector import NEW_FACE_SCORE, FaceDetector
-from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.landmarks import STEADY_SHIFT, LandmarkPredictor
 from edge.faces.quality import sharpened, smoothed
 from edge.faces.types import Detection, Treatment
 from edge.faces.views import View, face_view
@@ -16,6 +16,10 @@ LOOKS = ((82.0, False), (100.0, False), (90.0, True), (110.0, True))
 detector's cells of 8 px happen to lie; a face does not."""
 AGREED_SCORE = {Treatment.NONE: -0.25, Treatment.SMOOTHED: -0.25, Treatment.SHARPENED: -0.5}
 """Least mean score of the further looks. Measured: docs/faces.md."""
+COVERED_AGREED_SCORE = -0.2
+"""Least mean, for a covered face, of its detector's score plus half of dlib's. Measured: docs/faces.md."""
+COVERED_STEADY_SHIFT = 0.11
+"""Landmarks of a covered face, which see half of it, may move further."""
 MARGIN = 0.35
 """Shown around the box on each side, in widths of it."""
 STEADY_FACE_PX = 100.0
@@ -32,21 +36,25 @@ def is_face(
     """
     if (
         detection.score >= NEW_FACE_SCORE
-        and detection.treatment is not Treatment.SHARPENED
+        and detection.treatment in (Treatment.NONE, Treatment.SMOOTHED)
         and not detection.turned_deg
     ):
         return True
     if detection.treatment is Treatment.SMOOTHED:
         luma = smoothed(luma)
+    covered = detection.treatment is Treatment.COVERED
     total = 0.0
     for face_px, mirrored in LOOKS:
         view = _view(luma, detection, face_px)
         patch = np.ascontiguousarray(view.luma[:, ::-1]) if mirrored else view.luma
-        total += detector.score_of(patch, view.box_in_view(detection.box))
-    if total < len(LOOKS) * AGREED_SCORE[detection.treatment]:
+        box = view.box_in_view(detection.box)
+        score = detector.score_of(patch, box)
+        total += detector.score_of(patch, box, covered=True) + score / 2 if covered else score
+    if total < len(LOOKS) * (COVERED_AGREED_SCORE if covered else AGREED_SCORE[detection.treatment]):
         return False
     view = _view(luma, detection, STEADY_FACE_PX)
-    return predictor.are_steady(view.luma, view.box_in_view(detection.box))
+    within = COVERED_STEADY_SHIFT if covered else STEADY_SHIFT
+    return predictor.are_steady(view.luma, view.box_in_view(detection.box), within=within)
 
 
 def _view(luma: NDArray[np.uint8], detection: Detection, face_px: float) -> View:
