@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.blazeface import BlazeFaceSearch
-from edge.faces.detector import CANDIDATE_SCORE, NEW_FACE_SCORE, SAME_FACE_IOU, FaceDetector, without_doubles
+from edge.faces.detector import CANDIDATE_SCORE, NEVER_SCORE, SAME_FACE_IOU, FaceDetector, without_doubles
 from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
 from edge.faces.search import SEARCH_PIXELS
@@ -28,6 +28,8 @@ LONGEST_SIDES = 4
 TURNED_FACE_SCORE = 0.8
 """Least score of the best face in a turned picture, which is doubled once at most: further searches find further false
 faces. Turned, dlib's dogs.jpg has one with 0.59, doubled twice one with 0.97."""
+CLEARLY_BETTER = 0.5
+"""How much higher it must score than the best face of the upright picture."""
 TILT_DEG = 25.0
 """Where a face is tilted by more, the picture is searched turned back by that: its other faces may be, too."""
 
@@ -46,19 +48,19 @@ class StillSearch:
         ``whole_pixels`` is the size of the picture that this is a part of: it limits how closely is searched.
         """
         found = self._search(luma, 0, whole_pixels, most_doublings=2)
-        is_sure = any(seen.score >= NEW_FACE_SCORE for seen in found)  # the detector sees weak ones upside down, too
-        for degrees in () if is_sure else _turns(luma.shape):
+        upright = _best(found)  # the detectors see weak ones upside down, too
+        for degrees in () if upright >= TURNED_FACE_SCORE else _turns(luma.shape):
             turned = self._search(luma, degrees, whole_pixels, most_doublings=1)
-            if any(seen.score >= TURNED_FACE_SCORE for seen in turned):
-                return turned
-        return self._with_tilted(luma, found, whole_pixels) if found else []
+            if _best(turned) >= max(TURNED_FACE_SCORE, upright + CLEARLY_BETTER):
+                return self._with_tilted(luma, turned, whole_pixels)
+        return self._with_tilted(luma, found, whole_pixels)
 
     def _with_tilted(self, luma: NDArray[np.uint8], found: list[Detection], whole_pixels: int) -> list[Detection]:
-        tilts = [tilt_deg(self._predictor.points_of(luma, seen)) for seen in found]
-        tilt = max(tilts, key=abs)
-        if abs(tilt) < TILT_DEG or len(_turns(luma.shape)) < len(TURNS_DEG):
+        tilts = [(seen.score, tilt_deg(self._predictor.points_of(luma, seen)), seen.turned_deg) for seen in found]
+        tilted = [(score, tilt) for score, tilt, turned in tilts if abs((tilt - turned + 180) % 360 - 180) >= TILT_DEG]
+        if not tilted or len(_turns(luma.shape)) < len(TURNS_DEG):
             return found
-        upright = self._search(luma, -tilt, whole_pixels, most_doublings=1)
+        upright = self._search(luma, -max(tilted)[1], whole_pixels, most_doublings=1)
         # One that is upright in the turned picture has the better box.
         return _by_size(without_doubles([replace(seen, score=seen.score + 1) for seen in upright] + found))
 
@@ -88,6 +90,10 @@ class StillSearch:
     def _is_face(self, luma: NDArray[np.uint8], seen: Detection) -> bool:
         is_large = seen.score >= 0 or seen.box.width >= SMALLEST_FACE_PX
         return is_large and is_face(luma, seen, self._detector, self._predictor)
+
+
+def _best(found: list[Detection]) -> float:
+    return max((seen.score for seen in found), default=NEVER_SCORE)
 
 
 def _turns(shape: tuple[int, ...]) -> tuple[float, ...]:
