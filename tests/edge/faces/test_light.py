@@ -62,7 +62,7 @@ def searches(light: Light, comes_s: float | None = None) -> list[tuple[float, Re
     for step in range(50):
         now_s = 0.4 * step
         luma = empty if comes_s is None or now_s < comes_s else with_face
-        region = plan.next_region(seen(luma, light(now_s), step), now_s, every_s=0.4, known=[], nobody=True)
+        region = plan.next_region(seen(luma, light(now_s), step), now_s, every_s=0.4, known=[])
         if region is not None:
             planned.append((now_s, region))
     return planned

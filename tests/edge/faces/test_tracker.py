@@ -336,11 +336,12 @@ def test_face_taken_for_upright_is_followed_as_it_lies() -> None:
     scene.play(12)
     scene.detector.score, weak = -0.1, Detection(FACE, -0.1)
     clear = Detection(FACE, 1.5, turned_deg=180.0)
-    scene.detector.find_in = lambda _luma, region: [clear if region.turned_deg == 180 else weak]  # type: ignore[method-assign]
-    points_of = scene.predictor.points_of
-    scene.predictor.points_of = lambda luma, seen: (  # type: ignore[method-assign]
-        points_of(luma, seen) if not seen.turned_deg else 2 * np.float32(seen.box.centre) - points_of(luma, seen)
-    )
+    detector: Any = scene.detector
+    detector.find_in = lambda _luma, region: [clear if region.turned_deg == 180 else weak]
+    predictor: Any = scene.predictor
+    upright = scene.predictor.points_of
+    upside_down = 2 * np.array(FACE.centre, np.float32) - landmarks_in(FACE)
+    predictor.points_of = lambda luma, seen: upside_down if seen.turned_deg else upright(luma, seen)
     seen = [scene.show(FACE) for _ in range(60)]
     assert {track.number for tracks in seen for track in tracks} == {1}
     assert abs(seen[-1][0].turned_deg()) == pytest.approx(180)
