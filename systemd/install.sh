@@ -198,6 +198,8 @@ install_service() {
     install_file 0644 root "$here/sysusers.conf" "$sysusers"
     run systemd-sysusers "$sysusers"
     [ -d "$settings" ] || run install -d -m 0750 -o root -g emotion-edge "$settings"
+    # systemd would make it at the start; here the doctor keeps dlib's detector there, which takes half a second to prepare.
+    [ -d "$state" ] || run install -d -m 0700 -o emotion-edge -g emotion-edge "$state"
     install_file 0644 root "$here/config.example.toml" "$settings/config.example.toml"
     if [ -e "$settings/config.toml" ]; then
         say "$settings/config.toml is kept"

@@ -1,5 +1,6 @@
 """`emotion-edge run`: the daemon."""
 
+import gc
 import logging
 import sys
 from typing import Annotated
@@ -51,7 +52,11 @@ def run(
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr
     )
-    from edge.daemon.service import run_service
-    from edge.web.examination import Examination
+    gc.disable()  # a start makes what stays; `run_service` turns it on again
+    try:
+        from edge.daemon.service import run_service
+        from edge.web.examination import Examination
 
-    run_service(settings, Examination(config, flags))
+        run_service(settings, Examination(config, flags))
+    finally:
+        gc.enable()

@@ -1,6 +1,5 @@
 """Runs ``emotion-edge doctor`` for the page, in a process of its own: it takes memory and seconds."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -52,6 +51,8 @@ class Examination:
 
         Raises `EmotionEdgeError`: the doctor takes too long, or prints something else.
         """
+        import asyncio  # here, as a daemon without the page starts faster without it
+
         process = await asyncio.create_subprocess_exec(
             *self._command,
             env=os.environ | self._environment,

@@ -44,8 +44,10 @@ def test_the_daemon_loads_what_its_settings_need_and_no_more() -> None:
 from edge.settings import Settings
 import edge.daemon.service
 from edge.pipeline import load_pipeline
+import edge.web.examination
 load_pipeline(Settings())
 """
     loaded = loaded_after(code)
     assert {"cv2", "dlib", "paho"} <= loaded
-    assert loaded & {"sklearn", "scipy", "tensorflow", "keras", "skimage", "amqtt", "matplotlib", "picamera2"} == set()
+    unneeded = {"sklearn", "scipy", "tensorflow", "keras", "skimage", "amqtt", "matplotlib", "picamera2", "asyncio"}
+    assert loaded & unneeded == set()

@@ -98,6 +98,16 @@ def test_an_upgrade_keeps_the_extras_that_were_asked_for_once(device: Device) ->
     assert len(device.releases()) == 1
 
 
+def test_state_folder_is_there_before_the_first_start(device: Device) -> None:
+    device.install()
+    state = device.folder / "root/var/lib/emotion-edge"
+    assert state.stat().st_mode & 0o777 == 0o700
+    (state / "outbox.sqlite3").touch()
+    device.change("edge/__init__.py")
+    device.install()
+    assert (state / "outbox.sqlite3").exists()
+
+
 def test_the_page_comes_with_its_token_and_goes_without_it(device: Device) -> None:
     settings, unit = device.folder / "root/etc/emotion-edge", device.folder / "root/etc/systemd/system"
     assert "/source[knn,web]\n" in device.install("--with", "web,knn")
