@@ -6,8 +6,9 @@ Photos are dlib's examples with their annotated faces, clips give every sixth or
 are those of PublicTest that Training has not. A face is found where a box overlaps its own by 0.3. Emotions count on
 frames that people labelled (`LABELS`) and on FER2013's pictures, each emotion alike, where the face was found.
 
-Three further tables: what the daemon finds of a scene in its first four seconds, and at what cost; what networks say of
-pictures without a face; how many answers are left above a floor, and how many of them are right.
+Further tables: what the daemon finds of a scene in its first four seconds, and at what cost; what networks say of
+pictures without a face; how many answers are left above a floor, and how many of them are right (`--only floor`: on
+the validation part, by which the floor is chosen, and on PublicTest).
 """
 
 import argparse
@@ -36,6 +37,7 @@ from edge.faces.types import Box
 from edge.frames import Frame
 from edge.pipeline import Pipeline, load_pipeline
 from edge.settings import FaceSettings, Settings
+from train.data.dataset import load_dataset
 
 LABELS = {
     "sad-to-laughing.mp4": (16, [(0, 138, "sad"), (256, 471, "happy")]),
@@ -59,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, default=shared / "media")
     parser.add_argument("--data", type=Path, default=shared / "data/fer2013-dev.npz")
+    parser.add_argument("--validation", type=Path, default=Path("data/fer2013.npz"), metavar="NPZ",
+                        help="what `train prepare` wrote; by its validation part the floor is chosen")  # fmt: skip
     parser.add_argument("--fer", type=Path, default=Path.home() / ".cache/emotion-edge-fer", metavar="DIR")
     parser.add_argument("--no-fer", action="store_true", help="measure ours alone")
     parser.add_argument("--only", nargs="*", default=["scenes", "chips", "daemon", "no-face"], metavar="TABLE")
@@ -76,6 +80,8 @@ def main() -> None:
         report_chips(*public_test(arguments.data), pipeline, interpreter)
     if "daemon" in arguments.only:
         report_daemon(scenes, settings)
+    if "floor" in arguments.only:
+        report_floor(arguments.validation, *public_test(arguments.data), pipeline)
     if "no-face" in arguments.only:
         report_no_face(no_faces(arguments.media, scenes["photos"]), *public_test(arguments.data), pipeline)
 
@@ -336,6 +342,31 @@ def report_no_face(chips: NDArray[np.uint8], scenes: list[Scene], labels: NDArra
         sure = top >= floor
         table.add_row(f"{floor:.2f}", f"{100 * (nothing < floor).mean():.1f} %", f"{100 * sure.mean():.1f} %",
                       f"{100 * right[sure].mean():.1f} %")  # fmt: skip
+    console.print(table)
+
+
+def report_floor(validation: Path, test: list[Scene], test_labels: NDArray[np.intp], pipeline: Pipeline) -> None:
+    """Print what floors leave of the validation part and of PublicTest, clean and changed, and how much is right."""
+    data = load_dataset(validation)
+    rows = data.select("validation")
+    whole, nowhere = np.array([[0, 0, 48, 48]], np.float32), np.zeros((1, 68, 2), np.float32)
+    chosen = [Scene(data.images[row], whole, nowhere) for row in rows]
+    changes = [change for name, change in CHIP_CHANGES.items() if name not in ("clean", "masked")]
+    parts = [(name, scenes, labels, some)
+             for part, scenes, labels in (("validation", chosen, data.labels[rows]), ("PublicTest", test, test_labels))
+             for name, some in ((part, [CHIP_CHANGES["clean"]]), (f"{part} changed", changes))]  # fmt: skip
+    table = Table(title=f"answered / right of these; {len(chosen)} of validation, {len(test)} of PublicTest")
+    table.add_column("floor", justify="right")
+    columns = []
+    for name, scenes, labels, some in parts:
+        table.add_column(name, justify="right")
+        scores = np.concatenate([score(pipeline, np.stack([one(s).luma for s in scenes]), scenes) for one in some])
+        columns.append((scores.max(axis=1), scores.argmax(axis=1) == np.tile(labels, len(some))))
+    for floor in (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8):
+        cells = [
+            f"{100 * np.mean(top >= floor):.1f} / {100 * np.mean(right[top >= floor]):.1f} %" for top, right in columns
+        ]
+        table.add_row(f"{floor:.2f}", *cells)
     console.print(table)
 
 

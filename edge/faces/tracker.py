@@ -1,5 +1,6 @@
 """Follows faces from frame to frame: by their landmarks, with the detector as a check now and then."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ SAME_FACE_IOU = 0.25
 """A detection that overlaps a track's box by this much (intersection over union) is the same face."""
 SAME_FACE_REACH = 0.9
 """A lost face may come back this far from its last place, in widths of the wider box."""
+MOST_DRIFT = 2.0
+"""A lost face that was moving may have gone on this far, in widths of its box."""
 CLEARLY = 0.1
 """Where two tracks come together, a face belongs to the one whose chip correlates better with it by more than this."""
 DOUBLE_IOU = 0.5
@@ -84,6 +87,13 @@ class Track:
         """Return the box where the next frame should show it."""
         dx, dy = self.velocity
         return self.box._replace(x=round(self.box.x + dx), y=round(self.box.y + dy))
+
+    def distance(self, box: Box) -> float:
+        """Return how far a box is from where the face is, in pixels: lost, it may have gone on as it moved, or not."""
+        x, y = self.velocity
+        far = self.lost_frames / max(1.0, self.lost_frames * math.hypot(x, y) / (MOST_DRIFT * self.box.width))
+        drifted = self.box._replace(x=round(self.box.x + far * x), y=round(self.box.y + far * y))
+        return min(_distance(self.box, box), _distance(drifted, box))
 
     def turned_deg(self) -> float:
         """Return by how much the face lies turned clockwise; 0 where the detector sees it as it is."""
@@ -239,7 +249,8 @@ class FaceTracker:
             if other is track or not other.number or (place := other.expected().iou(sight.box)) < SAME_FACE_IOU:
                 continue
             alike = float(sight.looks @ other.checked_looks)
-            if alike > own_looks + CLEARLY or (abs(alike - own_looks) <= CLEARLY and place > own_place):
+            is_there = place > own_place or (track.lost_frames > 0 and not other.lost_frames)
+            if alike > own_looks + CLEARLY or (abs(alike - own_looks) <= CLEARLY and is_there):
                 return True
         return False
 
@@ -353,13 +364,13 @@ def _match(detection: Detection, tracks: list[Track], seen: set[Track]) -> Track
             best, best_iou = track, overlap
     if best is not None:
         return best
-    lost = [track for track in tracks if track not in seen and _is_near(track.box, detection.box)]
-    return min(lost, key=lambda track: _distance(track.box, detection.box), default=None)
+    lost = [track for track in tracks if track not in seen and _may_be(track, detection.box)]
+    return min(lost, key=lambda track: track.distance(detection.box), default=None)
 
 
-def _is_near(a: Box, b: Box) -> bool:
-    wider, narrower = max(a.width, b.width), min(a.width, b.width)
-    return wider < 1.8 * narrower and _distance(a, b) < SAME_FACE_REACH * wider
+def _may_be(lost: Track, box: Box) -> bool:
+    wider, narrower = max(lost.box.width, box.width), min(lost.box.width, box.width)
+    return wider < 1.8 * narrower and lost.distance(box) < SAME_FACE_REACH * wider
 
 
 def _distance(a: Box, b: Box) -> float:
