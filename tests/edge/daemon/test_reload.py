@@ -239,5 +239,5 @@ def test_the_store_and_the_daemon_mean_the_same_bundle(tmp_path: Path) -> None:
     reloader = Reloader(lambda: load_chosen(device.settings), lambda classifier: taken.append(classifier.name))
     reloader.start()
     reloader.request()
-    reloader.close(0.05)
+    reloader.close(60)
     assert taken == [name]

@@ -461,10 +461,9 @@ def test_doctor_and_daemon_mean_the_same_by_black(monkeypatch: pytest.MonkeyPatc
 
 def test_doctor_counts_the_faces_of_its_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("skimage", reason="scikit-image is not installed: pip install '.[demo]'")
-    pipeline = load_pipeline(Settings())
     demo = open_camera("demo:?pace=fast")
     frame = None
-    while frame is None or not pipeline.find_still(frame.luma):
+    while frame is None or frame.index < 90:  # somebody is in view then
         frame = demo.read(1.0)
         assert frame is not None
     demo.close()
