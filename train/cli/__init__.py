@@ -6,6 +6,7 @@ from edge.cli.support import make_app, run
 from train.cli.adapt import adapt
 from train.cli.all import train_all
 from train.cli.cnn import cnn
+from train.cli.covered import covered
 from train.cli.evaluate import evaluate
 from train.cli.import_arrays import import_arrays
 from train.cli.knn import knn
@@ -16,7 +17,7 @@ from train.cli.report import report
 from train.cli.vgg import vgg
 
 app = make_app("Prepare data, train networks, and measure them on held-out pictures.")
-for command in (prepare, cnn, adapt, report, landmarks, evaluate, knn, mlp, vgg):
+for command in (prepare, cnn, adapt, report, landmarks, covered, evaluate, knn, mlp, vgg):
     app.command()(command)
 app.command("import")(import_arrays)
 app.command("all")(train_all)
