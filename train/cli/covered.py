@@ -34,4 +34,4 @@ def covered(
         print(json.dumps(manifest))
         return
     figures = manifest["held_out"]
-    say(f"{out}: {manifest['bytes'] / 1e3:.0f} kB; it finds {figures['found']:.0%} of {figures['faces']} held-out faces")
+    say(f"{out}: {manifest['bytes'] / 1e3:.0f} kB; {figures['found']:.0%} of {figures['faces']} held-out faces found")
