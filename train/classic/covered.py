@@ -1,4 +1,4 @@
-"""Train the detector of faces whose lower half is covered: a HOG filter of dlib's, on faces with masks drawn over them."""
+"""Train the detector of faces whose lower half is covered: a HOG filter of dlib's, on faces with drawn masks."""
 
 import hashlib
 import tempfile
