@@ -49,7 +49,7 @@ def collect_wheels(folder: Path) -> None:
         sys.exit(f"the container has Python {version}, this is another: collect wheels with that one, see --wheels")
     constraints = ROOT / f"constraints/python{version}.txt"
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "-c", str(constraints), "-w", str(folder)]
-    subprocess.run([*pip, f"{ROOT}[signed]"], check=True)
+    subprocess.run([*pip, f"{ROOT}[signed,web]"], check=True)
 
 
 def make_clip(path: Path) -> None:

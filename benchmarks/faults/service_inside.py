@@ -48,7 +48,7 @@ _EVERY_TIME = (
 def main() -> None:
     """Run through a device's life."""
     try:
-        steps = (install, inspect, start, clock, secrets, sandbox, reload, watchdog, stop)
+        steps = (install, inspect, start, clock, secrets, sandbox, page, reload, watchdog, stop)
         for step in (*steps, own_files, waiting_events, limits, upgrade, uninstall):
             step()
     except Exception:  # noqa: BLE001 - shown in the table
@@ -61,10 +61,11 @@ def install() -> None:
     """Install: first a dry run, then for real."""
     Path("/etc/hosts").write_text("127.0.0.1 localhost\n")  # the container's /etc is empty
     before = snapshot()
-    extras = ("--with", "signed")  # `upgrade` must keep them without being told
+    extras = ("--with", "signed,web")  # `upgrade` must keep them without being told
     dry = call(INSTALL, *WHEELS, *extras, "--dry-run")
-    ok = dry.returncode == 0 and snapshot() == before
-    record("install.sh --dry-run", "exit 0, changes nothing", f"exit {dry.returncode}", ok=ok)
+    changed = {*snapshot().splitlines()} ^ {*before.splitlines()}
+    found = f"exit {dry.returncode}, changes: {', '.join(sorted(changed)) or 'none'}"
+    record("install.sh --dry-run", "exit 0, changes nothing", found, ok=dry.returncode == 0 and not changed)
     real = call(INSTALL, *WHEELS, *extras)
     (OUT / "install.log").write_text(real.stdout + real.stderr)
     told = [line for line in _commands(dry.stdout) if "systemctl start" not in line]  # the doctor stops that one here
@@ -200,6 +201,48 @@ def sandbox() -> None:
     text = ", ".join(f"{key[3:]} {found[key]}" for key in due_values)
     ok = all(found[key] == value for key, value in due_values.items())
     record("sandbox: is", "no privileges, sees no other process", text, ok=ok)
+
+
+def page() -> None:
+    """The live page, in the sandbox: on an address with its token, then on a Unix socket for a proxy in the group."""
+    token = Path("/etc/emotion-edge/web-token").read_text()
+    configure(mqtt='[web]\nenabled = true\nlisten = "0.0.0.0:8378"\n')
+    call("systemctl", "restart", UNIT)
+    curl = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}"]
+    bearer = ["-H", f"Authorization: Bearer {token}"]
+    page = "http://127.0.0.1:8378/settings"
+    asked: tuple[list[str], ...] = (
+        [],
+        ["-H", "Authorization: Bearer wrong-token-of-16"],
+        bearer,
+        [*bearer, "-H", "Origin: http://evil.example"],
+    )
+    codes = [call(*curl, *headers, page).stdout for headers in asked]
+    due = "401 without or with a wrong token, 200 with it, 403 for another page"
+    record("the page on 0.0.0.0", due, ", ".join(codes), ok=codes == ["401", "401", "200", "403"])
+    events = call("curl", "-sN", "-m", "5", *bearer, "http://127.0.0.1:8378/events").stdout
+    ok = "event: status" in events and '"face":' in events
+    record("its events", "status and a face", f"{events.count('event: ')} events", ok=ok)
+    examined = json.loads(
+        call("curl", "-s", "-m", "90", *bearer, "-X", "POST", page.replace("settings", "doctor")).stdout
+    )
+    found = {one["check"]: one["status"] for one in examined["findings"]}
+    ok = {"disk", "models", "broker"} <= {check for check, status in found.items() if status == "ok"}
+    record("its doctor", "disk, models and broker are ok", ", ".join(map(" ".join, found.items())), ok=ok)
+    configure(mqtt='[web]\nenabled = true\nlisten = "unix:/run/emotion-edge/page.sock"\n')
+    call("systemctl", "restart", UNIT)
+    socket = "/run/emotion-edge/page.sock"
+    mode = call("stat", "-c", "%a %U:%G", socket).stdout.strip()
+    folder = call("stat", "-c", "%a", "/run/emotion-edge").stdout.strip()
+    codes = [
+        call("runuser", "-u", "nobody", *groups, "--", *curl, "--unix-socket", socket, *bearer, page).stdout
+        for groups in ([], ["-g", "emotion-edge"])
+    ]
+    found_text = f"{mode} in {folder}; {codes[0]} for others, {codes[1]} for the group"
+    ok = (mode, folder, codes) == ("660 emotion-edge:emotion-edge", "750", ["000", "200"])
+    record("the page on a Unix socket", "for its group alone", found_text, ok=ok)
+    configure()
+    shell(f"systemctl stop {UNIT}")
 
 
 def reload() -> None:

@@ -1,5 +1,6 @@
 """What every training command does: load the data, train, say how to go on after Ctrl-C, write the report."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -31,6 +32,8 @@ def run_training(
     ``result``: the file in ``run`` that holds the model.
     """
     dataset = load_dataset(data)
+    if distribute == "multiworker":  # otherwise a worker that is lost fills the screen
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     choose_backend()
     distribution = open_distribution(distribute)
     try:

@@ -40,6 +40,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     ``settings.degrade_share``.
     ``threads``: threads that make batches ahead; None is half of the processors, at most ``MOST_THREADS``. With 1 each
     batch is made when Keras asks for it.
+    ``shares``: equal shares of each batch, each augmented and mixed for itself, so that another worker can make it.
+    ``share``: only this share of each batch is made, 0 is the first; None makes all of them.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         points: NDArray[np.float32] | None = None,
         *,
         threads: int | None = None,
+        shares: int = 1,
+        share: int | None = None,
     ) -> None:
         super().__init__(workers=1)  # more of Keras's own workers carry batches over into the next epoch
         threads = threads or min(MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))  # the others are the backend's
@@ -58,6 +62,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         self._ahead: dict[int, Future[Batch]] = {}
         self._lock = Lock()
         self._settings = settings
+        self._shares = range(shares)
+        self._made_here = self._shares if share is None else [share]
         rows = trained_rows(dataset)
         self._teachers = teachers
         self._points = points
@@ -109,9 +115,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     def _make(
         self, epoch: int, order: NDArray[np.intp], warp: Warp, scores: NDArray[np.float32] | None, index: int
     ) -> Batch:
+        whole = order[index * self._settings.batch : (index + 1) * self._settings.batch]
+        each = len(whole) // len(self._shares)
+        made = []
+        for share in self._made_here:
+            key = [self._settings.seed, epoch, index, *([share + 1] if len(self._shares) > 1 else [])]
+            batch = whole[share * each : (share + 1) * each]
+            made.append(self._make_share(batch, warp, scores, np.random.default_rng(key)))
+        pictures, targets, weights = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        return pictures, targets, weights
+
+    def _make_share(
+        self, batch: NDArray[np.intp], warp: Warp, scores: NDArray[np.float32] | None, rng: np.random.Generator
+    ) -> Batch:
         settings = self._settings
-        batch = order[index * settings.batch : (index + 1) * settings.batch]
-        rng = np.random.default_rng([settings.seed, epoch, index])
         shown = warp.of(batch)
         images = shown.apply(self._images[batch])
         targets, weights = self._targets[batch], self._weights[batch]

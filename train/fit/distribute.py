@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import UsageError
+from edge.errors import EmotionEdgeError, UsageError
 from train.networks.backend import first_line
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Distribution:
     """True in the one process that writes the run folder"""
     workers: int = 1
     """processes"""
+    share: int | None = None
+    """number of this process among several, from 0: its share of each batch"""
     parts: int = 1
     """number of even parts of a step's batch"""
 
@@ -118,12 +120,17 @@ class _MultiWorker(_Mirrored):
         self.workers = workers
         self.chief = index == 0
         self.parts = int(self._strategy.num_replicas_in_sync)
-        self._index = index
+        self.share = index
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        with _all_there(), self._strategy.scope():
+            yield
 
     def fit(
         self, model: Any, batches: "Batches", callbacks: list[Any], *, done: int, epochs: int, verbose: int
     ) -> None:
-        """Train with a loop of our own.
+        """Train with a loop of our own. Raises `EmotionEdgeError`: another worker is gone.
 
         Keras 3's ``fit`` takes the mean of its first batch and of each figure in ways that this strategy refuses
         (github.com/keras-team/keras/issues/20585).
@@ -147,30 +154,27 @@ class _MultiWorker(_Mirrored):
 
         data = self._share(batches)
         running.on_train_begin()
-        for epoch in range(done, epochs):
-            model.reset_metrics()
-            running.on_epoch_begin(epoch)
-            logs: dict[str, float] = {}
-            for index, batch in enumerate(data):
-                running.on_train_batch_begin(index)
-                logs = {name: float(value) for name, value in step(batch).items()}
-                running.on_train_batch_end(index, logs)
-            running.on_epoch_end(epoch, logs)
-        model.optimizer.finalize_variable_values(model.trainable_variables)
+        logs: dict[str, float] = {}
+        with _all_there():
+            for epoch in range(done, epochs):
+                model.reset_metrics()
+                running.on_epoch_begin(epoch)
+                for index, batch in enumerate(data):
+                    running.on_train_batch_begin(index)
+                    logs = {name: float(value) for name, value in step(batch).items()}
+                    running.on_train_batch_end(index, logs)
+                running.on_epoch_end(epoch, logs)
+            model.optimizer.finalize_variable_values(model.trainable_variables)
         running.on_train_end(logs)
 
     def _share(self, batches: "Batches") -> Any:
         import tensorflow as tf
 
-        first = [np.asarray(array) for array in batches[0]]
-        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in first)
-        each = batches.size // self.workers
-        mine = slice(self._index * each, (self._index + 1) * each)
+        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in batches[0])
 
         def drawn_here() -> Iterator[tuple[NDArray[Any], ...]]:
-            # Each worker makes the whole batch and takes its part, so that together they see what one process would.
             for index in range(len(batches)):
-                yield tuple(array[mine] for array in batches[index])
+                yield batches[index]
 
         def here(_context: Any) -> Any:
             drawn = tf.data.Dataset.from_generator(drawn_here, output_signature=signature)
@@ -195,8 +199,24 @@ class _MultiWorker(_Mirrored):
 
             return self._strategy.run(of_replica)
 
-        results = [self._strategy.experimental_local_results(value)[0] for value in summed()]
+        with _all_there():
+            results = [self._strategy.experimental_local_results(value)[0] for value in summed()]
         return [np.asarray(value).astype(np.asarray(a).dtype) for value, a in zip(results, arrays, strict=True)]
+
+
+@contextlib.contextmanager
+def _all_there() -> Iterator[None]:
+    """Turn what a collective raises when another worker is gone into one line."""
+    import tensorflow as tf
+
+    gone = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError
+    try:
+        yield
+    except gone as error:
+        what = type(error).__name__.removesuffix("Error").lower()
+        raise EmotionEdgeError(
+            f"another worker is gone ({what}); whole epochs are kept: start all workers again with --resume"
+        ) from error
 
 
 def _synchronise_batch_norm(model: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import DataError, UsageError
@@ -81,10 +82,10 @@ def fit(
 
         points = watched_landmarks(images, cache=landmarks).in_pictures()
     asked = Teachers(teachers, images, run / "teacher-scores", report=report) if teachers else None
-    batches = Batches(dataset, settings, asked, points)
+    batches = Batches(dataset, settings, asked, points, shares=shared.workers, share=shared.share)
     with shared.scope():
         compile_network(model, settings, steps=settings.epochs * len(batches))
-    done = _restore_everywhere(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
+    done = _restore(model, run / "checkpoint.keras" if interrupted else None, len(batches), shared)
     if done:
         report(f"{done} of {settings.epochs} epochs are done, going on from there")
     each = _EachEpoch(dataset, run, batches, settings, report=report, shared=shared)
@@ -197,36 +198,38 @@ def _copy_start(start: Path, model: keras.Model, dataset: Dataset) -> None:
         copy_weights(start, model)
 
 
-def _restore(model: keras.Model, checkpoint: Path, *, steps: int) -> int:
-    """Copy a checkpoint's weights and optimizer state into a compiled model; return the number of finished epochs.
+def _restore(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
+    """Copy the weights and the optimizer's state of the chief's checkpoint to every worker; return the finished epochs.
 
     The stored optimizer cannot be used itself: Keras does not save which weights are excluded from decay.
     """
+    variables = [*model.weights, *model.optimizer.variables]
+    done, values = 0, [keras.ops.convert_to_numpy(variable) for variable in variables]
+    if checkpoint and shared.chief:
+        done, values = _read(checkpoint, steps)
+    *values, count = shared.from_chief([*values, np.array(done)])
+    if count:
+        with shared.scope():
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+    return int(count)
+
+
+def _read(checkpoint: Path, steps: int) -> tuple[int, list[NDArray[np.generic]]]:
+    """Return the finished epochs of a checkpoint and its values.
+
+    It is loaded outside any distribution: there, each variable would be shared with workers that do not load it.
+    """
     try:
         stored = keras.models.load_model(checkpoint)
-        model.set_weights(stored.get_weights())
-        for mine, saved in zip(model.optimizer.variables, stored.optimizer.variables, strict=True):
-            mine.assign(saved)
+        variables = [*stored.weights, *stored.optimizer.variables]
+        values = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
         taken = int(keras.ops.convert_to_numpy(stored.optimizer.iterations))
     except Exception as error:  # Keras, h5py and zipfile raise many types for a damaged file
         raise DataError(f"{checkpoint}: damaged ({first_line(error)}); start another run with --run NAME") from error
     if taken % steps:
         raise DataError(f"{checkpoint}: stopped after {taken} steps, within an epoch of {steps}: not of this run")
-    return taken // steps
-
-
-def _restore_everywhere(model: keras.Model, checkpoint: Path | None, steps: int, shared: Distribution) -> int:
-    """Copy the state of the chief's checkpoint to every worker; return the number of finished epochs."""
-    with shared.scope():
-        done = _restore(model, checkpoint, steps=steps) if checkpoint and shared.chief else 0
-        if shared.workers == 1:
-            return done
-        variables = [v for v in [*model.variables, *model.optimizer.variables] if v.name != "seed_generator_state"]
-        values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in variables]
-        *values, count = shared.from_chief([*values, np.array(done)])
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-    return int(count)
+    return taken // steps, values
 
 
 def _verbosity(shared: Distribution) -> int:

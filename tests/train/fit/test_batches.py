@@ -3,11 +3,13 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from train.data.augment import Augmentation, Warp
+from train.data.augment import Augmentation, Warp, disturb
 from train.data.dataset import PARTS, Dataset
 from train.fit.settings import FitSettings
 from train.fit.targets import class_weights, match_shares, soft_targets
@@ -103,6 +105,26 @@ def test_batches_made_ahead_are_those_of_the_epoch_in_order(
             np.testing.assert_allclose(ours[1].sum(axis=1), 1, rtol=1e-5)
             for part in range(3):  # pictures, targets, weights
                 np.testing.assert_array_equal(ours[part], due[part])
+
+
+def test_workers_augment_their_own_share_of_each_batch_alone(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    import train.fit.batches as module
+
+    augmented: list[int] = []
+
+    def counting(images: NDArray[np.float32], *more: Any) -> NDArray[np.float32]:
+        augmented.append(len(images))
+        return disturb(images, *more)
+
+    monkeypatch.setattr(module, "disturb", counting)
+    chosen = FitSettings(batch=40, seed=3, degrade_share=0.0)
+    workers = [Batches(dataset, chosen, threads=1, shares=2, share=share) for share in range(2)]
+    parts = [worker[1] for worker in workers]
+    assert augmented == [20, 20]
+    whole = Batches(dataset, chosen, threads=1, shares=2)[1]
+    for of_one, of_two in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(of_one, np.concatenate(of_two))
+    assert not np.array_equal(parts[0][0], parts[1][0])
 
 
 def test_teachers_score_emotions_and_labels_the_other_classes(voted: Dataset, teacher: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +24,12 @@ ROOT = Path(__file__).resolve().parents[3]
 pytestmark = [pytest.mark.training, pytest.mark.timeout(600), pytest.mark.slow("starts two workers")]
 
 
+EPOCHS = {"none": 2, "mirrored": 2, "alone": 5, "multiworker": 5}
+
+
 def start(data: Path, run: Path, kind: str, *more: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.train.fit.worker", str(data), str(run), kind, *more],
+        [sys.executable, "-m", "tests.train.fit.worker", str(data), str(run), kind, str(EPOCHS[kind]), *more],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -70,35 +72,40 @@ def data(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    run = tmp_path_factory.mktemp("alone") / "run"
-    end(start(data, run, "none"))
-    return read_curves(run)
-
-
-def assert_same_curve(run: Path, alone: list[dict[str, Any]]) -> None:
-    curves = read_curves(run)
-    assert [line["epoch"] for line in curves] == [1, 2]
+def assert_same_curve(run: Path, data: Path, kind: str) -> None:
+    end(start(data, run.with_name(kind), kind))
+    curves, alone = read_curves(run), read_curves(run.with_name(kind))
+    assert [line["epoch"] for line in curves] == [line["epoch"] for line in alone]
     for name in ("loss", "accuracy", "val_balanced_accuracy"):
         np.testing.assert_allclose([line[name] for line in curves], [line[name] for line in alone], atol=2e-3)
-    assert alone[1]["loss"] < alone[0]["loss"], "a curve that does not move proves nothing"
+    assert alone[-1]["loss"] < alone[0]["loss"], "a curve that does not move proves nothing"
 
 
-def test_two_workers_follow_one(data: Path, alone: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_two_workers_of_which_one_is_killed_go_on_and_follow_one(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    end(*start_two(data, run))
-    assert_same_curve(run, alone)
+    first, second = start_two(data, run)
+    assert first.stdout is not None
+    said = iter(first.stdout)
+    assert any("epoch 2 of 5 is saved" in line for line in said)
+    second.kill()
+    second.communicate()
+    *_, last = said
+    assert last.startswith("error: another worker is gone")
+    assert "--resume" in last
+    assert first.wait(60) == 1
+    first.stdout.close()
+    done = len(read_curves(run))
+    told, _ = end(*start_two(data, run, "--resume"))
+    assert f"{done} of 5 epochs are done, going on from there" in told
+    assert_same_curve(run, data, "alone")
     assert (run / "model.keras").is_file()
     assert not (tmp_path / "untouched").exists(), "only the first worker writes"
 
 
-def test_two_devices_follow_one_and_their_checkpoint_is_anybodys(
-    data: Path, alone: list[dict[str, Any]], tmp_path: Path
-) -> None:
+def test_two_devices_follow_one_and_their_checkpoint_is_anybodys(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     end(start(data, run, "mirrored"))
-    assert_same_curve(run, alone)
+    assert_same_curve(run, data, "none")
     (told,) = end(start(data, run, "none", "--resume"))
     assert "is complete" in told
 
