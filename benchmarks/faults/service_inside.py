@@ -234,9 +234,10 @@ def page() -> None:
     socket = "/run/emotion-edge/page.sock"
     mode = call("stat", "-c", "%a %U:%G", socket).stdout.strip()
     folder = call("stat", "-c", "%a", "/run/emotion-edge").stdout.strip()
+    asking = [*curl, "--unix-socket", socket, *bearer, page]
     codes = [
-        call("runuser", "-u", "nobody", *groups, "--", *curl, "--unix-socket", socket, *bearer, page).stdout
-        for groups in ([], ["-g", "emotion-edge"])
+        call("setpriv", "--reuid=65534", f"--regid={group}", "--clear-groups", *asking).stdout
+        for group in ("65534", "emotion-edge")
     ]
     found_text = f"{mode} in {folder}; {codes[0]} for others, {codes[1]} for the group"
     ok = (mode, folder, codes) == ("660 emotion-edge:emotion-edge", "750", ["000", "200"])

@@ -112,7 +112,7 @@ def test_workers_augment_their_own_share_of_each_batch_alone(dataset: Dataset, m
 
     augmented: list[int] = []
 
-    def counting(images: NDArray[np.float32], *more: Any) -> NDArray[np.float32]:
+    def counting(images: NDArray[np.uint8], *more: Any) -> NDArray[np.float32]:
         augmented.append(len(images))
         return disturb(images, *more)
 
