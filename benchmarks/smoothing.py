@@ -37,6 +37,7 @@ ROWS: dict[str, dict[str, float]] = {
     **{f"confidence_floor {value}": {"confidence_floor": value} for value in (0.3, 0.35, 0.4, 0.5)},
     **{f"margin {value}": {"margin": value} for value in (0.0, 0.04, 0.15)},
     **{f"time_constant_s {value}": {"time_constant_s": value} for value in (0.2, 0.3, 0.4, 0.9, 1.5)},
+    "baseline": {"baseline": True},
     **{f"hold_s {value}": {"hold_s": value} for value in (0.0, 0.6)},
 }
 

@@ -237,6 +237,7 @@ class Daemon:
             confidence=reading.confidence,
             scores=reading.scores,
             duration_s=reading.duration_s,
+            baseline=reading.baseline,
         )
 
     def _publish_state(self, camera: CameraState) -> None:

@@ -35,6 +35,9 @@ class FaceReading(msgspec.Struct, frozen=True, kw_only=True):
     confidence: Share
     scores: Annotated[dict[str, Share], msgspec.Meta(description="smoothed, one for each of the five emotions")]
     duration_s: Annotated[float, msgspec.Meta(ge=0, description="seconds since this face appeared")]
+    baseline: Annotated[
+        bool | msgspec.UnsetType, msgspec.Meta(description="true: the scores are against this face's own rest")
+    ] = msgspec.UNSET
 
 
 class EmotionEvent(FaceReading, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS, UNCERTAIN
+from edge.events.baseline import Baseline
 from edge.settings import SmoothingSettings
 
 
@@ -21,6 +22,8 @@ class Smoothed:
     """smoothed score of that emotion, 0..1; while uncertain, the highest score"""
     scores: NDArray[np.float64]
     """[5], sum to 1"""
+    baseline: bool = False
+    """whether the face's own baseline changed them"""
 
 
 class EmotionSmoother:
@@ -32,6 +35,7 @@ class EmotionSmoother:
 
     def __init__(self, settings: SmoothingSettings) -> None:
         self._settings = settings
+        self._baseline = Baseline() if settings.baseline else None
         self._scores: NDArray[np.float64] | None = None
         self._time_s = 0.0
         self._emotion = UNCERTAIN
@@ -41,6 +45,8 @@ class EmotionSmoother:
     def update(self, scores: NDArray[np.floating[Any]], time_s: float) -> Smoothed:
         """Add the scores [5] of the frame at ``time_s`` (seconds, increasing)."""
         fresh = np.asarray(scores, dtype=np.float64)
+        if self._baseline is not None:
+            fresh = self._baseline.update(fresh, time_s)
         first = self._scores is None
         self._scores = fresh if self._scores is None else self._blend(self._scores, fresh, time_s - self._time_s)
         self._time_s = time_s
@@ -51,7 +57,8 @@ class EmotionSmoother:
         else:
             self._challenge(wanted, time_s)
         confidence = self._score(best if self._emotion == UNCERTAIN else self._emotion)
-        return Smoothed(self._emotion, confidence, self._scores)
+        applied = self._baseline is not None and self._baseline.is_applied
+        return Smoothed(self._emotion, confidence, self._scores, applied)
 
     def _blend(self, old: NDArray[np.float64], fresh: NDArray[np.float64], dt_s: float) -> NDArray[np.float64]:
         tau = self._settings.time_constant_s

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from edge.emotions import EMOTIONS
 from edge.events.payloads import EventType, FaceReading
 from edge.events.smoothing import EmotionSmoother, Smoothed
@@ -86,4 +88,5 @@ def _reading(number: int, visit: _Visit) -> FaceReading:
         confidence=round(min(1.0, smoothed.confidence), 3),
         scores={str(e): round(min(1.0, float(s)), 3) for e, s in zip(EMOTIONS, smoothed.scores, strict=True)},
         duration_s=round(visit.seen_s - visit.began_s, 3),
+        baseline=smoothed.baseline or msgspec.UNSET,
     )

@@ -165,6 +165,8 @@ class SmoothingSettings(_Section, frozen=True, kw_only=True):
     """how far ahead another emotion's score must be before it takes over"""
     hold_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.3
     """seconds for which it must stay ahead"""
+    baseline: bool = False
+    """measure each face against its own rest, learned during its visit; no gain was measured, see docs/faces.md"""
 
 
 class PowerSettings(_Section, frozen=True, kw_only=True):
