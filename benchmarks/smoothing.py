@@ -57,10 +57,12 @@ def main() -> None:
     """Follow all clips, then print one row for each choice of settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, default=Path(__file__).resolve().parents[2] / "shared/media")
+    parser.add_argument("--times", type=int, default=1, help="play each clip so often in one visit")
     parser.add_argument("--no-mirror", action="store_true", help="every look unmirrored, as with faces.mirror = false")
     arguments = parser.parse_args()
     settings = Settings(faces=FaceSettings(mirror=not arguments.no_mirror))
     clips = [follow(arguments.media, clip, change, settings) for change in CHANGES for clip in LABELS]
+    clips = [played(clip, arguments.times) for clip in clips]
     title = f"{len(clips)} clips, {time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}"
     table = Table(title=f"{title}: right / uncertain, and changes a minute")
     table.add_column("")
@@ -88,6 +90,13 @@ def follow(media: Path, clip: str, change: str, settings: Settings) -> Followed:
             scores.append(seen[0].scores)
             names.append(next((emotion for first, last, emotion in labels if first <= index <= last), ""))
     return Followed(change, times, np.array(scores), names)
+
+
+def played(clip: Followed, times: int) -> Followed:
+    """Play a clip several times in one visit, as a person who stays: a baseline needs minutes."""
+    length_s = clip.times_s[-1] + 1 / FPS if clip.times_s else 0.0
+    times_s = [time_s + again * length_s for again in range(times) for time_s in clip.times_s]
+    return Followed(clip.change, times_s, np.tile(clip.scores, (times, 1)), clip.labels * times)
 
 
 def row(clips: list[Followed], change: str, settings: SmoothingSettings) -> tuple[str, str]:
