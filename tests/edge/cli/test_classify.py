@@ -306,6 +306,7 @@ def test_a_name_that_is_no_utf8_is_annotated(face: NDArray[np.uint8], tmp_path: 
     assert [os.fsencode(path.name) for path in (tmp_path / "out").iterdir()] == [b"caf\xe9.png"]
 
 
+@pytest.mark.slow("starts the program for each name")
 @pytest.mark.parametrize("name", [b"caf\xe9.png", b"\xff\xfe.png", b"a\\xe9.png", "caf\u00e9\n.png".encode()])
 def test_name_in_json_gives_its_bytes_back(name: bytes, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/" + name

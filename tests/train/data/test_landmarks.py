@@ -25,6 +25,8 @@ from train.data.landmarks import (
     smooth_landmarks,
 )
 
+pytestmark = pytest.mark.slow("finds landmarks with the detector, again and again")
+
 
 @pytest.fixture(scope="module")
 def faces() -> NDArray[np.uint8]:
