@@ -7,11 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.blazeface import BlazeFaceSearch
-from edge.faces.detector import CANDIDATE_SCORE, NEVER_SCORE, SAME_FACE_IOU, FaceDetector, without_doubles
+from edge.faces.detector import (
+    CANDIDATE_SCORE,
+    NEVER_SCORE,
+    NEW_FACE_SCORE,
+    SAME_FACE_IOU,
+    FaceDetector,
+    without_doubles,
+)
 from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
 from edge.faces.search import SEARCH_PIXELS
-from edge.faces.types import Box, Detection
+from edge.faces.types import Box, Detection, Treatment
 from edge.faces.views import turned_view
 from edge.faces.vouching import is_face
 
@@ -20,7 +27,7 @@ STILL_PIXELS = 4_000_000
 a small picture, and takes a second or so for a large one."""
 SMALLEST_FACE_PX = 38
 """The detector finds faces from this width in a picture that is doubled once; on a strip of one pixel it fails.
-Smaller ones must score 0: patterns of 20 pixels are vouched for too easily."""
+Smaller ones must score 0, covered ones 0.3: patterns of 20 pixels are vouched for too easily."""
 TURNS_DEG = (270, 90, 180, 315, 45)
 """How a picture in which nobody was found upright is turned clockwise, one after the other."""
 LONGEST_SIDES = 4
@@ -88,8 +95,9 @@ class StillSearch:
         )
 
     def _is_face(self, luma: NDArray[np.uint8], seen: Detection) -> bool:
-        is_large = seen.score >= 0 or seen.box.width >= SMALLEST_FACE_PX
-        return is_large and is_face(luma, seen, self._detector, self._predictor)
+        least = NEW_FACE_SCORE if seen.treatment is Treatment.COVERED else 0
+        is_clear = seen.score >= least or seen.box.width >= SMALLEST_FACE_PX
+        return is_clear and is_face(luma, seen, self._detector, self._predictor)
 
 
 def _best(found: list[Detection]) -> float:
