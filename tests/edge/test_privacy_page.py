@@ -42,6 +42,7 @@ WRITERS = {
     "mqtt/outbox/repair.py": "`outbox.sqlite3.damaged-TIME`",
     "mqtt/outbox/tables.py": "`outbox.sqlite3`",
     "record/lines.py": "`emotion-edge collect`",
+    "settings/card.py": "`emotion-edge config take`",
     "settings/doc.py": "",  # a developer's command: docs/settings.md
 }
 """Modules that write files, and the words of the page that stand for it."""

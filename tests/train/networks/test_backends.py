@@ -26,7 +26,7 @@ def test_a_tiny_network_learns_and_goes_on(backend: str, dataset: Dataset, tmp_p
     dataset.save(data)
     for more in ([], ["--resume"]):
         done = subprocess.run(
-            [sys.executable, "-m", "tests.train.fit.worker", str(data), str(run), "none", *more],
+            [sys.executable, "-m", "tests.train.fit.worker", str(data), str(run), "none", "2", *more],
             cwd=ROOT,
             capture_output=True,
             text=True,
