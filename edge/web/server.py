@@ -127,7 +127,7 @@ class PageServer:
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._audience.wake)
+            self._loop.call_soon_threadsafe(self._audience.wake_soon)
 
 
 class _Server(uvicorn.Server):

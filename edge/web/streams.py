@@ -12,6 +12,8 @@ MOST_VIEWERS = 5
 SILENCE_S = 5.0
 """Seconds without news after which a stream sends a sign of life, which also shows that a connection is gone."""
 BOUNDARY = "frame"
+WAKE_AFTER_S = 0.02
+"""Seconds from news to the page's work on it: events of the frame reach the broker first. Both take the GIL."""
 
 
 class FullError(Exception):
@@ -28,11 +30,18 @@ class Audience:
         self._view = view
         self._viewers: dict[str, set[asyncio.Event]] = {"events": set(), "picture": set()}
         self._waiting: set[asyncio.Event] = set()
+        self._is_due = False
         self.is_over = False
         """True once the server stops"""
 
-    def wake(self) -> None:
-        """Tell all viewers that there is news."""
+    def wake_soon(self) -> None:
+        """Tell all viewers that there is news, once after `WAKE_AFTER_S` however often this is called meanwhile."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(WAKE_AFTER_S, self._wake)
+
+    def _wake(self) -> None:
+        self._is_due = False
         for news in self._waiting.union(*self._viewers.values()):
             news.set()
 
@@ -58,7 +67,7 @@ class Audience:
     def end(self) -> None:
         """End all streams."""
         self.is_over = True
-        self.wake()
+        self._wake()
 
     @contextmanager
     def look(self, kind: str) -> Iterator[asyncio.Event]:
