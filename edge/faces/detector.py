@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import LandmarkModelError
-from edge.faces.landmarks import check_hash, shipped
 from edge.faces.quality import SHARPENED_FACE_PX, is_blurred, is_noisy, sharpened, smoothed
+from edge.faces.shipped import check_hash, shipped
 from edge.faces.types import Box, Detection, Region, Treatment
 from edge.faces.views import View, face_view, turned_view
 

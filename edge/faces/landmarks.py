@@ -1,7 +1,5 @@
 """The 68 landmarks of a face, by the project's own dlib predictor or any other of that kind, and the box they imply."""
 
-import hashlib
-import json
 import math
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge.errors import LandmarkModelError
 from edge.faces.quality import sharpened
+from edge.faces.shipped import check_hash, shipped
 from edge.faces.types import Box, Detection, Treatment
 from edge.faces.views import face_view
 
@@ -47,13 +46,6 @@ _PROBES = ((0.08, 0.0, 1.0), (-0.08, 0.0, 1.0), (0.0, 0.08, 1.0), (0.0, -0.08, 1
 _SHAPE = MEAN_SHAPE[:, 0] + 1j * MEAN_SHAPE[:, 1]
 _SHAPE_MIDDLE = complex(_SHAPE.mean())
 _FIT = ((_SHAPE - _SHAPE_MIDDLE) / float((np.abs(_SHAPE - _SHAPE_MIDDLE) ** 2).sum())).astype(np.complex64)
-
-
-def shipped(folder: str) -> Path:
-    """Return a folder of models that ship: in the checkout's ``models`` or in the installed package."""
-    package = Path(__file__).resolve().parent.parent
-    places = (package / "models" / folder, package.parent / "models" / folder)
-    return next((place for place in places if place.is_dir()), places[-1])
 
 
 def shipped_landmarks() -> Path:
@@ -133,17 +125,3 @@ def tilt_deg(landmarks: NDArray[np.float32]) -> float:
     """Return by how much a face with these landmarks, float32 [68, 2], lies turned clockwise, -180..180."""
     left, right = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
     return math.degrees(math.atan2(float(right[1] - left[1]), float(right[0] - left[0])))
-
-
-def check_hash(path: Path) -> None:
-    """Refuse a file other than the one that shipped: dlib itself checks nothing.
-
-    Raises `LandmarkModelError`: it or its manifest is missing or damaged.
-    """
-    manifest = path.with_name("manifest.json")
-    try:
-        expected = str(json.loads(manifest.read_text())["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LandmarkModelError(f"{manifest}: cannot be read: {error}; install again") from error
-    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-        raise LandmarkModelError(f"{path}: damaged: its sha256 is not the one in {manifest.name}; install again")

@@ -23,7 +23,7 @@ WHOLE_SHARE = 0.7
 """Share of the frame: where a search would cover more than this, it covers all."""
 UNCHANGED_EVERY_S = 10.0
 """Seconds after which the whole frame is searched though nothing has changed."""
-LIGHT_SHARE = 0.4
+AFTER_LIGHT_SHARE = 0.4
 """The whole frame is searched after this part of that time where the light has changed: it may show who was there."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
@@ -185,7 +185,7 @@ class _Changes:
             return self._searched_whole(blocks, now_s)
         changed, lit = what_moved(blocks, self._blocks, ignored)
         self.found = bool(changed.any())
-        light_is_due = lit is not None and now_s - self._light_s >= LIGHT_SHARE * self._whole_every_s
+        light_is_due = lit is not None and now_s - self._light_s >= AFTER_LIGHT_SHARE * self._whole_every_s
         if light_is_due:
             self._light_s = now_s
         if light_is_due or now_s - self._whole_s >= self._whole_every_s:

@@ -19,7 +19,7 @@ from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
 from edge.faces.search import SEARCH_PIXELS
 from edge.faces.types import Box, Detection, Treatment
-from edge.faces.views import turned_view
+from edge.faces.views import angle_deg, turned_view
 from edge.faces.vouching import is_face
 
 STILL_PIXELS = 4_000_000
@@ -64,7 +64,7 @@ class StillSearch:
 
     def _with_tilted(self, luma: NDArray[np.uint8], found: list[Detection], whole_pixels: int) -> list[Detection]:
         tilts = [(seen.score, tilt_deg(self._predictor.points_of(luma, seen)), seen.turned_deg) for seen in found]
-        tilted = [(score, tilt) for score, tilt, turned in tilts if abs((tilt - turned + 180) % 360 - 180) >= TILT_DEG]
+        tilted = [(score, tilt) for score, tilt, turned in tilts if angle_deg(tilt, turned) >= TILT_DEG]
         if not tilted or len(_turns(luma.shape)) < len(TURNS_DEG):
             return found
         upright = self._search(luma, -max(tilted)[1], whole_pixels, most_doublings=1)

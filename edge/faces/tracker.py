@@ -12,6 +12,7 @@ from edge.faces.detector import LOST_MARGIN, NEW_FACE_SCORE, STEADY_MARGIN, Face
 from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks, tilt_deg
 from edge.faces.search import BackgroundSearch, Search, SearchPlan
 from edge.faces.types import Box, Detection, Region, Treatment
+from edge.faces.views import angle_deg
 from edge.faces.vouching import is_face
 from edge.faces.zones import Zones
 from edge.frames import Frame
@@ -348,7 +349,7 @@ def _lies_otherwise(track: Track, detection: Detection) -> bool:
     """Whether a face that is followed lies otherwise than was thought: it is recognised clearly, for the first time."""
     if track.is_sure or detection.score < RECOGNISED_SCORE:
         return False
-    return abs((tilt_deg(track.landmarks) - detection.turned_deg + 180) % 360 - 180) > OTHERWISE_DEG
+    return angle_deg(tilt_deg(track.landmarks), detection.turned_deg) > OTHERWISE_DEG
 
 
 def _is_worth_a_search(lost: Track, now_s: float) -> bool:

@@ -13,6 +13,12 @@ from edge.faces.types import Box
 CORNER_LUMA = 110
 """Gray of the corners that a turned picture gains."""
 
+
+def angle_deg(a: float, b: float) -> float:
+    """Return the angle between two directions, degrees: 0..180."""
+    return abs((a - b + 180) % 360 - 180)
+
+
 # Points are complex numbers here, x + iy: y grows downwards, so that a turn by exp(i angle) is clockwise.
 
 

@@ -6,8 +6,9 @@ all settings.
 """
 
 from edge.settings.credentials import load_certificate, read_password, read_token
+from edge.settings.hosts import is_address, is_loopback
 from edge.settings.loading import ENVIRONMENT_PREFIX, load_settings, require_state_dir, settings_file
-from edge.settings.messages import check_url, is_address, is_loopback
+from edge.settings.messages import check_url
 from edge.settings.types import (
     DEVICE_PATTERN,
     CameraWatchSettings,

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from edge.errors import ConfigError
 from edge.files import INCOMING, Files, replace_file
 from edge.settings.checking import faults_of, flattened
+from edge.settings.credentials import PASSWORD_CREDENTIAL
 from edge.settings.loading import read_toml
+from edge.settings.messages import is_one_line
 from edge.settings.show import as_file
 
 CARD_LOG = "emotion-edge.log"
 """What became of the card's settings, in one line, beside them."""
-PASSWORD = "mqtt-password"  # noqa: S105 - the file's name
-"""The service's credential, beside the settings file."""
 LARGEST_BYTES = 65_536
 
 
@@ -60,9 +60,10 @@ def _take(card: Path, settings: Path, files: Files) -> list[str]:
         return []
     before = flattened(read_toml(settings)) if settings.exists() else {}
     after = _joined(before, given)
-    stored = settings.with_name(PASSWORD)
-    for fault in [*faults_of(after, str(settings)), *_login_faults(after.get("mqtt", {}), password, stored)]:
-        raise ConfigError(fault)
+    stored = settings.with_name(PASSWORD_CREDENTIAL)
+    faults = [*faults_of(after, str(settings)), *_login_faults(after.get("mqtt", {}), password, stored)]
+    if faults:
+        raise ConfigError("; ".join(faults))
     _require_writable(card)
     for unfinished in settings.parent.glob(f"{INCOMING}-*"):  # of a start in which the power was cut
         files.remove(unfinished)
@@ -105,7 +106,7 @@ def _read(card: Path) -> tuple[dict[str, Any], str | None]:
     faults = []
     if isinstance(mqtt, dict) and "password" in mqtt:
         password = mqtt.pop("password")
-        if not isinstance(password, str) or any(ord(letter) < 32 or ord(letter) == 127 for letter in password):
+        if not isinstance(password, str) or not is_one_line(password):
             faults.append(f"{card.name}: mqtt.password: allowed is one line of text in quotes")
         if mqtt == {}:
             del tree["mqtt"]

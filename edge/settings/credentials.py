@@ -8,6 +8,8 @@ from pathlib import Path
 from edge.errors import ConfigError
 from edge.settings.types import MqttSettings, WebSettings
 
+PASSWORD_CREDENTIAL = "mqtt-password"  # noqa: S105 - its name
+"""systemd's credential; its file lies beside the settings file."""
 TOKEN_LENGTH = 16
 """Fewest characters of the page's token."""
 
@@ -19,7 +21,7 @@ def read_password(settings: MqttSettings) -> str | None:
 
     Raises `ConfigError`: the file cannot be read, is open to others (mode beyond 0600), or is empty.
     """
-    return _read_secret("mqtt.password_file", settings.password_file, "mqtt-password")
+    return _read_secret("mqtt.password_file", settings.password_file, PASSWORD_CREDENTIAL)
 
 
 def read_token(settings: WebSettings) -> str | None:

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -61,18 +60,9 @@ def check_url(url: str) -> None:
         raise ConfigError(f"mqtt.url: found {shown(url)}: allowed is {URL_FORM}")
 
 
-def is_address(host: str) -> bool:
-    """True for an IP address, False for a name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address or a name that only this machine reaches."""
-    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+def is_one_line(text: str) -> bool:
+    """True for a text without line breaks and other control characters."""
+    return not any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
 
 
 def check_one_line(values: Mapping[str, Any], prefix: str = "") -> None:
@@ -80,5 +70,5 @@ def check_one_line(values: Mapping[str, Any], prefix: str = "") -> None:
     for name, value in values.items():  # texts in lists are one of a few words
         if isinstance(value, Mapping):
             check_one_line(value, f"{prefix}{name}.")
-        elif isinstance(value, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        elif isinstance(value, str) and not is_one_line(value):
             raise ConfigError(f"{prefix}{name}: found {shown(value)}: allowed is one line of text")

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from edge.errors import LandmarkModelError
 from edge.faces.chip import anchor_points
-from edge.faces.detector import FaceDetector
+from edge.faces.detector import FaceDetector, covered_face_detector
 from edge.faces.drawing import REGIONS, draw_face
 from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.shipped import shipped
 from edge.faces.types import Box
 
 EYES_AND_MOUTH = np.array([(204, 101), (246, 102), (223, 145)])
@@ -104,3 +105,18 @@ def test_a_damaged_predictor_of_ours_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(landmarks, "shipped_landmarks", lambda: copy)
     with pytest.raises(LandmarkModelError, match="damaged"):
         LandmarkPredictor()
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("covered.svm", "cannot be read: No such file"), ("manifest.json", "cannot be read"), ("", "damaged")],
+)
+def test_a_missing_or_damaged_detector_of_covered_faces_is_refused(
+    missing: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in shipped("covered").iterdir():
+        if file.name != missing:
+            (tmp_path / file.name).write_bytes(file.read_bytes() + (b"." if file.suffix == ".svm" else b""))
+    monkeypatch.setattr("edge.faces.detector.shipped", lambda _folder: tmp_path)
+    with pytest.raises(LandmarkModelError, match=said):
+        covered_face_detector()

@@ -154,6 +154,14 @@ def test_card_with_a_fault_changes_nothing(
     assert pi.card.read_bytes() == content
 
 
+def test_card_is_told_all_faults_that_it_makes_with_the_settings_of_before(pi: Pi) -> None:
+    pi.settings.write_text('[power]\nmax_fps = "many"\n')
+    pi.card.write_text(GOOD.replace('username = "hallway"', ""))
+    with pytest.raises(ConfigError, match=r"power\.max_fps.*; mqtt\.username: found a password but no user name"):
+        pi.take()
+    assert pi.card.exists()
+
+
 def test_card_whose_settings_do_not_fit_those_of_before_is_refused(pi: Pi) -> None:
     pi.settings.write_text('[mqtt]\npassword_file = "/etc/other"\n')
     pi.card.write_text(GOOD)
