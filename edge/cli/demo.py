@@ -58,7 +58,7 @@ def run_demo(picture: Path, *, pace: str = "realtime") -> int:
         raise UsageError(f"{picture}: not the name of a picture; give it a suffix such as .png")
     console = Console()
     console.print(f"[bold]emotion-edge demo[/]: a clip of a moving face, the real daemon, a broker on {_LOOPBACK}")
-    with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
+    with broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
         url = f"mqtt://{_LOOPBACK}:{port}"
         # Flags override any settings of this machine.
         settings = Path(folder) / "config.toml"
@@ -90,7 +90,7 @@ def run_page() -> None:
     Raises `EmotionEdgeError`: the daemon ended with an error; its log is on standard error.
     """
     listen = f"{_LOOPBACK}:{PAGE_PORT if _is_free(PAGE_PORT) else _free_port()}"
-    with _broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
+    with broker() as port, tempfile.TemporaryDirectory(prefix="emotion-edge-demo-") as folder:
         settings = Path(folder) / "config.toml"
         settings.write_text(f'[web]\nenabled = true\npicture = true\nlisten = "{listen}"\n')
         command = [sys.executable, "-m", "edge", "run", "--quiet", "--config", str(settings), "--device", DEVICE,
@@ -157,8 +157,11 @@ def _write_picture(path: Path) -> str:
 
 
 @contextmanager
-def _broker() -> Iterator[int]:
-    """Run amqtt in a thread of this process; yield its port."""
+def broker() -> Iterator[int]:
+    """Run amqtt, which speaks MQTT 3.1.1, in a thread of this process; yield its port.
+
+    Raises `EmotionEdgeError`: it is not installed.
+    """
     try:
         from amqtt.broker import Broker
     except ImportError:
@@ -178,16 +181,38 @@ def _broker() -> Iterator[int]:
     thread = threading.Thread(target=loop.run_forever, name="broker", daemon=True)
     thread.start()
 
-    async def start() -> Any:
-        broker = Broker(config)
-        await broker.start()
-        return broker
+    connections: set[asyncio.StreamWriter] = set()
 
-    broker = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    class Closing(Broker):  # type: ignore[misc, unused-ignore]
+        """Closes each connection when its handler ends, which amqtt leaves to the garbage collector."""
+
+        async def stream_connected(self, reader: Any, writer: asyncio.StreamWriter, listener_name: str) -> None:
+            connections.add(writer)
+            try:
+                await super().stream_connected(reader, writer, listener_name)
+            finally:
+                connections.discard(writer)
+                writer.close()
+
+    async def start() -> Any:
+        running = Closing(config)
+        await running.start()
+        return running
+
+    async def stop() -> None:
+        for writer in connections:  # of clients that are still there: from Python 3.12 on a server waits for them
+            writer.close()
+        await running.shutdown()
+        handlers = asyncio.all_tasks() - {asyncio.current_task()}
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+
+    running = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
     try:
         yield port
     finally:
-        asyncio.run_coroutine_threadsafe(broker.shutdown(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
