@@ -1,6 +1,7 @@
 """Measure what network shapes cost as int8 on LiteRT, one thread: untrained, converted as `export` does it.
 
     python benchmarks/networks.py [--rounds 200] [--json FILE]
+    python benchmarks/networks.py models/default/cnn.tflite old/cnn.tflite     # these files instead, and their ratio
 
 The shapes take turns of one picture, so that other work on the machine affects all equally; the figure is the median
 of the thread's CPU time. Multiply-adds of plain and depthwise convolutions are counted separately: a depthwise one
@@ -33,9 +34,13 @@ from train.networks.residual import ResidualShape, residual_cnn
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, help="TFLite networks to measure in place of the shapes")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     arguments = parser.parse_args()
+    if arguments.files:
+        compare(arguments.files, arguments.rounds)
+        return
     keras.utils.set_random_seed(0)
     chips = np.random.default_rng(0).integers(0, 256, (16, 48, 48)).astype(np.uint8)
     rows: list[dict[str, Any]] = []
@@ -50,13 +55,7 @@ def main() -> None:
         rows.append({"name": name, "plain_macs": plain, "depthwise_macs": depthwise, "bytes": len(model),
                      "parameters": network.count_params()})  # fmt: skip
         runs.append(partial(run, interpreter, slot, chips[:1, :, :, np.newaxis]))
-    spent: list[list[float]] = [[] for _ in runs]
-    for _ in range(arguments.rounds):
-        for one, times in zip(runs, spent, strict=True):
-            began_s = time.thread_time()
-            one()
-            times.append(1000 * (time.thread_time() - began_s))
-    for row, times in zip(rows, spent, strict=True):
+    for row, times in zip(rows, in_turns(runs, arguments.rounds), strict=True):
         row["cpu_ms"] = float(np.median(times))
         row["least_ms"] = float(np.min(times))
     figures = {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "load": os.getloadavg()[0],
@@ -64,6 +63,36 @@ def main() -> None:
     report(figures)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def compare(files: list[Path], rounds: int) -> None:
+    """Measure TFLite files in turns, 20 pictures each; print each one's time, and its ratio to the last one's."""
+    chips = np.random.default_rng(0).integers(0, 256, (20, 1, 48, 48, 1)).astype(np.uint8)
+
+    def block(interpreter: Interpreter, slot: int) -> None:
+        for chip in chips:
+            run(interpreter, slot, chip)
+
+    opened = [open_interpreter(file.read_bytes()) for file in files]
+    blocks = [partial(block, one, one.get_input_details()[0]["index"]) for one in opened]
+    spent = np.array(in_turns(blocks, rounds)) / len(chips)
+    print(f"{available_runtimes()[0]}, 1 thread, {rounds} blocks each, load {os.getloadavg()[0]:.1f}")
+    for file, times in zip(files, spent, strict=True):
+        low, middle, high = np.percentile(times / spent[-1], (25, 50, 75))
+        print(f"{file}: median {np.median(times):.3f} ms of CPU, least {times.min():.3f}; "
+              f"ratio to {files[-1]}: {middle:.2f} ({low:.2f}-{high:.2f} in half of the blocks)")  # fmt: skip
+
+
+def in_turns(runs: list[Callable[[], None]], rounds: int) -> list[list[float]]:
+    """Call each in turn, and return the milliseconds of this thread's CPU time that each call took."""
+    spent: list[list[float]] = [[] for _ in runs]
+    for index in range(-2, rounds):  # the first two warm up
+        for one, times in zip(runs, spent, strict=True):
+            began_s = time.thread_time()
+            one()
+            if index >= 0:
+                times.append(1000 * (time.thread_time() - began_s))
+    return spent
 
 
 def run(interpreter: Interpreter, slot: int, chip: NDArray[np.uint8]) -> None:
