@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -83,7 +83,7 @@ def compare(files: list[Path], rounds: int) -> None:
               f"ratio to {files[-1]}: {middle:.2f} ({low:.2f}-{high:.2f} in half of the blocks)")  # fmt: skip
 
 
-def in_turns(runs: list[Callable[[], None]], rounds: int) -> list[list[float]]:
+def in_turns(runs: Sequence[Callable[[], None]], rounds: int) -> list[list[float]]:
     """Call each in turn, and return the milliseconds of this thread's CPU time that each call took."""
     spent: list[list[float]] = [[] for _ in runs]
     for index in range(-2, rounds):  # the first two warm up
