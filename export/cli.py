@@ -115,14 +115,17 @@ def compare_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare all number formats of some networks: a table, a JSON file and a picture; installs nothing."""
-    from export.compare import PICTURE_NAME, as_dict, compare, print_comparison
+    """Compare all number formats of some networks: a table, a JSON file and a picture; installs nothing.
 
-    outcomes = compare(tuple(model or [DEFAULT_MODEL]), data, out, pictures=pictures, report=_progress())
+    The JSON file grows by a format at a time: the same command again goes on with what is missing.
+    """
+    from export.compare import PICTURE_NAME, compare, print_comparison
+
+    found = compare(tuple(model or [DEFAULT_MODEL]), data, out, pictures=pictures, report=_progress())
     if as_json:
-        print(json.dumps(as_dict(outcomes)))
+        print(json.dumps({"networks": found}))
     else:
-        print_comparison(outcomes, Console())
+        print_comparison(found, Console())
     print(f"{out / PICTURE_NAME}", file=sys.stderr if as_json else sys.stdout)
 
 

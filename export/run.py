@@ -69,7 +69,8 @@ def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
         source = open_source(model)
         if source.kind in {network.kind for network in networks}:
             raise UsageError(f"{model}: a second {source.kind} network; a bundle holds one of each kind")
-        networks.append(convert_and_verify(source, request.quantization, dataset, report=report))
+        reference = float_scores(source, dataset)
+        networks.append(convert_and_verify(source, reference, request.quantization, dataset, report=report))
         name = name or f"{source.name}-{request.quantization}"
     assert name is not None
     scores: dict[MemberKind, NDArray[np.float32]] = {network.kind: network.verification.scores for network in networks}
@@ -85,10 +86,17 @@ def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
 
 
 def convert_and_verify(
-    source: Source, quantization: Quantization, dataset: Dataset, *, threads: tuple[int, ...] = (1,), report: Report
+    source: Source,
+    reference: NDArray[np.float32],
+    quantization: Quantization,
+    dataset: Dataset,
+    *,
+    threads: tuple[int, ...] = (1,),
+    report: Report,
 ) -> NetworkOutcome:
     """Convert one network, and compare it with the float network on every runtime.
 
+    ``reference``: its `float_scores`.
     Raises `EmotionEdgeError`: it cannot be converted, or a runtime cannot run it.
     Raises `BundleError`: there is no runtime to verify with.
     """
@@ -103,10 +111,15 @@ def convert_and_verify(
     content = convert(source.network, quantization, chips)
     report(f"{source.kind}: verifying on {', '.join(runtimes)}")
     limit = LIMIT_BYTES[source.kind] if quantization == "int8" else None
-    verification = verify(content, quantization, source.scores, dataset, runtimes, threads=threads, limit_bytes=limit)
+    verification = verify(content, quantization, reference, dataset, runtimes, threads=threads, limit_bytes=limit)
     return NetworkOutcome(
         source.kind, quantization, content, source.parameters, source.macs, calibration, source.origin, verification
     )
+
+
+def float_scores(source: Source, dataset: Dataset) -> NDArray[np.float32]:
+    """Return what a network says before it is converted: [n, 5] of the validation part, then of the test part."""
+    return source.scores(dataset.images[np.concatenate([dataset.select("validation"), dataset.select("test")])])
 
 
 def _knn(request: Request, dataset: Dataset, report: Report) -> KnnOutcome:

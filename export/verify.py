@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -158,7 +158,7 @@ class KnnOutcome:
 def verify(
     model: bytes,
     quantization: Quantization,
-    float_scores: Callable[[NDArray[np.uint8]], Scores],
+    reference: Scores,
     dataset: Dataset,
     runtimes: Sequence[str],
     *,
@@ -171,7 +171,7 @@ def verify(
 
     Raises `EmotionEdgeError`: a runtime cannot run the model.
 
-    ``float_scores``: the float network: uint8 [n, 48, 48] to scores [n, 5].
+    ``reference``: of the float network: [n, 5] of the validation part, then of the test part.
     ``runtimes``: names of at least one runtime; each runs the model in a process of its own.
     ``threads``: numbers of threads to measure the latency with.
     ``limit_bytes``: largest size that passes; None: any size.
@@ -179,7 +179,6 @@ def verify(
     validation, test = dataset.select("validation"), dataset.select("test")
     n = len(validation)
     chips = dataset.images[np.concatenate([validation, test])]
-    reference = float_scores(chips)
     with_mirrored = np.concatenate([chips, dataset.images[test][:, :, ::-1]])
     looked = probe(model, quantization, with_mirrored, runtimes[0], threads)
     first, flipped = replace(looked, scores=looked.scores[: len(chips)]), looked.scores[len(chips) :]

@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from edge.inference import available_runtimes, load_classifier, open_bundle
 from edge.inference.bundle import shipped_bundle
 from export.bundle import render_card
 from export.cli import app
+from export.run import convert_and_verify
 from export.verify import choose_weights, mean_scores
 from tests.export.conftest import Trained
 from train.metrics import summarise
@@ -100,7 +102,7 @@ def test_a_knn_that_a_device_would_refuse_is_not_exported(
 
 
 def test_compare_writes_models_figures_and_a_picture(
-    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "compare"
     arguments = ["compare", "--model", str(trained.model), "--data", str(trained.data), "--out", str(out)]
@@ -115,6 +117,24 @@ def test_compare_writes_models_figures_and_a_picture(
     printed = capsys.readouterr().out
     assert "float16" in printed
     assert "by threads" in printed
+
+    # As if it had been interrupted before the last format: only that one is measured.
+    content = json.loads((out / "comparison.json").read_text())
+    del content["networks"]["cnn"]["none"]
+    (out / "comparison.json").write_text(json.dumps(content))
+    measured = []
+
+    def convert(*arguments: Any, **more: Any) -> Any:
+        measured.append(arguments[2])
+        return convert_and_verify(*arguments, **more)
+
+    monkeypatch.setattr("export.compare.convert_and_verify", convert)
+    assert run(app, [*arguments, "--pictures", "40"], name="export") == 0
+    assert measured == ["none"]
+    again = json.loads((out / "comparison.json").read_text())["networks"]["cnn"]
+    assert [*again] == [*figures]
+    assert again["int8"] == figures["int8"]
+    assert "float16" in capsys.readouterr().out
 
 
 def test_the_card_of_a_bundle_is_written_anew(
