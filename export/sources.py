@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from train.data.dataset import Dataset
 from train.metrics import softmax
 from train.networks.backend import choose_backend, load_network, logits
 from train.run_folder import model_file, read_fingerprint, read_json
+
+_ORIGIN_MAX = 200
+"""letters of a manifest's text"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +87,9 @@ def _origin(model: Path) -> str | None:
     imported = described.get("settings", {}).get("imported")
     if imported:
         said = imported.get("origin") or "trained elsewhere"
-        return f"{said}; imported from {imported['file']} (sha256 {imported['sha256'][:8]}…)"[:200]
+        source = f"; imported from {imported['file'][-60:]} (sha256 {imported['sha256'][:8]}…)"
+        return shorten(said, _ORIGIN_MAX - len(source), placeholder=" …") + source
     start = described.get("start")
-    return f"trained further from {', '.join(Path(name).name for name in start)}"[:200] if start else None
+    return (
+        shorten(f"trained further from {', '.join(Path(name).name for name in start)}", _ORIGIN_MAX) if start else None
+    )

@@ -63,13 +63,20 @@ def test_card_names_where_imported_weights_came_from(trained: Trained, tmp_path:
     folder = tmp_path / "run"
     folder.mkdir()
     shutil.copy(trained.model, folder / "model.keras")
-    imported = {"file": "net.npz", "sha256": "ab" * 32, "temperature": 0.9, "origin": "trained on a GPU"}
+    imported = {
+        "file": "net.npz",
+        "sha256": "ab" * 32,
+        "temperature": 0.9,
+        "origin": "trained on a GPU" + ", and further" * 20,
+    }
     described = {"data_fingerprint": load_dataset(trained.data).fingerprint(), "settings": {"imported": imported}}
     (folder / "settings.json").write_text(json.dumps(described))
     assert export(trained, tmp_path / "default", "--model", str(folder), "--quantize=none") == 0
     bundle = open_bundle(tmp_path / "default")
     origin = bundle.manifest.models["cnn"].origin
-    assert origin == "trained on a GPU; imported from net.npz (sha256 abababab…)"
+    assert origin is not None
+    assert origin.startswith("trained on a GPU")
+    assert origin.endswith("; imported from net.npz (sha256 abababab…)")
     assert f"Weights of cnn: {origin}." in render_card(bundle.manifest)
 
 
