@@ -25,6 +25,7 @@ from benchmarks.wild import LABELS, lumas
 from edge.emotions import UNCERTAIN
 from edge.events.smoothing import EmotionSmoother
 from edge.frames import Frame
+from edge.inference.manifest import LogScores
 from edge.pipeline import load_pipeline
 from edge.settings import FaceSettings, Settings, SmoothingSettings
 
@@ -51,6 +52,8 @@ class Followed:
     scores: NDArray[np.float32]
     labels: list[str]
     """emotion, or empty"""
+    population: LogScores | None
+    """of the classifier"""
 
 
 def main() -> None:
@@ -89,14 +92,14 @@ def follow(media: Path, clip: str, change: str, settings: Settings) -> Followed:
             times.append(index / FPS)
             scores.append(seen[0].scores)
             names.append(next((emotion for first, last, emotion in labels if first <= index <= last), ""))
-    return Followed(change, times, np.array(scores), names)
+    return Followed(change, times, np.array(scores), names, pipeline.classifier.population)
 
 
 def played(clip: Followed, times: int) -> Followed:
     """Play a clip several times in one visit, as a person who stays: a baseline needs minutes."""
     length_s = clip.times_s[-1] + 1 / FPS if clip.times_s else 0.0
     times_s = [time_s + again * length_s for again in range(times) for time_s in clip.times_s]
-    return Followed(clip.change, times_s, np.tile(clip.scores, (times, 1)), clip.labels * times)
+    return Followed(clip.change, times_s, np.tile(clip.scores, (times, 1)), clip.labels * times, clip.population)
 
 
 def row(clips: list[Followed], change: str, settings: SmoothingSettings) -> tuple[str, str]:
@@ -106,7 +109,8 @@ def row(clips: list[Followed], change: str, settings: SmoothingSettings) -> tupl
         if clip.change != change or not clip.times_s:
             continue
         smoother = EmotionSmoother(settings)
-        told = [smoother.update(*pair).emotion for pair in zip(clip.scores, clip.times_s, strict=True)]
+        looks = zip(clip.scores, clip.times_s, strict=True)
+        told = [smoother.update(*look, clip.population).emotion for look in looks]
         changes += sum(one != other for one, other in pairwise(told))
         seconds += len(told) / FPS
         for emotion in sorted({*clip.labels} - {""}):

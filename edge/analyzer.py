@@ -242,7 +242,7 @@ class EmotionAnalyzer:
                 with self._lock:
                     found = pipeline.follow(frame)
                 if visits is not None:
-                    visits.update(found, frame.time_s)
+                    visits.update(found, frame.time_s, pipeline.classifier.population)
                 yield frame, [_face(one, visits.smoothed(one.track) if visits else None) for one in found]
 
     def _pipeline_for(self, source: FrameSource) -> Pipeline:

@@ -4,7 +4,7 @@ import hashlib
 import platform
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files as package_files
@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.bundles.place import install_in_place
 from edge.emotions import EMOTIONS
 from edge.errors import UsageError
+from edge.events.baseline import mean_log_scores
 from edge.faces.chip import CHIP_VERSION
 from edge.faces.distances import FEATURES, LANDMARK_FEATURES_VERSION
 from edge.inference import load_classifier
@@ -23,6 +26,7 @@ from edge.inference.manifest import (
     MANIFEST_NAME,
     SCHEMA,
     Accuracy,
+    ClassifierKind,
     ConvertedAccuracy,
     Ensemble,
     Figure,
@@ -30,11 +34,13 @@ from edge.inference.manifest import (
     InputEntry,
     KnnEntry,
     Manifest,
+    MemberKind,
     ModelEntry,
+    Population,
     encode_manifest,
 )
 from edge.inference.signature import SIGNATURE_NAME
-from export.verify import KNN_FILE, KnnOutcome, NetworkOutcome, Weights
+from export.verify import KNN_FILE, KnnOutcome, NetworkOutcome, Weights, mean_scores
 from train.data.dataset import Dataset
 from train.metrics import Summary
 
@@ -51,12 +57,18 @@ class Outcome:
     name: str
     networks: tuple[NetworkOutcome, ...]
     knn: KnnOutcome | None
-    weights: Weights
+    weights: Weights = field(default_factory=dict)
     """of the ensemble; empty if there is none"""
-    ensemble: tuple[Summary, Summary] | None
+    ensemble: tuple[Summary, Summary] | None = None
     """its figures on the test part, and there averaged over each picture and its mirror image"""
     identity: str | None = None
     """of the installed bundle; None if checks were missed and nothing was written"""
+
+    @property
+    def scores(self) -> dict[MemberKind, NDArray[np.float32]]:
+        """Scores of each model [n, 5]: the validation part, then the test part."""
+        found: dict[MemberKind, NDArray[np.float32]] = {one.kind: one.verification.scores for one in self.networks}
+        return found if self.knn is None else found | {"knn": self.knn.scores}
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -92,8 +104,10 @@ def describe(outcome: Outcome, dataset: Dataset, fingerprint: str | None) -> tup
             samples=outcome.knn.samples, neighbors=outcome.knn.neighbors, accuracy=_alone(data, outcome.knn.test),
         )  # fmt: skip
     ensemble = None
+    scores: dict[ClassifierKind, NDArray[np.float32]] = dict(outcome.scores.items())
     if outcome.ensemble is not None:
         ensemble = Ensemble(weights=outcome.weights, accuracy=_alone(data, *outcome.ensemble))
+        scores["ensemble"] = mean_scores(outcome.scores, outcome.weights)
     plain = Manifest(
         schema=SCHEMA, name=outcome.name,
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), labels=[*EMOTIONS],
@@ -101,8 +115,19 @@ def describe(outcome: Outcome, dataset: Dataset, fingerprint: str | None) -> tup
         landmark_features_version=LANDMARK_FEATURES_VERSION, files=file_entries(files),
         models={network.kind: _entry(network, data) for network in outcome.networks}, training_data=fingerprint,
         versions=_versions(), knn=knn, ensemble=ensemble,
+        population=population(scores, dataset.labels[dataset.select("validation")], data),
     )  # fmt: skip
     return with_card(plain, files)
+
+
+def population(scores: Mapping[ClassifierKind, NDArray[np.float32]], labels: NDArray[np.int8], data: str) -> Population:
+    """Return the mean log-scores of the validation part.
+
+    ``scores``: of each classifier, [n or more, 5], the validation part first. ``labels``: [n], of the validation part.
+    """
+    n = len(labels)
+    log_scores = {kind: mean_log_scores(found[:n], labels) for kind, found in scores.items()}
+    return Population(data=data, part="validation", n=n, log_scores=log_scores)
 
 
 def with_card(manifest: Manifest, files: dict[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:

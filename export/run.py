@@ -73,11 +73,9 @@ def export(request: Request, *, report: Report = lambda _line: None) -> Outcome:
         networks.append(convert_and_verify(source, reference, request.quantization, dataset, report=report))
         name = name or f"{source.name}-{request.quantization}"
     assert name is not None
-    scores: dict[MemberKind, NDArray[np.float32]] = {network.kind: network.verification.scores for network in networks}
-    if knn is not None:
-        scores["knn"] = knn.scores
-    weights, ensemble = _ensemble(scores, networks, dataset, equal=request.equal)
-    outcome = Outcome(name, tuple(networks), knn, weights, ensemble)
+    outcome = Outcome(name, tuple(networks), knn)
+    weights, ensemble = _ensemble(outcome.scores, networks, dataset, equal=request.equal)
+    outcome = replace(outcome, weights=weights, ensemble=ensemble)
     if outcome.missed:
         return outcome
     manifest, files = describe(outcome, dataset, next(iter(fingerprints), None))

@@ -13,6 +13,7 @@ from edge.daemon.machine import notify_systemd
 from edge.daemon.privacy import PrivacyPause
 from edge.daemon.watchdog import LOOP_LIMIT_S, Watchdog
 from edge.errors import CameraError, ConfigError, DeliveryError
+from edge.events.baseline import missing_population
 from edge.events.payloads import UNNUMBERED, CameraState, EmotionEvent, Health, State
 from edge.events.visits import Moment, Visits
 from edge.faces.types import TrackedFace
@@ -67,6 +68,7 @@ class Daemon:
         self._governor = Governor(settings.power, clock)
         self._pulse = watchdog.pulse("loop", LOOP_LIMIT_S)
         self._clock = clock
+        self._smoothing = settings.smoothing
         self._visits = Visits(settings.smoothing, forget_after_s=settings.faces.forget_after_s)
         self._health = HealthReporter(clock, interval_s=settings.mqtt.health_interval_s)
         self._event_log = EventLog(clock, each=settings.log.events)
@@ -86,6 +88,7 @@ class Daemon:
     def take_classifier(self, classifier: Classifier) -> None:
         """Use another classifier from the next frame on; from any thread. Visits and their smoothing go on."""
         self._pipeline.classifier = classifier  # the one place that holds the model's name
+        self._warn_of_baseline()
         self._health.make_due()
         self._publisher.publish_status()
 
@@ -97,6 +100,7 @@ class Daemon:
         Raises `ConfigError`: the source has ended and the broker refuses the login, so that waiting would never end.
         """
         self._publish_state("starting")
+        self._warn_of_baseline()
         self._obey_privacy(at_start=True)
         notify_systemd("READY=1")
         try:
@@ -109,6 +113,11 @@ class Daemon:
             log.info("the clip has ended after %d frames", self._frames)
         self.end("stopped")
         self._wait_for_broker()
+
+    def _warn_of_baseline(self) -> None:
+        fault = missing_population(self._smoothing, self._pipeline.classifier)
+        if fault is not None:
+            log.warning("%s", fault)
 
     def step(self) -> None:
         """Take one frame, if one is due and there, and publish what happened; `run` repeats this."""
@@ -152,7 +161,7 @@ class Daemon:
         self._frames += 1
         self._frame_s = frame.time_s
         with self._pipeline.stages.measure("smooth"):
-            moments = self._visits.update(faces, frame.time_s)
+            moments = self._visits.update(faces, frame.time_s, self._pipeline.classifier.population)
         with self._pipeline.stages.measure("publish"):
             self._publish(moments)
             is_stale = bool(faces) and self._clock.monotonic() >= self._state_due_s

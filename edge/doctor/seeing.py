@@ -15,6 +15,7 @@ from edge.doctor.finding import Finding
 from edge.doctor.service import LOCAL_CAMERAS, Service
 from edge.emotions import EMOTIONS
 from edge.errors import EmotionEdgeError, redacted
+from edge.events.baseline import missing_population
 from edge.faces.drawing import draw_face, draw_zones
 from edge.faces.types import TrackedFace
 from edge.frames import Frame
@@ -31,7 +32,10 @@ def check_models(settings: Settings) -> tuple[Finding, Pipeline | None]:
     except EmotionEdgeError as error:
         advice = "set bundle and landmarks right, or install again"
         return Finding("models", "problem", str(error), advice, "models-refused"), None
-    return Finding("models", "ok", f"{pipeline.classifier.name}, verified and run once"), pipeline
+    found = f"{pipeline.classifier.name}, verified and run once"
+    if fault := missing_population(settings.smoothing, pipeline.classifier):
+        return Finding("models", "warning", f"{found}; {fault}", symptom="no-population-for-a-baseline"), pipeline
+    return Finding("models", "ok", found), pipeline
 
 
 def check_cameras() -> Finding:

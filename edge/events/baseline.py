@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS, Emotion
+from edge.inference import Classifier
+from edge.inference.manifest import LogScores
+from edge.settings import SmoothingSettings
 
 HALF_S = 60.0
 """Seconds of rest after which a face's own mean counts as much as the population's."""
@@ -14,9 +17,7 @@ APPLIED = 0.1
 LONGEST_S = 1.0
 """Most seconds that one look stands for: after a gap nothing is known about what was between."""
 LEAST_SCORE = 1e-3
-POPULATION = np.array([-3.21, -3.45, -2.48, -4.37, -0.75])
-"""Mean log-scores of 2,415 faces, weighted by their neutral scores: FER2013's validation part, the network that ships,
-2026-11-27. Networks that are calibrated on such pictures differ little in it."""
+NEUTRAL = EMOTIONS.index(Emotion.NEUTRAL)
 
 
 class Baseline:
@@ -26,7 +27,9 @@ class Baseline:
     the population's: a minute of rest counts half.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, population: LogScores) -> None:
+        """``population``: mean log-scores of many faces with the classifier whose scores follow."""
+        self.population = population
         self._sum = np.zeros(len(EMOTIONS))
         self._rest_s = 0.0
         self._time_s: float | None = None
@@ -38,17 +41,42 @@ class Baseline:
 
     def update(self, scores: NDArray[np.floating[Any]], time_s: float) -> NDArray[np.float64]:
         """Return scores [5] against this face's baseline, after learning from them. They sum to 1 again."""
-        logs = np.log(np.clip(np.asarray(scores, np.float64), LEAST_SCORE, 1.0))
+        logs = log_scores(scores)
         if self._time_s is not None:
-            weight = min(max(time_s - self._time_s, 0.0), LONGEST_S) * float(scores[EMOTIONS.index(Emotion.NEUTRAL)])
+            weight = min(max(time_s - self._time_s, 0.0), LONGEST_S) * float(scores[NEUTRAL])
             self._sum += weight * logs
             self._rest_s += weight
         self._time_s = time_s
         if not self.is_applied:
             return np.asarray(scores, np.float64)
-        changed = np.exp(logs - self._share * (self._sum / self._rest_s - POPULATION))
+        changed = np.exp(logs - self._share * (self._sum / self._rest_s - np.array(self.population)))
         return np.asarray(changed / changed.sum(), np.float64)
 
     @property
     def _share(self) -> float:
         return self._rest_s / (self._rest_s + HALF_S)
+
+
+def missing_population(settings: SmoothingSettings, classifier: Classifier) -> str | None:
+    """Say in one line that ``smoothing.baseline`` changes nothing with a classifier, where that is so."""
+    if not settings.baseline or classifier.population is not None:
+        return None
+    return (
+        f"smoothing.baseline = true changes nothing with {classifier.name}: its manifest has no population to measure "
+        "a face against; export the bundle again, or set smoothing.baseline = false"
+    )
+
+
+def log_scores(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the logarithms of scores [..., 5]; a score below `LEAST_SCORE` counts as that."""
+    return np.log(np.clip(np.asarray(scores, np.float64), LEAST_SCORE, 1.0))
+
+
+def mean_log_scores(scores: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> LogScores:
+    """Return the mean log-scores of many faces: each counts as its ``neutral`` score says, the emotions alike.
+
+    ``scores``: [n, 5] of one classifier. ``labels``: [n], index into ``EMOTIONS``.
+    """
+    weights = np.maximum(scores[:, NEUTRAL], LEAST_SCORE) / np.bincount(labels, minlength=len(EMOTIONS))[labels]
+    means = np.average(log_scores(scores), axis=0, weights=weights)
+    return tuple(round(float(mean), 3) for mean in means)  # type: ignore[return-value]  # five of them

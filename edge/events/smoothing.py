@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS, UNCERTAIN
 from edge.events.baseline import Baseline
+from edge.inference.manifest import LogScores
 from edge.settings import SmoothingSettings
 
 
@@ -35,16 +36,21 @@ class EmotionSmoother:
 
     def __init__(self, settings: SmoothingSettings) -> None:
         self._settings = settings
-        self._baseline = Baseline() if settings.baseline else None
+        self._baseline: Baseline | None = None
         self._scores: NDArray[np.float64] | None = None
         self._time_s = 0.0
         self._emotion = UNCERTAIN
         self._challenger: str | None = None
         self._challenged_s = 0.0
 
-    def update(self, scores: NDArray[np.floating[Any]], time_s: float) -> Smoothed:
-        """Add the scores [5] of the frame at ``time_s`` (seconds, increasing)."""
+    def update(self, scores: NDArray[np.floating[Any]], time_s: float, population: LogScores | None = None) -> Smoothed:
+        """Add the scores [5] of the frame at ``time_s`` (seconds, increasing).
+
+        ``population``: mean log-scores of many faces with the classifier that gave them; None applies no baseline.
+        """
         fresh = np.asarray(scores, dtype=np.float64)
+        if self._settings.baseline and population != (self._baseline and self._baseline.population):
+            self._baseline = Baseline(population) if population else None
         if self._baseline is not None:
             fresh = self._baseline.update(fresh, time_s)
         first = self._scores is None

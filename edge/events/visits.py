@@ -9,6 +9,7 @@ from edge.emotions import EMOTIONS
 from edge.events.payloads import EventType, FaceReading
 from edge.events.smoothing import EmotionSmoother, Smoothed
 from edge.faces.types import Box, TrackedFace
+from edge.inference.manifest import LogScores
 from edge.settings import SmoothingSettings
 
 
@@ -42,9 +43,12 @@ class Visits:
         self._forget_after_s = forget_after_s
         self._visits: dict[int, _Visit] = {}
 
-    def update(self, faces: Iterable[TrackedFace], time_s: float) -> list[Moment]:
-        """Add the faces of one frame; return what happened, in order."""
-        moments = [moment for face in faces if (moment := self._see(face, time_s))]
+    def update(self, faces: Iterable[TrackedFace], time_s: float, population: LogScores | None = None) -> list[Moment]:
+        """Add the faces of one frame; return what happened, in order.
+
+        ``population``: of the classifier that scored them (`Classifier.population`); for their baselines.
+        """
+        moments = [moment for face in faces if (moment := self._see(face, time_s, population))]
         gone = [n for n, visit in self._visits.items() if time_s - visit.seen_s > self._forget_after_s]
         return [*moments, *(self._leave(number, time_s) for number in gone)]
 
@@ -61,15 +65,16 @@ class Visits:
         order = sorted(self._visits, key=lambda number: self._visits[number].box.width, reverse=True)
         return [_reading(number, self._visits[number]) for number in order]
 
-    def _see(self, face: TrackedFace, time_s: float) -> Moment | None:
+    def _see(self, face: TrackedFace, time_s: float, population: LogScores | None) -> Moment | None:
         visit = self._visits.get(face.track)
         if visit is None:
             smoother = EmotionSmoother(self._smoothing)
-            visit = _Visit(smoother, time_s, time_s, face.box, smoother.update(face.scores, time_s))
+            smoothed = smoother.update(face.scores, time_s, population)
+            visit = _Visit(smoother, time_s, time_s, face.box, smoothed)
             self._visits[face.track] = visit
             return Moment("face_appeared", _reading(face.track, visit), time_s)
         before = visit.smoothed.emotion
-        visit.smoothed = visit.smoother.update(face.scores, time_s)
+        visit.smoothed = visit.smoother.update(face.scores, time_s, population)
         visit.seen_s, visit.box = time_s, face.box
         if visit.smoothed.emotion == before:
             return None

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.inference.bundle import Bundle, open_bundle, shipped_bundle
-from edge.inference.manifest import ClassifierKind, NetworkKind
+from edge.inference.manifest import ClassifierKind, LogScores, NetworkKind
 from edge.inference.networks import TfliteClassifier
 from edge.inference.signature import TrustedKeys
 
@@ -18,6 +18,8 @@ class Classifier(Protocol):
 
     name: str
     """name and hash of the bundle, and the kind where it is not a network; ``model`` in every event"""
+    population: LogScores | None
+    """mean log-scores of many faces with it; None where its bundle does not hold them"""
 
     def scores(self, chips: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score faces.
@@ -36,6 +38,8 @@ IN_LARGE_BUNDLE: frozenset[ClassifierKind] = frozenset({"vgg", "ensemble"})
 
 class Ensemble:
     """The weighted mean of several classifiers' scores."""
+
+    population: LogScores | None = None
 
     def __init__(self, members: list[tuple[float, Classifier]], *, name: str) -> None:
         self.name = name
@@ -70,7 +74,9 @@ def load_classifier(
     if kind not in bundle.manifest.classifiers():
         there = ", ".join(bundle.manifest.classifiers())
         raise BundleError(f"{bundle.folder}: holds no {kind} model; there is {there}: see the setting classifier")
-    return _load(bundle, kind, threads, runtime)
+    classifier = _load(bundle, kind, threads, runtime)
+    classifier.population = bundle.manifest.population_of(kind)
+    return classifier
 
 
 def load_network(
@@ -80,15 +86,17 @@ def load_network(
 
     Raises `BundleError`: no runtime can run it, or it is not what the manifest says.
     """
-    models = bundle.manifest.models
-    entry = next(iter(models.values())) if kind is None else models[kind]
+    chosen = next(iter(bundle.manifest.models)) if kind is None else kind
+    entry = bundle.manifest.models[chosen]
     try:
-        return TfliteClassifier(
+        network = TfliteClassifier(
             bundle.read(entry.file), name=bundle.identity, quantization=entry.quantization, threads=threads,
             runtime=runtime,
         )  # fmt: skip
     except BundleError as error:
         raise BundleError(f"{bundle.folder / entry.file}: {error}") from None
+    network.population = bundle.manifest.population_of(chosen)
+    return network
 
 
 def _load(bundle: Bundle, kind: ClassifierKind, threads: int, runtime: str | None) -> Classifier:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError, ModelLibraryError
 from edge.inference.bundle import Bundle
+from edge.inference.manifest import LogScores
 from edge.inference.safe_pickle import Array, Record, read_pickle
 
 STEPS = ("StandardScaler", "LinearDiscriminantAnalysis", "KNeighborsClassifier")
@@ -49,6 +50,8 @@ _FIXED: Mapping[str, Mapping[str, tuple[object, ...]]] = {
 
 class LandmarkKnn:
     """Scores faces by their nearest neighbours among training faces, in distances between landmarks."""
+
+    population: LogScores | None = None
 
     def __init__(self, steps: list[Any], *, name: str) -> None:
         from threadpoolctl import ThreadpoolController

@@ -24,6 +24,9 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=200)]
+LogScore = Annotated[float, msgspec.Meta(ge=-20, le=0)]
+LogScores = tuple[LogScore, LogScore, LogScore, LogScore, LogScore]
+"""in the order of ``EMOTIONS``"""
 Quantization = Literal["int8", "float16", "dynamic", "none"]
 NetworkKind = Literal["cnn", "vgg"]
 MemberKind = Literal["cnn", "vgg", "knn"]
@@ -129,6 +132,20 @@ class Ensemble(_Strict, frozen=True, kw_only=True):
     accuracy: Accuracy
 
 
+class Population(_Strict, frozen=True, kw_only=True):
+    """Mean log-scores of many faces: what a face's own mean is measured against (`smoothing.baseline`).
+
+    Each picture counts as its ``neutral`` score says, the five emotions' pictures together alike.
+    """
+
+    data: Text
+    """name of the data set's source file"""
+    part: Text
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    log_scores: Annotated[dict[ClassifierKind, LogScores], msgspec.Meta(min_length=1)]
+    """by classifier: its scores differ from another's"""
+
+
 class Manifest(_Strict, frozen=True, kw_only=True):
     """A bundle's ``manifest.json``."""
 
@@ -148,6 +165,8 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     """libraries that trained and converted the models"""
     knn: KnnEntry | None = None
     ensemble: Ensemble | None = None
+    population: Population | None = None
+    """null in bundles made before version 0.3, with which `smoothing.baseline` is not applied"""
     model_card: str | None = None
     """a key of ``files``"""
 
@@ -155,6 +174,10 @@ class Manifest(_Strict, frozen=True, kw_only=True):
         """Return the values of `classifier` that this bundle can serve, the networks first."""
         more: dict[ClassifierKind, object] = {"knn": self.knn, "ensemble": self.ensemble}
         return [*self.models, *(kind for kind, entry in more.items() if entry is not None)]
+
+    def population_of(self, kind: ClassifierKind) -> LogScores | None:
+        """Return the mean log-scores of many faces with a classifier of this bundle, where they were measured."""
+        return None if self.population is None else self.population.log_scores.get(kind)
 
 
 class _SchemaOnly(msgspec.Struct):
@@ -206,6 +229,9 @@ def _check_meaning(manifest: Manifest) -> None:
             raise BundleError(f"{MANIFEST_NAME}: {name!r} is there twice, or differs in case only")
     _check_files(manifest)
     _check_ensemble(manifest)
+    for kind in manifest.population.log_scores if manifest.population else ():
+        if kind not in manifest.classifiers():
+            raise BundleError(f"{MANIFEST_NAME}: the population names {kind}, which this bundle does not hold")
 
 
 def _check_files(manifest: Manifest) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edge.emotions import EMOTIONS
 from edge.errors import BundleError
-from edge.inference.manifest import Quantization
+from edge.inference.manifest import LogScores, Quantization
 
 RUNTIMES: Mapping[str, str] = {
     "ai_edge_litert": "ai_edge_litert.interpreter",
@@ -88,6 +88,8 @@ class TfliteClassifier:
 
     Raises `BundleError`: no runtime can run the model, or its input or output does not fit the quantization.
     """
+
+    population: LogScores | None = None
 
     def __init__(
         self, model: bytes, *, name: str, quantization: Quantization, threads: int = 1, runtime: str | None = None

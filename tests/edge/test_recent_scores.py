@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edge.faces.tracker import Track
 from edge.faces.types import Box
+from edge.inference.manifest import LogScores
 from edge.pipeline import RecentScores
 
 SMILE = np.random.default_rng(1).integers(0, 256, (48, 48)).astype(np.uint8)
@@ -18,6 +19,7 @@ class Counting:
     """A classifier that is as sure as often as it was asked."""
 
     name = "counting"
+    population: LogScores | None = None
 
     def __init__(self) -> None:
         self.asked: list[int] = []

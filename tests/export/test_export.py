@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.cli.support import run
@@ -57,6 +58,15 @@ def test_quantizations_all_become_bundles_that_the_device_runs(
     right = float((both == dataset.labels[rows]).mean())
     assert right == pytest.approx(entry.accuracy.mirrored.accuracy, abs=1e-4)
     assert "averaged with mirror images" in render_card(bundle.manifest)
+
+    rows = dataset.select("validation")
+    logs = np.log(np.clip(score(out, dataset.images[rows]), 1e-3, 1))
+    counts = np.bincount(dataset.labels[rows], minlength=5)
+    weights = np.maximum(np.exp(logs[:, 4]), 1e-3) / counts[dataset.labels[rows]]
+    population = bundle.manifest.population
+    assert population is not None
+    assert (population.part, population.n) == ("validation", len(rows))
+    assert population.log_scores["cnn"] == pytest.approx((weights @ logs) / weights.sum(), abs=0.02)
 
 
 def test_card_names_where_imported_weights_came_from(trained: Trained, tmp_path: Path) -> None:

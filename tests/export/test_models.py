@@ -51,6 +51,8 @@ def test_a_bundle_holds_cnn_vgg_knn_and_their_ensemble(
     assert manifest.knn is not None
     assert (manifest.knn.samples, manifest.knn.neighbors) == (60, 15)
     assert manifest.knn.accuracy.n == manifest.models["cnn"].accuracy.n
+    assert manifest.population is not None
+    assert [*manifest.population.log_scores] == manifest.classifiers()
     for kind in manifest.classifiers():
         scores = load_classifier(out, kind).scores(
             np.zeros((2, 48, 48), np.uint8), np.random.default_rng(0).normal(size=(2, 68, 2)).astype(np.float32)

@@ -53,6 +53,13 @@ def copy_of_shipped(folder: Path, name: str) -> Path:
     return folder
 
 
+def without_population(folder: Path) -> None:
+    """Make a copy what an older version exported."""
+    manifest = msgspec.json.decode((folder / "manifest.json").read_bytes())
+    del manifest["population"]
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyPair:
     return make_key_pair(tmp_path)

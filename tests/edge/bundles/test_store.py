@@ -210,9 +210,11 @@ def test_numbers_that_are_no_scores_fail_the_self_test(monkeypatch: pytest.Monke
     import numpy as np
 
     from edge.bundles.self_test import self_test
+    from edge.inference.manifest import LogScores
 
     class Odd:
         name = "odd"
+        population: LogScores | None = None
 
         def __init__(self, *scores: float) -> None:
             self._scores = np.array([scores], np.float32)

@@ -37,7 +37,7 @@ class FakePipeline:
 
     script: dict[int, list[TrackedFace]] = field(default_factory=dict)
     stages: Stages = field(default_factory=Stages)
-    classifier: Any = field(default_factory=lambda: SimpleNamespace(name="test@00000000"))
+    classifier: Any = field(default_factory=lambda: SimpleNamespace(name="test@00000000", population=None))
 
     def follow(self, frame: Frame) -> list[TrackedFace]:
         return self.script.get(frame.index, [])
@@ -60,6 +60,7 @@ class Run:
         *,
         then: FakeCamera | None = None,
         endless: bool = False,
+        settings: Settings | None = None,
     ) -> None:
         """``then`` is what is opened after the first camera was closed."""
         sources = iter([camera])
@@ -73,7 +74,7 @@ class Run:
         self.camera.open()
         self.watchdog = Watchdog(self.clock, notify=self.told_systemd.append)
         self.daemon = Daemon(
-            Settings(device="hallway"),
+            settings or Settings(device="hallway"),
             IDENTITY,
             camera=self.camera,
             pipeline=FakePipeline(script),  # type: ignore[arg-type]  # the part of it that the loop calls

@@ -17,6 +17,8 @@ import pytest
 from edge.daemon.reload import Reloader
 from edge.errors import BundleError
 from edge.inference import open_bundle, shipped_bundle
+from edge.inference.manifest import LogScores
+from edge.settings import Settings, SmoothingSettings
 from tests.edge.bundles.conftest import Device, copy_of_shipped, make_key_pair
 from tests.edge.daemon.test_loop import HAPPY, SAD, Run, a_face, clip
 from tests.fakes.broker import FakePublisher
@@ -25,6 +27,8 @@ from tests.fakes.subscriber import Subscriber
 
 
 class Stub:
+    population: LogScores | None = None
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -54,6 +58,18 @@ def test_what_fails_changes_nothing_and_is_said(error: Exception, caplog: pytest
     assert reload_once(load) == []
     assert "reload failed, nothing has changed" in caplog.text
     assert str(error) in caplog.text
+
+
+def test_baseline_without_a_population_is_said_at_start_and_reload(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(clip(3), {}, FakePublisher(), settings=Settings(smoothing=SmoothingSettings(baseline=True)))
+    run.daemon.run()
+    run.daemon.take_classifier(Stub("older@1"))
+    measured = Stub("newer@1")
+    measured.population = (-3.0, -3.0, -3.0, -3.0, -0.5)
+    run.daemon.take_classifier(measured)
+    told = [record.message for record in caplog.records if "baseline" in record.message]
+    assert [line.partition(" with ")[2].partition(":")[0] for line in told] == ["test@00000000", "older@1"]
+    assert all("\n" not in line for line in told)
 
 
 def test_an_end_does_not_wait_for_a_reload_that_hangs() -> None:

@@ -18,7 +18,8 @@ from edge.cli.support import run
 from edge.doctor import report, seeing
 from edge.doctor.service import Service
 from edge.pipeline import Pipeline, load_pipeline
-from edge.settings import FaceSettings, Settings, Zone
+from edge.settings import FaceSettings, Settings, SmoothingSettings, Zone
+from tests.edge.bundles.conftest import copy_of_shipped, without_population
 
 NO_SERVICE = Service(installed=False)
 C270 = FoundCamera("v4l2:/dev/video0", "C270", modes={"mjpg": [Size(640, 480, (30, 15))], "yuyv": []})
@@ -95,6 +96,23 @@ def test_doctor_writes_the_picture_as_the_detector_sees_it(
     assert np.array_equal(drawn[300:], photo[300:])  # upright; below, nothing is drawn
     assert drawn[round(0.5 * 511), 200].tolist() == pytest.approx([90, 220, 90], abs=40)
     assert not np.array_equal(drawn[50:200, 150:300], photo[50:200, 150:300])
+
+
+@pytest.mark.parametrize(("baseline", "population", "status"), [
+    (True, False, "warning"),
+    (True, True, "ok"),
+    (False, False, "ok"),
+], ids=["no population", "population", "off"])  # fmt: skip
+def test_doctor_warns_of_a_baseline_that_changes_nothing(
+    tmp_path: Path, baseline: bool, population: bool, status: str
+) -> None:
+    folder = copy_of_shipped(tmp_path / "bundle", "older")
+    if not population:
+        without_population(folder)
+    settings = Settings(bundle=str(folder), smoothing=SmoothingSettings(baseline=baseline))
+    found, _ = seeing.check_models(settings)
+    assert found.status == status
+    assert ("smoothing.baseline = true changes nothing with older@" in found.found) is (status == "warning")
 
 
 def test_doctor_lists_cameras_with_their_modes(

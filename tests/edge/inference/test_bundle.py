@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import BundleError
-from edge.inference import load_classifier, open_bundle, shipped_bundle
-from edge.inference.manifest import MAX_MANIFEST_BYTES
+from edge.inference import load_classifier, load_network, open_bundle, shipped_bundle
+from edge.inference.manifest import MAX_MANIFEST_BYTES, ClassifierKind
 
 Write = Callable[..., Path]
 Models = dict[str, bytes]
@@ -125,6 +125,10 @@ def test_deep_nesting_is_refused(good_bundle: Path) -> None:
         open_bundle(good_bundle)
 
 
+def population(**log_scores: list[Any]) -> dict[str, Any]:
+    return {"data": "made", "part": "validation", "n": 10, "log_scores": log_scores}
+
+
 CHANGES: list[tuple[str, list[str], Any, str]] = [
     ("newer schema", ["schema"], 2, "has schema 2, this version reads schema 1"),
     ("schema is text", ["schema"], "1", "schema"),
@@ -145,6 +149,13 @@ CHANGES: list[tuple[str, list[str], Any, str]] = [
     ("model without file", ["models", "cnn", "file"], "other.tflite", "not among its files"),
     ("no model", ["models"], {}, "models"),
     ("no file", ["files"], {}, "files"),
+    ("population of four", ["population"], population(cnn=[-1.0] * 4), "length 5"),
+    ("population of six", ["population"], population(cnn=[-1.0] * 6), "length 5"),
+    ("population above certainty", ["population"], population(cnn=[-1.0] * 4 + [0.1]), "<= 0.0"),
+    ("population far below", ["population"], population(cnn=[-1e308] * 5), ">= -20.0"),
+    ("population without numbers", ["population"], population(cnn=[None] * 5), "float"),
+    ("population of nobody", ["population"], population(), "log_scores"),
+    ("population of another model", ["population"], population(vgg=[-1.0] * 5), "the population names vgg"),
 ]
 
 
@@ -160,6 +171,38 @@ def test_a_manifest_that_is_not_ours_is_refused(
     with pytest.raises(BundleError, match=r"manifest\.json: ") as refused:
         open_bundle(folder)
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-1e999"])
+def test_population_that_is_not_finite_is_refused(
+    write_bundle: Write, description: dict[str, Any], int8_model: bytes, number: bytes
+) -> None:
+    description["population"] = population(cnn=[-1.5] * 5)
+    folder = write_bundle(description, {"cnn.tflite": int8_model})
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b"-1.5", number, 1))
+    with pytest.raises(BundleError, match=r"manifest\.json: not a bundle's manifest"):
+        open_bundle(folder)
+
+
+def test_population_reaches_each_classifier(
+    write_bundle: Write, description: dict[str, Any], int8_model: bytes
+) -> None:
+    description["population"] = population(cnn=[-3.0, -3.5, -2.5, -4.0, -0.5])
+    folder = write_bundle(description, {"cnn.tflite": int8_model})
+    measured = (-3.0, -3.5, -2.5, -4.0, -0.5)
+    assert load_classifier(folder).population == load_network(open_bundle(folder)).population == measured
+
+
+def test_bundle_of_an_older_version_has_no_population(good_bundle: Path) -> None:
+    assert load_classifier(good_bundle).population is None
+
+
+@pytest.mark.parametrize("kind", ["cnn", "vgg", "knn", "ensemble"])
+def test_shipped_bundles_have_a_population_for_each_classifier(kind: ClassifierKind) -> None:
+    for name in ("default", "vgg"):
+        manifest = open_bundle(shipped_bundle(name)).manifest
+        assert (manifest.population_of(kind) is not None) is (kind in manifest.classifiers())
 
 
 @pytest.mark.parametrize("key", ["schema", "name", "labels", "input", "files", "models", "versions", "training_data"])
