@@ -29,7 +29,7 @@ SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
 FURTHER_EVERY_S = 30.0
 """Where the picture has changed, it is also searched for blurred and covered faces, and for turned ones unless a
-face is known for sure, in the next searches, but at most once in this many seconds."""
+face is known for sure, between the next searches, but at most once in this many seconds."""
 TURNS_DEG = (90.0, -90.0, 180.0, 45.0, -45.0)
 """How faces may lie turned clockwise in such a search, one after the other."""
 SEARCH_LIMIT_S = 5.0
@@ -58,10 +58,12 @@ class SearchPlan:
         self._usual = _Changes(UNCHANGED_EVERY_S)
         self._small = _Changes(SMALL_UNCHANGED_FACTOR * self._small_every_s)
         self._planned_s: float | None = None
+        self._searched_s = 0.0
         self._small_planned_s = 0.0
         self._outside: NDArray[np.bool_] | None = None
         self._further: list[Region] = []
         self._further_planned_s = -FURTHER_EVERY_S
+        self._further_is_next = False
 
     def next_region(
         self,
@@ -80,22 +82,33 @@ class SearchPlan:
         ``sure``: a face is known of which the detector was sure: then faces here are upright.
         ``unsettled``: what was seen may be a face, or not: what has changed is searched further after that.
         """
-        if self._planned_s is None:
-            self._small_planned_s = now_s  # the first frames of a run have enough to do
-        elif now_s - self._planned_s < min(every_s, self._every_s) - 1e-6:
-            return None
+        every_s = min(every_s, self._every_s)
+        is_due = self._planned_s is None or now_s - self._planned_s >= every_s - 1e-6
+        if sure:
+            self._further = [region for region in self._further if not region.turned_deg]
+        # Half an interval after a search, or instead of every second one where the frames are no closer.
+        may_go_further = bool(self._further) and not unsettled and now_s - self._searched_s >= every_s / 2 - 1e-6
+        region = None
+        if is_due and not (may_go_further and self._further_is_next):
+            region = self._changed_region(luma, now_s, known)
+            self._further_is_next = region is not None
+        if region is None and may_go_further:
+            region, self._further_is_next = self._further.pop(0), False
+        if region is not None:
+            self._searched_s = now_s
+        return region
+
+    def _changed_region(self, luma: NDArray[np.uint8], now_s: float, known: list[Box]) -> Region | None:
+        """Return what has changed since it was searched last, or the whole frame where that is due."""
         area = self._zones.area(luma.shape)
         _, _, width, height = area
         scale = min(1.0, (SEARCH_PIXELS / luma.size) ** 0.5)
         # A whole number of pixels a block: OpenCV averages these four times faster than fractions.
         side = min(max(1, round(BLOCK_PX / scale)), width, height)
         if self._planned_s is None:
+            self._small_planned_s = now_s  # the first frames of a run have enough to do
             self._outside = self._zones.outside(area, side, luma.shape)
         self._planned_s = now_s
-        if sure:
-            self._further = [region for region in self._further if not region.turned_deg]
-        if self._further and not unsettled:
-            return self._further.pop(0)
         size = (width // side, height // side)
         watched = luma[area.y : area.y + size[1] * side, area.x : area.x + size[0] * side]
         blocks = np.asarray(cv2.resize(watched, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,5 +1,6 @@
 """Following faces: a fake detector and predictor see what a drawn scene holds; chips and changes are the real ones."""
 
+import math
 from typing import Any
 
 import cv2
@@ -329,6 +330,42 @@ def test_face_that_is_known_for_sure_spares_the_turned_searches() -> None:
     scene.play(60, FACE)
     further = [region for region in scene.detector.searched if region.covered or region.sharpened or region.turned_deg]
     assert [(region.covered, region.sharpened) for region in further] == [(False, True), (True, False)]
+
+
+def posters(count: int) -> list[NDArray[np.uint8]]:
+    """Patterns that fill a frame: no light makes one of the other."""
+    small = np.random.default_rng(9).integers(0, 256, (count, 12, 16)).astype(np.uint8)
+    return [np.asarray(cv2.resize(one, (640, 480), interpolation=cv2.INTER_NEAREST), np.uint8) for one in small]
+
+
+@pytest.mark.parametrize("fps", [2.0, 5.0, 10.0, 30.0])
+@pytest.mark.parametrize("width", [45, 120])
+@pytest.mark.parametrize("comes_s", [0.5, 1.0, 1.5, 2.0])
+def test_further_searches_delay_a_new_face_by_one_at_most(fps: float, width: int, comes_s: float) -> None:
+    scene = Scene(FaceSettings(small_faces_every_s=0.4))
+    scene.play(round(12 * fps), fps=fps)
+    see, usual = scene.detector.find_in, [0.0, False, False]
+    detector: Any = scene.detector  # blurred, covered and turned faces are others
+    detector.find_in = lambda luma, region: [
+        seen for seen in see(luma, region) if [region.turned_deg, region.sharpened, region.covered] == usual
+    ]
+    poster = posters(1)[0]
+    scene.play(round(comes_s * fps), luma=poster, fps=fps)
+    new = Box(400, 150, width, width)
+    poster[150 : 150 + width, 400 : 400 + width] = drawn([new])[150 : 150 + width, 400 : 400 + width]
+    confirming = 2
+    assert [1] in scene.play(math.ceil(0.4 * fps) + 1 + confirming, new, luma=poster, fps=fps)
+    assert scene.play(round(4 * fps), new, luma=poster, fps=fps)[-1] == [1]
+    assert {region.covered for region in scene.detector.searched} == {True, False}  # they are made up for
+
+
+def test_further_searches_go_between_the_others_in_a_busy_scene() -> None:
+    scene = Scene(FaceSettings(small_faces_every_s=0))
+    for poster in posters(200):
+        scene.show(luma=poster)
+    kinds = [(r.turned_deg, r.sharpened, r.covered) for r in scene.detector.searched]
+    assert sum(kind == (0.0, False, False) for kind in kinds) >= 50  # one in 0.4 s, as without them
+    assert len(set(kinds)) == len(kinds) - kinds.count((0.0, False, False)) + 1 == 8  # each once in 30 s
 
 
 def test_face_taken_for_upright_is_followed_as_it_lies() -> None:
