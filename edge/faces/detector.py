@@ -40,6 +40,9 @@ COVERED_SCORE, KNOWN_COVERED_SCORE = -0.3, -0.1
 """Least score, after that, of a covered face that further looks may confirm, and of one that is known to be there."""
 NEVER_SCORE = -1.0
 """What a look that finds nothing counts in a mean of scores."""
+LEANING_DEG = (0.0, 0.0, 0.0, -30.0, 30.0)
+"""By how much a face leans clockwise that is seen by each of dlib's filters: frontal, left, right, leaning either way.
+Measured: docs/faces.md."""
 SAME_FACE_IOU = 0.3
 """Detections of two searches that overlap by this much (intersection over union) are one face."""
 
@@ -92,7 +95,7 @@ class FaceDetector:
             method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             octave = sharpened(np.asarray(cv2.resize(luma, size, interpolation=method), np.uint8))
             found += [
-                Detection(_in_frame(seen.box, scale, 0, 0), seen.score, treatment=Treatment.SHARPENED)
+                replace(seen, box=_in_frame(seen.box, scale, 0, 0), treatment=Treatment.SHARPENED)
                 for seen in self._run(octave, 0, CANDIDATE_SCORE)
             ]
             scale /= 2
@@ -157,7 +160,7 @@ class FaceDetector:
             seen, treatment = self.find_covered(view.luma, least_score=KNOWN_COVERED_SCORE), Treatment.COVERED
         if not seen:
             return None
-        found = [Detection(view.box_in_picture(d.box), d.score, turned_deg, treatment) for d in seen]
+        found = [replace(d, box=view.box_in_picture(d.box), turned_deg=turned_deg, treatment=treatment) for d in seen]
         near = max(found, key=lambda d: (round(d.box.iou(box), 1), d.score))
         return near if near.box.iou(box) > 0.1 else None
 
@@ -181,10 +184,14 @@ class FaceDetector:
     ) -> list[Detection]:
         detector, offset = (self._covered, COVERED_OFFSET) if covered else (self._detector, 0.0)
         treatment = Treatment.COVERED if covered else Treatment.NONE
-        rectangles, scores, _ = detector.run(luma, upsample, least_score + offset)
         return [
-            Detection(Box(r.left(), r.top(), r.width(), r.height()), float(score) - offset, treatment=treatment)
-            for r, score in zip(rectangles, scores, strict=True)
+            Detection(
+                Box(r.left(), r.top(), r.width(), r.height()),
+                float(score) - offset,
+                treatment=treatment,
+                leaning_deg=LEANING_DEG[filter_],
+            )
+            for r, score, filter_ in zip(*detector.run(luma, upsample, least_score + offset), strict=True)
         ]
 
 

@@ -79,9 +79,9 @@ class LandmarkPredictor:
     def points_of(self, luma: NDArray[np.uint8], detection: Detection) -> NDArray[np.float32]:
         """Return the points, float32 [68, 2], of a face as the detector saw it: turned upright, or sharpened."""
         is_sharpened = detection.treatment is Treatment.SHARPENED
-        if not is_sharpened and not detection.turned_deg:
+        if not is_sharpened and not detection.lies_deg:
             return self.points(luma, detection.box)
-        view = face_view(luma, detection.box, turned_deg=detection.turned_deg, margin=VIEW_MARGIN, face_px=VIEW_FACE_PX)
+        view = face_view(luma, detection.box, turned_deg=detection.lies_deg, margin=VIEW_MARGIN, face_px=VIEW_FACE_PX)
         patch = sharpened(view.luma) if is_sharpened else view.luma
         return view.points_in_picture(self.points(patch, view.box_in_view(detection.box)))
 

@@ -1,5 +1,6 @@
 """When to search for new faces, and where: often in what has changed, now and then in the whole frame."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edge.background import Worker
 from edge.faces.light import what_moved
 from edge.faces.types import Box, Detection, Region
+from edge.faces.views import angle_deg
 from edge.faces.zones import Zones
 
 SEARCH_PIXELS = 640 * 480
@@ -30,6 +32,8 @@ SMALL_UNCHANGED_FACTOR = 5
 FURTHER_EVERY_S = 30.0
 """Where the picture has changed, it is also searched for blurred and covered faces, and for turned ones unless a
 face is known for sure, between the next searches, but at most once in this many seconds."""
+TILTED_DEG = 25.0
+"""Where a face is known to lie turned by more, the picture is searched turned by that, and else not."""
 TURNS_DEG = (90.0, -90.0, 180.0, 45.0, -45.0)
 """How faces may lie turned clockwise in such a search, one after the other."""
 SEARCH_LIMIT_S = 5.0
@@ -64,6 +68,7 @@ class SearchPlan:
         self._further: list[Region] = []
         self._further_planned_s = -FURTHER_EVERY_S
         self._further_is_next = False
+        self._turned_deg = 0.0
 
     def next_region(
         self,
@@ -72,20 +77,21 @@ class SearchPlan:
         *,
         every_s: float,
         known: list[Box],
-        sure: bool = False,
+        lying_deg: Sequence[float] = (),
         unsettled: bool = False,
     ) -> Region | None:
         """Return what to search in this frame, uint8 [height, width]; None where no search is due.
 
         ``every_s``: seconds between two searches at this moment, if that is less than usual.
         ``known``: faces seen in this frame already: changes there are their own movements.
-        ``sure``: a face is known of which the detector was sure: then faces here are upright.
+        ``lying_deg``: by how much the faces lie turned clockwise of which the detector was sure: then the others here
+        lie as these do.
         ``unsettled``: what was seen may be a face, or not: what has changed is searched further after that.
         """
         every_s = min(every_s, self._every_s)
         is_due = self._planned_s is None or now_s - self._planned_s >= every_s - 1e-6
-        if sure:
-            self._further = [region for region in self._further if not region.turned_deg]
+        if lying_deg:
+            self._turn_as(max(lying_deg, key=abs))
         # Half an interval after a search, or instead of every second one where the frames are no closer.
         may_go_further = bool(self._further) and not unsettled and now_s - self._searched_s >= every_s / 2 - 1e-6
         region = None
@@ -94,9 +100,17 @@ class SearchPlan:
             self._further_is_next = region is not None
         if region is None and may_go_further:
             region, self._further_is_next = self._further.pop(0), False
+            self._turned_deg = region.turned_deg or self._turned_deg
         if region is not None:
             self._searched_s = now_s
         return region
+
+    def _turn_as(self, lying_deg: float) -> None:
+        """Search turned by no other angle than that of a face that is known to lie so, and so only once."""
+        turned = [region for region in self._further if region.turned_deg]
+        self._further = [region for region in self._further if not region.turned_deg]
+        if turned and abs(lying_deg) >= TILTED_DEG and angle_deg(lying_deg, self._turned_deg) >= TILTED_DEG:
+            self._further.insert(0, replace(turned[0], turned_deg=lying_deg))
 
     def _changed_region(self, luma: NDArray[np.uint8], now_s: float, known: list[Box]) -> Region | None:
         """Return what has changed since it was searched last, or the whole frame where that is due."""
@@ -125,7 +139,7 @@ class SearchPlan:
         changes = self._small if small else self._usual
         if changes.found and now_s - self._further_planned_s >= FURTHER_EVERY_S:
             self._further_planned_s = now_s
-            self._further = _further(region)
+            self._further, self._turned_deg = _further(region), 0.0
         return region
 
     def _due(self, blocks: NDArray[np.uint8], ignored: NDArray[np.bool_], now_s: float) -> tuple[_Blocks | None, bool]:

@@ -13,7 +13,7 @@ from edge.faces.landmarks import LandmarkPredictor, box_from_landmarks, tilt_deg
 from edge.faces.search import BackgroundSearch, Search, SearchPlan
 from edge.faces.types import Box, Detection, Region, Treatment
 from edge.faces.views import angle_deg
-from edge.faces.vouching import is_face
+from edge.faces.vouching import is_face, is_steady
 from edge.faces.zones import Zones
 from edge.frames import Frame
 from edge.settings import FaceSettings
@@ -41,6 +41,9 @@ TURNED_DEG = 33.0
 """A face that lies turned by more is looked at upright: the detector's views end there."""
 OTHERWISE_DEG, RECOGNISED_SCORE = 60.0, 0.8
 """A face that the detector was never sure of lies as a search finds that scores it so, if that differs by more."""
+SURE_SHIFT = 0.03
+"""One that scores less, but enough for a new face, lies as it seems if its landmarks move by less, in widths of its
+box: dlib's detector sees faces upside down, too. Measured: docs/faces.md."""
 SAME_CHIP = 0.6
 """Correlation with the chip of the last check, below which the detector checks again. Measured: docs/faces.md."""
 STEADY_CHIP, TRUSTED_TIMES = 0.9, 3
@@ -70,7 +73,7 @@ class Track:
     treatment: Treatment = Treatment.NONE
     """what the picture needed in that frame"""
     is_sure: bool = False
-    """whether the detector scored it as it must score a new face, in the picture as it is"""
+    """whether the detector was sure of it as it lies, in the picture as it is"""
     number: int = 0
     """from 1, in the order in which faces were confirmed; 0 until this one is"""
     seen_frames: int = 1
@@ -233,7 +236,7 @@ class FaceTracker:
         if not self._see(track, frame, self._look(frame, detection)):
             return False
         track.confirm(detection.treatment, frame.time_s)
-        track.is_sure |= _is_sure(detection)
+        track.is_sure = track.is_sure or self._is_sure(detection, frame)
         return True
 
     def _see(self, track: Track, frame: Frame, sight: Sight) -> bool:
@@ -287,7 +290,7 @@ class FaceTracker:
                 frame.time_s,
                 every_s=LOST_SEARCH_S if somebody_is_lost else self._settings.search_every_s,
                 known=[track.box for track in self._tracks if track in seen],
-                sure=any(track.is_sure and track.number for track in self._tracks),
+                lying_deg=[tilt_deg(track.landmarks) for track in self._tracks if track.is_sure and track.number],
                 unsettled=not all(track.number for track in self._tracks),
             )
 
@@ -317,8 +320,15 @@ class FaceTracker:
         sight = self._look(frame, detection)
         now_s, treatment = frame.time_s, detection.treatment
         track = Track(sight.box, sight.landmarks, sight.chip, now_s, now_s, treatment=treatment)
-        track.is_sure = _is_sure(detection)
+        track.is_sure = self._is_sure(detection, frame)
         return track
+
+    def _is_sure(self, detection: Detection, frame: Frame) -> bool:
+        if detection.score < NEW_FACE_SCORE or detection.treatment is not Treatment.NONE:
+            return False
+        return detection.score >= RECOGNISED_SCORE or is_steady(
+            frame.luma, detection, self._predictor, within=SURE_SHIFT
+        )
 
     def _forget(self, frame: Frame) -> None:
         """Drop the tracks that were lost for too long; all of them where the picture has another size than before."""
@@ -341,15 +351,11 @@ class FaceTracker:
         return track.number > 0
 
 
-def _is_sure(detection: Detection) -> bool:
-    return detection.score >= NEW_FACE_SCORE and detection.treatment is Treatment.NONE
-
-
 def _lies_otherwise(track: Track, detection: Detection) -> bool:
     """Whether a face that is followed lies otherwise than was thought: it is recognised clearly, for the first time."""
     if track.is_sure or detection.score < RECOGNISED_SCORE:
         return False
-    return angle_deg(tilt_deg(track.landmarks), detection.turned_deg) > OTHERWISE_DEG
+    return angle_deg(tilt_deg(track.landmarks), detection.lies_deg) > OTHERWISE_DEG
 
 
 def _is_worth_a_search(lost: Track, now_s: float) -> bool:

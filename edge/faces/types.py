@@ -49,9 +49,16 @@ class Detection:
     score: float
     """distance from the detector's decision boundary: larger is surer, 0 is dlib's default threshold"""
     turned_deg: float = 0.0
-    """by how much the face lies turned clockwise, as far as the search knows"""
+    """by how much the picture was turned back for it: so much the face lies turned clockwise"""
     treatment: Treatment = Treatment.NONE
     """what the picture needed, so that the detector saw it"""
+    leaning_deg: float = 0.0
+    """by how much the face leans clockwise beyond that, by which of the detector's five filters saw it"""
+
+    @property
+    def lies_deg(self) -> float:
+        """By how much the face lies turned clockwise, as far as the search knows."""
+        return self.turned_deg + self.leaning_deg
 
 
 @dataclass(frozen=True, slots=True)

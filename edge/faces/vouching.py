@@ -52,11 +52,18 @@ def is_face(
         total += detector.score_of(patch, box, covered=True) + score / 2 if covered else score
     if total < len(LOOKS) * (COVERED_AGREED_SCORE if covered else AGREED_SCORE[detection.treatment]):
         return False
+    return is_steady(luma, detection, predictor, within=COVERED_STEADY_SHIFT if covered else STEADY_SHIFT)
+
+
+def is_steady(luma: NDArray[np.uint8], detection: Detection, predictor: LandmarkPredictor, *, within: float) -> bool:
+    """Return whether boxes beside a detection in ``luma``, uint8 [height, width], give nearly the same landmarks.
+
+    ``within``: how far they move on average at most, in widths of the box. It takes about 1 ms on an EPYC.
+    """
     view = _view(luma, detection, STEADY_FACE_PX)
-    within = COVERED_STEADY_SHIFT if covered else STEADY_SHIFT
     return predictor.are_steady(view.luma, view.box_in_view(detection.box), within=within)
 
 
 def _view(luma: NDArray[np.uint8], detection: Detection, face_px: float) -> View:
-    view = face_view(luma, detection.box, turned_deg=detection.turned_deg, margin=MARGIN, face_px=face_px)
+    view = face_view(luma, detection.box, turned_deg=detection.lies_deg, margin=MARGIN, face_px=face_px)
     return replace(view, luma=sharpened(view.luma)) if detection.treatment is Treatment.SHARPENED else view
