@@ -31,6 +31,8 @@ NEW_FACE_SCORE = 0.3
 """Least detector score of a new face; above dlib's own 0, as a false alarm is an event. Measured: docs/faces.md."""
 CANDIDATE_SCORE = -0.6
 """Least score of a detection that further looks may confirm, see `edge.faces.vouching`. Measured: docs/faces.md."""
+TURNED_SCORE = 0.0
+"""The same in a picture that was turned: five such searches find more of what is no face. Measured: docs/faces.md."""
 KNOWN_FACE_SCORE = -0.2
 """Least score of a face that is known to be there: turned or half covered it scores less than a new face must."""
 COVERED_OFFSET = 0.4
@@ -121,7 +123,8 @@ class FaceDetector:
         elif region.covered:
             found = self.find_covered(part, upsample=region.upsample)
         else:
-            found = self.find(view.luma if view else part, upsample=region.upsample, least_score=CANDIDATE_SCORE)
+            least_score = TURNED_SCORE if view else CANDIDATE_SCORE
+            found = self.find(view.luma if view else part, upsample=region.upsample, least_score=least_score)
         return [
             replace(
                 seen,
@@ -139,11 +142,12 @@ class FaceDetector:
         margin: float = LOST_MARGIN,
         turned_deg: float = 0.0,
         covered: bool = False,
+        blurred: bool = False,
     ) -> Detection | None:
         """Find one face near its last box, in ``luma`` uint8 [height, width]; None where it is not there.
 
         ``margin`` is searched on each side of the box, in widths of it. ``turned_deg`` is by how much the face lies
-        turned clockwise. ``covered``: its lower half may be.
+        turned clockwise. ``covered``: its lower half may be. ``blurred``: it was, so that it is sharpened first.
         """
         if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(box):
             return None
@@ -151,8 +155,9 @@ class FaceDetector:
             view = face_view(luma, box, turned_deg=turned_deg, margin=margin, face_px=REGION_FACE_PX)
         else:
             view = _cut(luma, box, margin)
-        seen, treatment = self._run(view.luma, 0, KNOWN_FACE_SCORE), Treatment.NONE
-        if not seen and is_blurred(view.luma):
+        to_sharpen = blurred and is_blurred(view.luma)
+        seen, treatment = [] if to_sharpen else self._run(view.luma, 0, KNOWN_FACE_SCORE), Treatment.NONE
+        if not seen and (to_sharpen or is_blurred(view.luma)):
             seen, treatment = self._run(sharpened(view.luma), 0, CANDIDATE_SCORE), Treatment.SHARPENED
         elif not seen and is_noisy(view.luma):
             seen, treatment = self._run(smoothed(view.luma), 0, KNOWN_FACE_SCORE), Treatment.SMOOTHED

@@ -73,7 +73,7 @@ class Track:
     treatment: Treatment = Treatment.NONE
     """what the picture needed in that frame"""
     is_sure: bool = False
-    """whether the detector was sure of it as it lies, in the picture as it is"""
+    """whether the detector was sure of it as it lies"""
     number: int = 0
     """from 1, in the order in which faces were confirmed; 0 until this one is"""
     seen_frames: int = 1
@@ -225,7 +225,12 @@ class FaceTracker:
         with self._stages.measure("detect"):
             margin = LOST_MARGIN if track.lost_frames else STEADY_MARGIN
             found = self._detector.find_near(
-                frame.luma, expected, margin=margin, turned_deg=track.turned_deg(), covered=not track.is_sure
+                frame.luma,
+                expected,
+                margin=margin,
+                turned_deg=track.turned_deg(),
+                covered=not track.is_sure or track.treatment is Treatment.COVERED,
+                blurred=track.treatment is Treatment.SHARPENED,
             )
         if found is None:
             return False
@@ -324,11 +329,11 @@ class FaceTracker:
         return track
 
     def _is_sure(self, detection: Detection, frame: Frame) -> bool:
-        if detection.score < NEW_FACE_SCORE or detection.treatment is not Treatment.NONE:
+        if detection.score < NEW_FACE_SCORE:
             return False
-        return detection.score >= RECOGNISED_SCORE or is_steady(
-            frame.luma, detection, self._predictor, within=SURE_SHIFT
-        )
+        if detection.score >= RECOGNISED_SCORE and detection.treatment is Treatment.NONE:
+            return True
+        return is_steady(frame.luma, detection, self._predictor, within=SURE_SHIFT)
 
     def _forget(self, frame: Frame) -> None:
         """Drop the tracks that were lost for too long; all of them where the picture has another size than before."""

@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.faces.detector import FaceDetector, frontal_face_detector
+from edge.faces.landmarks import LandmarkPredictor, tilt_deg
+from edge.faces.views import turned_view
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,15 @@ def test_stored_detector_sees_what_dlibs_own_sees(kept: Path, face: NDArray[np.u
     assert [*found[1]] == [*own[1]]
     first = FaceDetector(kept)
     assert first.copy().find(face, upsample=1) == first.find(face, upsample=1)
+
+
+@pytest.mark.parametrize(("turned", "leaning"), [(0, 0), (30, 30), (45, 30), (-30, -30), (-45, -30)])
+def test_detector_tells_how_a_face_leans(face: NDArray[np.uint8], turned: int, leaning: int) -> None:
+    view = turned_view(face, turned)
+    best = max(FaceDetector().find(view.luma, upsample=1, least_score=-0.6), key=lambda seen: seen.score)
+    assert best.leaning_deg == leaning
+    upright = tilt_deg(LandmarkPredictor().points_of(face, FaceDetector().find(face, upsample=1)[0]))
+    assert tilt_deg(LandmarkPredictor().points_of(view.luma, best)) - upright == pytest.approx(turned, abs=8)
 
 
 def test_stored_detector_is_replaced_when_damaged(kept: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -53,9 +53,7 @@ class FakeDetector:
     def score_of(self, patch: NDArray[Any], box: Box, *, covered: bool = False) -> float:
         return self.further_score
 
-    def find_near(
-        self, luma: NDArray[Any], box: Box, *, margin: float = 0.45, turned_deg: float = 0.0, covered: bool = False
-    ) -> Detection | None:
+    def find_near(self, luma: NDArray[Any], box: Box, *, turned_deg: float = 0.0, **how: Any) -> Detection | None:
         self.checks += 1
         near = max(self.there, key=box.iou, default=None)
         return Detection(near, self.score, turned_deg) if near is not None and near.iou(box) > 0.1 else None
@@ -330,6 +328,31 @@ def test_face_that_is_known_for_sure_spares_the_turned_searches() -> None:
     scene.play(60, FACE)
     further = [region for region in scene.detector.searched if region.covered or region.sharpened or region.turned_deg]
     assert [(region.covered, region.sharpened) for region in further] == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize(("score", "steady", "spared"), [(0.5, True, True), (0.5, False, False), (0.9, False, True)])
+def test_turned_searches_go_on_until_a_face_is_known_to_lie_upright(score: float, steady: bool, spared: bool) -> None:
+    scene = Scene()
+    scene.play(12)
+    scene.detector.score, scene.predictor.steady = score, steady
+    assert scene.play(60, FACE)[-1] == [1]
+    turned = {region.turned_deg for region in scene.detector.searched}
+    assert turned == ({0.0} if spared else {0.0, 90.0, -90.0, 180.0, 45.0, -45.0})
+
+
+@pytest.mark.parametrize("tilt_deg", [40, -50, 70])
+def test_tilted_face_has_the_picture_searched_as_it_lies(tilt_deg: int) -> None:
+    scene = Scene()
+    scene.play(12)
+    turn = np.deg2rad(tilt_deg)
+    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    predictor: Any = scene.predictor
+    predictor.points_of = lambda _luma, seen: (
+        (landmarks_in(seen.box) - seen.box.centre) @ rotation + seen.box.centre
+    ).astype(np.float32)
+    assert scene.play(60, FACE)[-1] == [1]
+    turned = [region.turned_deg for region in scene.detector.searched if region.turned_deg]
+    assert turned == [pytest.approx(tilt_deg, abs=2)]
 
 
 def posters(count: int) -> list[NDArray[np.uint8]]:
