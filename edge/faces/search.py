@@ -29,7 +29,7 @@ AFTER_LIGHT_SHARE = 0.4
 """The whole frame is searched after this part of that time where the light has changed: it may show who was there."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
-FURTHER_EVERY_S = 30.0
+FURTHER_EVERY_S, TURNED_EVERY_S = 10.0, 30.0
 """Where the picture has changed, it is also searched for blurred and covered faces, and for turned ones unless a
 face is known for sure, between the next searches, but at most once in this many seconds."""
 TILTED_DEG = 25.0
@@ -66,7 +66,7 @@ class SearchPlan:
         self._small_planned_s = 0.0
         self._outside: NDArray[np.bool_] | None = None
         self._further: list[Region] = []
-        self._further_planned_s = -FURTHER_EVERY_S
+        self._further_planned_s, self._turned_planned_s = -FURTHER_EVERY_S, -TURNED_EVERY_S
         self._further_is_next = False
         self._turned_deg = 0.0
 
@@ -137,10 +137,22 @@ class SearchPlan:
         bottom = height if found[3] == size[1] else found[3] * side
         region = Region(Box(area.x + left, area.y + top, right - left, bottom - top), scale, self._upsample + small)
         changes = self._small if small else self._usual
-        if changes.found and now_s - self._further_planned_s >= FURTHER_EVERY_S:
-            self._further_planned_s = now_s
-            self._further, self._turned_deg = _further(region), 0.0
+        if changes.found:
+            self._plan_further(region, now_s)
         return region
+
+    def _plan_further(self, region: Region, now_s: float) -> None:
+        """Search what has changed in further ways, where these are due, and with it what waits for that already."""
+        self._further = [
+            replace(one, box=_around(one.box, region.box), upsample=max(one.upsample, region.upsample))
+            for one in self._further
+        ]
+        if now_s - self._further_planned_s >= FURTHER_EVERY_S:
+            self._further_planned_s = now_s
+            self._further += [replace(region, sharpened=True), replace(region, covered=True)]
+        if now_s - self._turned_planned_s >= TURNED_EVERY_S:
+            self._turned_planned_s, self._turned_deg = now_s, 0.0
+            self._further += [replace(region, turned_deg=degrees) for degrees in TURNS_DEG]
 
     def _due(self, blocks: NDArray[np.uint8], ignored: NDArray[np.bool_], now_s: float) -> tuple[_Blocks | None, bool]:
         """Return the blocks to search now, and whether for small faces; that covers larger ones, too."""
@@ -243,10 +255,11 @@ class _Changes:
         return 0, 0, blocks.shape[1], blocks.shape[0]
 
 
-def _further(region: Region) -> list[Region]:
-    """Return how else a region is searched: for blurred faces, for covered ones, and for turned ones."""
-    turned = [replace(region, turned_deg=degrees) for degrees in TURNS_DEG]
-    return [replace(region, sharpened=True), replace(region, covered=True), *turned]
+def _around(one: Box, other: Box) -> Box:
+    """Return the box around two boxes."""
+    left, top = min(one.x, other.x), min(one.y, other.y)
+    right, bottom = max(one.x + one.width, other.x + other.width), max(one.y + one.height, other.y + other.height)
+    return Box(left, top, right - left, bottom - top)
 
 
 def _covered(size: tuple[int, int], boxes: list[Box], side: int) -> NDArray[np.bool_]:

@@ -388,7 +388,22 @@ def test_further_searches_go_between_the_others_in_a_busy_scene() -> None:
         scene.show(luma=poster)
     kinds = [(r.turned_deg, r.sharpened, r.covered) for r in scene.detector.searched]
     assert sum(kind == (0.0, False, False) for kind in kinds) >= 50  # one in 0.4 s, as without them
-    assert len(set(kinds)) == len(kinds) - kinds.count((0.0, False, False)) + 1 == 8  # each once in 30 s
+    assert kinds.count((0.0, False, True)) == kinds.count((0.0, True, False)) == 2  # once in 10 s
+    assert sorted(kind[0] for kind in kinds if kind[0]) == [-90.0, -45.0, 45.0, 90.0, 180.0]  # once in 30 s
+
+
+def test_further_searches_follow_somebody_who_walks_in() -> None:
+    scene = Scene(FaceSettings(small_faces_every_s=0))
+    scene.play(12)
+    walker = posters(1)[0][:160, :100]
+    for step in range(40):
+        luma = np.zeros((480, 640), np.uint8)
+        left = min(40 * step, 400)
+        luma[150:310, left : left + 100] = walker
+        scene.show(luma=luma)
+    last = {(r.turned_deg, r.sharpened, r.covered): r.box for r in scene.detector.searched}
+    assert len(last) == 8
+    assert last[(-45.0, False, False)].x + last[(-45.0, False, False)].width >= 500
 
 
 def test_face_taken_for_upright_is_followed_as_it_lies() -> None:
