@@ -29,9 +29,10 @@ AFTER_LIGHT_SHARE = 0.4
 """The whole frame is searched after this part of that time where the light has changed: it may show who was there."""
 SMALL_UNCHANGED_FACTOR = 5
 """The whole frame is searched for small faces once in this many intervals of that search."""
-FURTHER_EVERY_S, TURNED_EVERY_S = 10.0, 30.0
-"""Where the picture has changed, it is also searched for blurred and covered faces, and for turned ones unless a
-face is known for sure, between the next searches, but at most once in this many seconds."""
+FURTHER_EVERY_S, RARELY_EVERY_S = 10.0, 30.0
+"""Where the picture has changed, it is also searched for blurred and covered faces, between the next searches, but at
+most once in the first number of seconds; in the second one while a face is known for sure. Without one it is searched
+for turned faces, too, as rarely."""
 TILTED_DEG = 25.0
 """Where a face is known to lie turned by more, the picture is searched turned by that, and else not."""
 TURNS_DEG = (90.0, -90.0, 180.0, 45.0, -45.0)
@@ -66,7 +67,7 @@ class SearchPlan:
         self._small_planned_s = 0.0
         self._outside: NDArray[np.bool_] | None = None
         self._further: list[Region] = []
-        self._further_planned_s, self._turned_planned_s = -FURTHER_EVERY_S, -TURNED_EVERY_S
+        self._further_planned_s, self._turned_planned_s = -FURTHER_EVERY_S, -RARELY_EVERY_S
         self._further_is_next = False
         self._turned_deg = 0.0
 
@@ -96,7 +97,7 @@ class SearchPlan:
         may_go_further = bool(self._further) and not unsettled and now_s - self._searched_s >= every_s / 2 - 1e-6
         region = None
         if is_due and not (may_go_further and self._further_is_next):
-            region = self._changed_region(luma, now_s, known)
+            region = self._changed_region(luma, now_s, known, RARELY_EVERY_S if lying_deg else FURTHER_EVERY_S)
             self._further_is_next = region is not None
         if region is None and may_go_further:
             region, self._further_is_next = self._further.pop(0), False
@@ -112,7 +113,9 @@ class SearchPlan:
         if turned and abs(lying_deg) >= TILTED_DEG and angle_deg(lying_deg, self._turned_deg) >= TILTED_DEG:
             self._further.insert(0, replace(turned[0], turned_deg=lying_deg))
 
-    def _changed_region(self, luma: NDArray[np.uint8], now_s: float, known: list[Box]) -> Region | None:
+    def _changed_region(
+        self, luma: NDArray[np.uint8], now_s: float, known: list[Box], further_every_s: float
+    ) -> Region | None:
         """Return what has changed since it was searched last, or the whole frame where that is due."""
         area = self._zones.area(luma.shape)
         _, _, width, height = area
@@ -138,19 +141,19 @@ class SearchPlan:
         region = Region(Box(area.x + left, area.y + top, right - left, bottom - top), scale, self._upsample + small)
         changes = self._small if small else self._usual
         if changes.found:
-            self._plan_further(region, now_s)
+            self._plan_further(region, now_s, further_every_s)
         return region
 
-    def _plan_further(self, region: Region, now_s: float) -> None:
+    def _plan_further(self, region: Region, now_s: float, every_s: float) -> None:
         """Search what has changed in further ways, where these are due, and with it what waits for that already."""
         self._further = [
             replace(one, box=_around(one.box, region.box), upsample=max(one.upsample, region.upsample))
             for one in self._further
         ]
-        if now_s - self._further_planned_s >= FURTHER_EVERY_S:
+        if now_s - self._further_planned_s >= every_s:
             self._further_planned_s = now_s
             self._further += [replace(region, sharpened=True), replace(region, covered=True)]
-        if now_s - self._turned_planned_s >= TURNED_EVERY_S:
+        if now_s - self._turned_planned_s >= RARELY_EVERY_S:
             self._turned_planned_s, self._turned_deg = now_s, 0.0
             self._further += [replace(region, turned_deg=degrees) for degrees in TURNS_DEG]
 
