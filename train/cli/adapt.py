@@ -18,16 +18,15 @@ def adapt(
         Path, typer.Option(metavar="MODEL", help="Bundle with an int8 cnn, run folder or .keras file to start from.")
     ] = Path("models/default"),
     run_folder: RunOption = Path("runs/adapted"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 10,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Adapt a network to the faces and the camera of one household, with a few dozen pictures.
 
-    Pictures of 48x48 are taken for chips; in others the largest face is found as the device finds it. A fifth of them
-    is held out. The last layers and the temperature learn from the others and, so that nothing is forgotten, from the
-    training part of the data set. Nothing is written if the held-out pictures are recognised worse than before, or the
-    test part of the data set by more than a point.
+    Pictures of 48x48 are taken for chips; in others the largest face is found as the device finds it. The network
+    learns the camera's look from pictures of the training part that are given it, then, if that helps, the dense layer
+    learns from the household's. Each fifth of them is held out once: nothing is written if the held-out ones are not
+    recognised better, or the test part of the data set is recognised worse by more than a point.
 
     For example:
 
@@ -42,16 +41,19 @@ def adapt(
         from train.fit.adapt import adapt as adapt_network
 
         chips = read_chips(folder, report=say)
-        settings = AdaptSettings(epochs=epochs, seed=seed)
+        settings = AdaptSettings(seed=seed)
         found = adapt_network(model, chips, dataset, run_folder, settings, report=say)
         figures = {
             name: {"n": before.n, "before": before.balanced_accuracy, "after": after.balanced_accuracy}
             for name, (before, after) in (("held_out", found.held_out), ("test", found.test))
         }
         if as_json:
-            print(json.dumps({"run": str(run_folder), "temperature": found.temperature, **figures}))
+            print(
+                json.dumps({"run": str(run_folder), "temperature": found.temperature, "share": found.share, **figures})
+            )
         for name, figure in figures.items():
             shares = f"{figure['before']:.1%} before, {figure['after']:.1%} after"
             say(f"{name.replace('_', '-')} ({figure['n']:,} pictures), balanced: {shares}")
+        say(f"the dense layer {'learned from the household' if found.share else 'was not fitted to the household'}")
 
     run_training(work, data, run_folder, resumes=False)
