@@ -35,7 +35,7 @@ from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.types import Box
 from edge.frames import Frame
-from edge.pipeline import Pipeline, load_pipeline
+from edge.pipeline import Pipeline, load_pipeline, score_chips
 from edge.settings import FaceSettings, Settings
 from train.data.dataset import load_dataset
 
@@ -251,7 +251,7 @@ def report_chips(scenes: list[Scene], labels: NDArray[np.intp], pipeline: Pipeli
 
 def score(pipeline: Pipeline, chips: NDArray[np.uint8], scenes: Iterable[Scene]) -> NDArray[np.float32]:
     """Scores of chips as a single look gives them."""
-    return pipeline.classifier.scores(chips, np.concatenate([scene.points for scene in scenes]))
+    return score_chips(pipeline.classifier, chips, np.concatenate([scene.points for scene in scenes]))
 
 
 def balanced(found: NDArray[np.intp], labels: NDArray[np.intp]) -> float:
@@ -330,7 +330,7 @@ def no_faces(media: Path, scenes: list[Scene]) -> NDArray[np.uint8]:
 def report_no_face(chips: NDArray[np.uint8], scenes: list[Scene], labels: NDArray[np.intp], pipeline: Pipeline) -> None:
     """Print what is said of chips without a face, and what a floor leaves of PublicTest."""
     points = np.repeat(scenes[0].points, len(chips), axis=0)
-    nothing = pipeline.classifier.scores(chips, points).max(axis=1)
+    nothing = score_chips(pipeline.classifier, chips, points).max(axis=1)
     scores = score(pipeline, np.stack([scene.luma for scene in scenes]), scenes)
     top, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     ranks = np.concatenate([top, nothing]).argsort().argsort()[: len(top)]

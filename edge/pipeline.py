@@ -14,6 +14,7 @@ from edge.faces.blazeface import BlazeFaceSearch, Run
 from edge.faces.chip import face_chip
 from edge.faces.detector import FaceDetector
 from edge.faces.landmarks import LandmarkPredictor
+from edge.faces.quality import deblurred
 from edge.faces.search import BackgroundSearch, Search
 from edge.faces.stills import StillSearch
 from edge.faces.tracker import FaceTracker, Track
@@ -141,13 +142,20 @@ class Pipeline:
         landmarks = np.stack([self._landmarks.points_of(luma, seen) for seen in found])
         chips = np.stack([face_chip(luma, points) for points in landmarks])
         with self.stages.measure("classify"):
-            scores = self.classifier.scores(chips, landmarks)
+            scores = score_chips(self.classifier, chips, landmarks)
             if self._settings.mirror:
-                scores = (scores + self.classifier.scores(_mirrored(chips), landmarks)) / 2
+                scores = (scores + score_chips(self.classifier, _mirrored(chips), landmarks)) / 2
         return [
             TrackedFace(number, seen.box, *parts)
             for number, (seen, *parts) in enumerate(zip(found, landmarks, chips, scores, strict=True), start=1)
         ]
+
+
+def score_chips(
+    classifier: Classifier, chips: Iterable[NDArray[np.uint8]], landmarks: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return scores float32 [n, 5] of one look at face chips, uint8 [n, 48, 48], with landmarks [n, 68, 2]."""
+    return classifier.scores(np.stack([deblurred(chip) for chip in chips]), landmarks)
 
 
 def load_pipeline(settings: Settings, stages: Stages | None = None, *, live: bool = False) -> Pipeline:
@@ -226,7 +234,7 @@ class RecentScores:
         if due:
             mirrored = [self._mirror and self._saw_unmirrored(track) for track in due]
             chips = [_mirrored(track.chip) if turn else track.chip for track, turn in zip(due, mirrored, strict=True)]
-            scores = classifier.scores(np.stack(chips), np.stack([track.landmarks for track in due]))
+            scores = score_chips(classifier, chips, np.stack([track.landmarks for track in due]))
             fresh = {
                 track.number: _Scored(now_s, track.looks, row, turn)
                 for track, row, turn in zip(due, scores, mirrored, strict=True)

@@ -1,6 +1,7 @@
-"""Blur and noise of a picture, and what helps the detector against them."""
+"""Blur and noise of a picture, and what helps detector and network against them."""
 
 import math
+from functools import cache
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ SHARPENED_FACE_PX = 80
 _SIGMA_PX, _AMOUNT = 5.0, 8.0
 """Unsharp masking for faces of 80 to 160 px, blurred by 3 to 7 % of that. Measured: docs/faces.md."""
 _SMOOTH_SIGMA_PX = 0.75
+_CHIP_STEPS = ((0.66, 2.0, 0.02), (0.53, 1.2, 0.03))
+"""For `deblurred`: least blur of a chip, sigma of the blur that is undone, and noise power. Measured: docs/faces.md."""
+_KERNEL_PX, _PERIOD_PX = 31, 80
 _NOISE_KERNEL = np.array([(1, -2, 1), (-2, 4, -2), (1, -2, 1)], np.float32)
 _WINDOW, _BLOCK_PX = 9, 16
 
@@ -63,6 +67,27 @@ def sharpened(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a blurred picture, uint8 [height, width], as the detector finds faces of 80 to 160 px in it."""
     soft = cv2.GaussianBlur(luma, (0, 0), _SIGMA_PX)
     return np.asarray(cv2.addWeighted(luma, 1 + _AMOUNT, soft, -_AMOUNT, 0), np.uint8)
+
+
+def deblurred(chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a face chip, uint8 [48, 48], with as much blur undone as helps the network; a sharp one as it is."""
+    found = blur(chip)
+    for least, sigma_px, noise_power in _CHIP_STEPS:
+        if found >= least:
+            kernel = _wiener(sigma_px, noise_power)
+            return np.asarray(cv2.filter2D(chip, -1, kernel, borderType=cv2.BORDER_REFLECT), np.uint8)
+    return chip
+
+
+@cache
+def _wiener(sigma_px: float, noise_power: float) -> NDArray[np.float32]:
+    """Wiener's filter against a Gaussian blur, as a kernel float32 [31, 31] that sums to 1."""
+    frequencies = np.fft.fftfreq(_PERIOD_PX)
+    passed = np.exp(-2 * (np.pi * sigma_px) ** 2 * (frequencies[:, None] ** 2 + frequencies**2))
+    whole = np.fft.fftshift(np.fft.ifft2(passed / (passed**2 + noise_power)).real)
+    first = (_PERIOD_PX - _KERNEL_PX + 1) // 2
+    kernel = whole[first : first + _KERNEL_PX, first : first + _KERNEL_PX]
+    return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def smoothed(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
