@@ -33,7 +33,8 @@ def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 def test_blurred_chip_comes_nearer_to_the_sharp_one(chip: NDArray[np.uint8], share: float) -> None:
     soft = blurred(chip, share)
     sharp = deblurred(soft)
-    assert (sharp.shape, sharp.dtype) == ((48, 48), np.uint8)
+    assert sharp.shape == (48, 48)
+    assert sharp.dtype == np.uint8
     assert distance(sharp, chip) < 0.9 * distance(soft, chip)
     assert blur(sharp) < blur(soft)
 
