@@ -74,6 +74,8 @@ class Track:
     """what the picture needed in that frame"""
     is_sure: bool = False
     """whether the detector was sure of it as it lies"""
+    is_plain: bool = False
+    """whether dlib's detector scored it as it must score a new face, in the picture as it is"""
     number: int = 0
     """from 1, in the order in which faces were confirmed; 0 until this one is"""
     seen_frames: int = 1
@@ -229,7 +231,7 @@ class FaceTracker:
                 expected,
                 margin=margin,
                 turned_deg=track.turned_deg(),
-                covered=not track.is_sure or track.treatment is Treatment.COVERED,
+                covered=not track.is_plain,
                 blurred=track.treatment is Treatment.SHARPENED,
             )
         if found is None:
@@ -242,6 +244,7 @@ class FaceTracker:
             return False
         track.confirm(detection.treatment, frame.time_s)
         track.is_sure = track.is_sure or self._is_sure(detection, frame)
+        track.is_plain |= _is_plain(detection)
         return True
 
     def _see(self, track: Track, frame: Frame, sight: Sight) -> bool:
@@ -325,11 +328,13 @@ class FaceTracker:
         sight = self._look(frame, detection)
         now_s, treatment = frame.time_s, detection.treatment
         track = Track(sight.box, sight.landmarks, sight.chip, now_s, now_s, treatment=treatment)
-        track.is_sure = self._is_sure(detection, frame)
+        track.is_sure, track.is_plain = self._is_sure(detection, frame), _is_plain(detection)
         return track
 
     def _is_sure(self, detection: Detection, frame: Frame) -> bool:
-        if detection.score < NEW_FACE_SCORE:
+        # The detector of covered faces sees more of them upside down.
+        is_covered = detection.treatment is Treatment.COVERED
+        if detection.score < (RECOGNISED_SCORE if is_covered else NEW_FACE_SCORE):
             return False
         if detection.score >= RECOGNISED_SCORE and detection.treatment is Treatment.NONE:
             return True
@@ -354,6 +359,10 @@ class FaceTracker:
             self._numbers += 1
             track.number = self._numbers
         return track.number > 0
+
+
+def _is_plain(detection: Detection) -> bool:
+    return detection.score >= NEW_FACE_SCORE and detection.treatment is Treatment.NONE
 
 
 def _lies_otherwise(track: Track, detection: Detection) -> bool:

@@ -1,6 +1,7 @@
 """Following faces: a fake detector and predictor see what a drawn scene holds; chips and changes are the real ones."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.faces.landmarks import MEAN_SHAPE, box_from_landmarks
 from edge.faces.tracker import FaceTracker, Track
-from edge.faces.types import Box, Detection, Region
+from edge.faces.types import Box, Detection, Region, Treatment
 from edge.frames import Frame
 from edge.settings import FaceSettings
 from edge.stages import Stages
@@ -338,6 +339,33 @@ def test_turned_searches_go_on_until_a_face_is_known_to_lie_upright(score: float
     assert scene.play(60, FACE)[-1] == [1]
     turned = {region.turned_deg for region in scene.detector.searched}
     assert turned == ({0.0} if spared else {0.0, 90.0, -90.0, 180.0, 45.0, -45.0})
+
+
+@pytest.mark.parametrize(("treatment", "score", "spared"), [
+    (Treatment.SHARPENED, 0.5, True), (Treatment.COVERED, 0.5, False), (Treatment.COVERED, 0.9, True)
+])  # fmt: skip
+def test_covered_face_must_be_clear_to_spare_the_turned_searches(
+    treatment: Treatment, score: float, spared: bool
+) -> None:
+    scene = Scene()
+    scene.play(12)
+    detector: Any = scene.detector
+    search, near = detector.find_in, detector.find_near
+    covered: list[bool] = []
+
+    def find_near(luma: NDArray[Any], box: Box, **how: Any) -> Detection | None:
+        covered.append(how["covered"])
+        seen = near(luma, box, **how)
+        return replace(seen, score=score, treatment=treatment) if seen else None
+
+    detector.find_near = find_near
+    detector.find_in = lambda luma, region: [
+        replace(seen, score=score, treatment=treatment) for seen in search(luma, region)
+    ]
+    assert scene.play(60, FACE)[-1] == [1]
+    turned = {region.turned_deg for region in scene.detector.searched}
+    assert turned == ({0.0} if spared else {0.0, 90.0, -90.0, 180.0, 45.0, -45.0})
+    assert all(covered)  # its lower half may be: dlib's detector has not seen it as it is
 
 
 @pytest.mark.parametrize("tilt_deg", [40, -50, 70])
