@@ -142,12 +142,12 @@ class FaceDetector:
         margin: float = LOST_MARGIN,
         turned_deg: float = 0.0,
         covered: bool = False,
-        blurred: bool = False,
+        was: Treatment = Treatment.NONE,
     ) -> Detection | None:
         """Find one face near its last box, in ``luma`` uint8 [height, width]; None where it is not there.
 
         ``margin`` is searched on each side of the box, in widths of it. ``turned_deg`` is by how much the face lies
-        turned clockwise. ``covered``: its lower half may be. ``blurred``: it was, so that it is sharpened first.
+        turned clockwise. ``covered``: its lower half may be. ``was``: what the picture needed when it was seen last.
         """
         if not Box(0, 0, luma.shape[1], luma.shape[0]).iou(box):
             return None
@@ -155,9 +155,10 @@ class FaceDetector:
             view = face_view(luma, box, turned_deg=turned_deg, margin=margin, face_px=REGION_FACE_PX)
         else:
             view = _cut(luma, box, margin)
-        to_sharpen = blurred and is_blurred(view.luma)
-        seen, treatment = [] if to_sharpen else self._run(view.luma, 0, KNOWN_FACE_SCORE), Treatment.NONE
-        if not seen and (to_sharpen or is_blurred(view.luma)):
+        seen, treatment = self._run_as_before(view, was), was
+        if not seen:
+            seen, treatment = self._run(view.luma, 0, KNOWN_FACE_SCORE), Treatment.NONE
+        if not seen and was is not Treatment.SHARPENED and is_blurred(view.luma):
             seen, treatment = self._run(sharpened(view.luma), 0, CANDIDATE_SCORE), Treatment.SHARPENED
         elif not seen and is_noisy(view.luma):
             seen, treatment = self._run(smoothed(view.luma), 0, KNOWN_FACE_SCORE), Treatment.SMOOTHED
@@ -168,6 +169,14 @@ class FaceDetector:
         found = [replace(d, box=view.box_in_picture(d.box), turned_deg=turned_deg, treatment=treatment) for d in seen]
         near = max(found, key=lambda d: (round(d.box.iou(box), 1), d.score))
         return near if near.box.iou(box) > 0.1 else None
+
+    def _run_as_before(self, view: View, was: Treatment) -> list[Detection]:
+        """Look at a view sharpened or smoothed where the face in it was seen so last."""
+        if was is Treatment.SHARPENED and is_blurred(view.luma):
+            return self._run(sharpened(view.luma), 0, CANDIDATE_SCORE)
+        if was is Treatment.SMOOTHED:  # noise is hard to measure in an enlarged view
+            return self._run(smoothed(view.luma, abs(view.turn)), 0, CANDIDATE_SCORE)
+        return []
 
     def score_of(self, patch: NDArray[np.uint8], box: Box, *, covered: bool = False) -> float:
         """Return the best score of a detection that lies on this box of a patch; `NEVER_SCORE` without one.

@@ -90,9 +90,9 @@ def _wiener(sigma_px: float, noise_power: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def smoothed(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a noisy picture, uint8 [height, width], with less noise."""
-    return np.asarray(cv2.GaussianBlur(luma, (0, 0), _SMOOTH_SIGMA_PX), np.uint8)
+def smoothed(luma: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
+    """Return a noisy picture, uint8 [height, width], with less noise; ``scale``: how many times it was enlarged."""
+    return np.asarray(cv2.GaussianBlur(luma, (0, 0), _SMOOTH_SIGMA_PX * scale), np.uint8)
 
 
 def _steps(luma: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -232,7 +232,7 @@ class FaceTracker:
                 margin=margin,
                 turned_deg=track.turned_deg(),
                 covered=not track.is_plain,
-                blurred=track.treatment is Treatment.SHARPENED,
+                was=track.treatment,
             )
         if found is None:
             return False
