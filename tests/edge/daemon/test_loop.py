@@ -20,7 +20,8 @@ from edge.errors import CameraError, ConfigError, DeliveryError
 from edge.events.payloads import PrivacyCommand
 from edge.faces.types import Box, TrackedFace
 from edge.frames import Frame
-from edge.settings import CameraWatchSettings, Settings
+from edge.inference.manifest import LogScores
+from edge.settings import CameraWatchSettings, Settings, SmoothingSettings
 from edge.stages import Stages
 from tests.fakes.broker import FakePublisher
 from tests.fakes.camera import FakeCamera, make_frame
@@ -61,6 +62,7 @@ class Run:
         then: FakeCamera | None = None,
         endless: bool = False,
         settings: Settings | None = None,
+        population: LogScores | None = None,
     ) -> None:
         """``then`` is what is opened after the first camera was closed."""
         sources = iter([camera])
@@ -72,12 +74,14 @@ class Run:
             lambda: next(sources, then or camera), settings=CameraWatchSettings(), endless=endless, clock=self.clock
         )
         self.camera.open()
+        pipeline = FakePipeline(script)
+        pipeline.classifier.population = population
         self.watchdog = Watchdog(self.clock, notify=self.told_systemd.append)
         self.daemon = Daemon(
             settings or Settings(device="hallway"),
             IDENTITY,
             camera=self.camera,
-            pipeline=FakePipeline(script),  # type: ignore[arg-type]  # the part of it that the loop calls
+            pipeline=pipeline,  # type: ignore[arg-type]  # the part of it that the loop calls
             publisher=publisher,
             privacy=PrivacyPause(self.state_dir, self.clock),
             watchdog=self.watchdog,
@@ -101,6 +105,21 @@ def test_a_visit_is_told_from_beginning_to_end() -> None:
     assert {(e.device, e.boot, e.model) for e in run.publisher.events} == {("hallway", "b00t", "test@00000000")}
     assert len({event.id for event in run.publisher.events}) == 3
     assert run.publisher.events[-1].duration_s == pytest.approx(59 / 15, abs=0.001)
+
+
+@pytest.mark.parametrize("measured", [True, False], ids=["population", "no population"])
+def test_event_says_that_a_baseline_was_applied(measured: bool) -> None:
+    at_rest = a_face(np.array([0.05, 0.02, 0.48, 0.01, 0.44], np.float32))
+    settings = Settings(device="hallway", smoothing=SmoothingSettings(baseline=True))
+    population = (-3.2, -3.5, -2.5, -4.4, -0.75) if measured else None
+    script = {second: [at_rest] for second in range(60)}
+    run = Run(clip(0), script, FakePublisher(), settings=settings, population=population)
+    for second in script:
+        run.daemon.process(make_frame(second, time_s=float(second)))
+    run.daemon.end("stopped")
+    first, *_, left = run.publisher.events
+    assert "baseline" not in msgspec.to_builtins(first)
+    assert msgspec.to_builtins(left).get("baseline") is (True if measured else None)
 
 
 def test_state_follows_and_is_empty_at_start_and_end() -> None:
