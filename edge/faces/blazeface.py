@@ -17,6 +17,8 @@ _CELLS = 48
 """One place to look at for each 4 pixels of the input, in rows."""
 LEAST_SCORE = 0.5
 """Least score of a proposal, 0..1: many are false, which dlib's detector refuses. Measured: docs/faces.md."""
+LEAST_PX = 25
+"""Least width of a proposal: smaller patterns are vouched for too easily. Measured: docs/faces.md."""
 EYES_SHARE = 0.414
 """Distance of the eyes in widths of the box that dlib's detector gives a face."""
 BOX_SHARE = 0.95
@@ -67,7 +69,7 @@ class BlazeFaceSearch:
         sure = np.flatnonzero(logits > math.log(LEAST_SCORE / (1 - LEAST_SCORE)))
         found = [_candidate(shapes[place] / scale, _ANCHORS[place] * SIDE_PX / scale, logits[place]) for place in sure]
         treatment = _treatment(luma) if found else Treatment.NONE
-        return [replace(seen, treatment=treatment) for seen in without_doubles(found) if seen.box.width > 1]
+        return [replace(seen, treatment=treatment) for seen in without_doubles(found) if seen.box.width >= LEAST_PX]
 
 
 def _candidate(shape: NDArray[np.float32], anchor: NDArray[np.float32], logit: np.float32) -> Detection:

@@ -82,6 +82,12 @@ def test_blazeface_gives_one_upright_box_for_a_face(turned_deg: float, expected:
     assert seen.score < NEW_FACE_SCORE  # dlib's detector must vouch for it
 
 
+@pytest.mark.parametrize(("height", "width", "found"), [(48, 64, 1), (40, 48, 0), (12, 16, 0)])
+def test_blazeface_proposes_no_tiny_faces(height: int, width: int, found: int) -> None:
+    search = BlazeFaceSearch(FakeNetwork((96, 72), 0.0), FaceDetector())  # half as wide as the picture
+    assert len(search.find(np.zeros((height, width), np.uint8))) == found
+
+
 def test_blazeface_searches_closely_in_parts_that_overlap() -> None:
     network = FakeNetwork((4, 4), 0.0)
     search = BlazeFaceSearch(network, FaceDetector())
