@@ -37,7 +37,7 @@ from train.run_folder import begin_run
 
 LEAST_PICTURES = 10
 LEAST_RECOGNISED = 0.3
-"""Balanced accuracy, before, below which the pictures must be in the wrong folders: guessing gives 0.2."""
+"""Balanced accuracy, before and after, below which pictures must be in the wrong folders: guessing gives 0.2."""
 FOLDS = 5
 WAYS = (1.0, 0.7, 0.5, 0.35, 0.2)
 """Shares of the way from the weights before to those after, the furthest first."""
