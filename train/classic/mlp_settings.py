@@ -18,7 +18,7 @@ class MlpSettings:
 
     features: Kind = "landmarks"
     recipe: Recipe = "best"
-    epochs: int = 8
+    epochs: int = 14
     batch: int = 256
     learning_rate: float = 1e-3
     """AdamW's first, then a cosine down to zero; the article's SGD keeps it"""

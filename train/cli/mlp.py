@@ -21,7 +21,7 @@ def mlp(
     ] = "best",
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Passes over the training part.", show_default="8; the article's recipe 30"),
+        typer.Option(min=1, help="Passes over the training part.", show_default="14; the article's recipe 30"),
     ] = None,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
@@ -46,7 +46,7 @@ def mlp(
         if recipe == "article":
             settings = article(features, epochs=epochs or 30, seed=seed)
         else:
-            settings = MlpSettings(features=features, epochs=epochs or 8, seed=seed)
+            settings = MlpSettings(features=features, epochs=epochs or 14, seed=seed)
         train_mlp(dataset, chosen, run, settings, resume=resume, report=say)
 
     run_training(work, data, run)
