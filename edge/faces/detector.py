@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import LandmarkModelError
+from edge.faces.covered import CoveredFaceModel
 from edge.faces.quality import SHARPENED_FACE_PX, is_blurred, is_noisy, sharpened, smoothed
 from edge.faces.shipped import check_hash, shipped
 from edge.faces.types import Box, Detection, Region, Treatment
@@ -35,10 +36,10 @@ TURNED_SCORE = 0.0
 """The same in a picture that was turned: five such searches find more of what is no face. Measured: docs/faces.md."""
 KNOWN_FACE_SCORE = -0.2
 """Least score of a face that is known to be there: turned or half covered it scores less than a new face must."""
-COVERED_OFFSET = 0.4
+COVERED_OFFSET = 0.5
 """Taken from the scores of the detector of covered faces: 0 then gives as few false alarms as dlib's. Measured:
 docs/faces.md."""
-COVERED_SCORE, KNOWN_COVERED_SCORE = -0.3, -0.1
+COVERED_SCORE, KNOWN_COVERED_SCORE = -0.6, -0.1
 """Least score, after that, of a covered face that further looks may confirm, and of one that is known to be there."""
 NEVER_SCORE = -1.0
 """What a look that finds nothing counts in a mean of scores."""
@@ -58,17 +59,21 @@ class FaceDetector:
     """Finds faces in luma planes. Not for use by two threads at once. dlib releases the GIL while it works.
 
     ``kept_in``: folder of the prepared detector, see `frontal_face_detector`.
-    ``ready``: dlib's detector and that of covered faces, each a ``dlib.fhog_object_detector``, to use instead.
+    ``ready``: dlib's detector and that of covered faces, each a ``dlib.fhog_object_detector``, and the model that
+    vouches for these, to use instead.
 
-    Raises `LandmarkModelError`: the detector of covered faces is missing or damaged.
+    Raises `LandmarkModelError`: the detector of covered faces or its model is missing or damaged.
     """
 
-    def __init__(self, kept_in: Path | None = None, *, ready: tuple[Any, Any] | None = None) -> None:
-        self._detector, self._covered = ready or (frontal_face_detector(kept_in), covered_face_detector())
+    def __init__(self, kept_in: Path | None = None, *, ready: tuple[Any, Any, CoveredFaceModel] | None = None) -> None:
+        self._detector, self._covered, self._covered_model = ready or (
+            frontal_face_detector(kept_in),
+            *covered_face_detector(),
+        )
 
     def copy(self) -> "FaceDetector":
         """Return a second detector for another thread; this is cheaper than to prepare one."""
-        return FaceDetector(ready=(copy.copy(self._detector), copy.copy(self._covered)))
+        return FaceDetector(ready=(copy.copy(self._detector), copy.copy(self._covered), self._covered_model))
 
     def find(
         self, luma: NDArray[np.uint8], *, upsample: int = 0, least_score: float = NEW_FACE_SCORE
@@ -178,15 +183,16 @@ class FaceDetector:
             return self._run(smoothed(view.luma, abs(view.turn)), 0, CANDIDATE_SCORE)
         return []
 
-    def score_of(self, patch: NDArray[np.uint8], box: Box, *, covered: bool = False) -> float:
-        """Return the best score of a detection that lies on this box of a patch; `NEVER_SCORE` without one.
+    def covered_score(self, luma: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
+        """Return how much a candidate with these landmarks, float32 [68, 2], looks like a covered face: log-odds."""
+        return self._covered_model.score(luma, landmarks)
 
-        ``covered``: of the detector of covered faces.
-        """
+    def score_of(self, patch: NDArray[np.uint8], box: Box) -> float:
+        """Return the best score of a detection that lies on this box of a patch; `NEVER_SCORE` without one."""
         limit = 0.2 * box.width
         near = [
             seen.score
-            for seen in self._run(patch, 0, NEVER_SCORE, covered=covered)
+            for seen in self._run(patch, 0, NEVER_SCORE)
             if abs(seen.box.centre[0] - box.centre[0]) < limit
             and abs(seen.box.centre[1] - box.centre[1]) < limit
             and 0.7 < seen.box.width / box.width < 1.45
@@ -242,17 +248,19 @@ def _in_frame(box: Box, scale: float, left: int, top: int) -> Box:
     )
 
 
-def covered_face_detector() -> Any:
-    """Return our detector of faces whose lower half is covered, ``dlib.fhog_object_detector``.
+def covered_face_detector() -> tuple[Any, CoveredFaceModel]:
+    """Return our detector of faces whose lower half is covered, a ``dlib.fhog_object_detector``, and its model.
 
-    Raises `LandmarkModelError`: it is missing or damaged.
+    Raises `LandmarkModelError`: one of them is missing or damaged.
     """
-    path = shipped("covered") / "covered.svm"
-    check_hash(path)
+    filter_path, model_path = (shipped("covered") / name for name in ("covered.svm", "gradients.npy"))
+    check_hash(filter_path)
+    check_hash(model_path)
     try:
-        return dlib.fhog_object_detector(str(path))
-    except RuntimeError as error:
-        raise LandmarkModelError(f"{path}: not a detector of dlib's: {error}; install again") from error
+        model = CoveredFaceModel(np.load(model_path, allow_pickle=False))
+        return dlib.fhog_object_detector(str(filter_path)), model
+    except (RuntimeError, ValueError) as error:
+        raise LandmarkModelError(f"{filter_path.parent}: not what shipped: {error}; install again") from error
 
 
 def frontal_face_detector(folder: Path | None = None) -> Any:

@@ -111,11 +111,19 @@ class LandmarkPredictor:
         return total / len(_PROBES) < within * box.width
 
 
-def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
-    """Return the box that the detector would give a face with these landmarks, float32 [68, 2] (least squares)."""
+def pose(landmarks: NDArray[np.float32]) -> tuple[complex, complex]:
+    """Return where the box of a face with these landmarks, float32 [68, 2], has its middle, and its width, turned.
+
+    Both as x + iy in pixels, by least squares: a face that lies turned clockwise has the phase of that angle.
+    """
     points = np.ascontiguousarray(landmarks[_RIGID]).view(np.complex64)[:, 0]
     turn = complex(np.vdot(_FIT, points))  # the fit sums to zero, so that the points' middle does not matter
-    middle = complex(points.mean()) - turn * _SHAPE_MIDDLE
+    return complex(points.mean()) - turn * _SHAPE_MIDDLE, turn
+
+
+def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
+    """Return the box that the detector would give a face with these landmarks, float32 [68, 2] (least squares)."""
+    middle, turn = pose(landmarks)
     width = max(1.0, abs(turn))
     side = round(width)
     return Box(round(middle.real - width / 2), round(middle.imag - width / 2), side, side)

@@ -17,11 +17,14 @@ def shipped(folder: str) -> Path:
 def check_hash(path: Path) -> None:
     """Refuse a file other than the one that shipped: dlib itself checks nothing.
 
+    The manifest beside it has its ``sha256``, or one for each file by name.
+
     Raises `LandmarkModelError`: it or its manifest is missing or damaged.
     """
     manifest = path.with_name("manifest.json")
     try:
-        expected = str(json.loads(manifest.read_text())["sha256"])
+        hashes = json.loads(manifest.read_text())["sha256"]
+        expected = hashes[path.name] if isinstance(hashes, dict) else str(hashes)
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise LandmarkModelError(f"{error.filename}: cannot be read: {error.strerror}; install again") from error

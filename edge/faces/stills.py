@@ -1,5 +1,6 @@
 """Finds the faces of still pictures, which have time: small, blurred, tilted, sideways and upside-down ones, too."""
 
+import math
 from dataclasses import replace
 
 import cv2
@@ -10,7 +11,6 @@ from edge.faces.blazeface import BlazeFaceSearch
 from edge.faces.detector import (
     CANDIDATE_SCORE,
     NEVER_SCORE,
-    NEW_FACE_SCORE,
     SAME_FACE_IOU,
     FaceDetector,
     without_doubles,
@@ -18,7 +18,7 @@ from edge.faces.detector import (
 from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
 from edge.faces.search import SEARCH_PIXELS
-from edge.faces.types import Box, Detection, Treatment
+from edge.faces.types import Box, Detection
 from edge.faces.views import angle_deg, turned_view
 from edge.faces.vouching import is_face
 
@@ -27,7 +27,9 @@ STILL_PIXELS = 4_000_000
 a small picture, and takes a second or so for a large one."""
 SMALLEST_FACE_PX = 38
 """The detector finds faces from this width in a picture that is doubled once; on a strip of one pixel it fails.
-Smaller ones must score 0, covered ones 0.3: patterns of 20 pixels are vouched for too easily."""
+Smaller ones must score 0: patterns of 20 pixels are vouched for too easily."""
+SMALLEST_COVERED_PX, SMALL_COVERED_SCORE = 36, 0.4
+"""Covered faces of fewer pixels must score this, and are not believed where the picture is blurred."""
 TURNS_DEG = (270, 90, 180, 315, 45)
 """How a picture in which nobody was found upright is turned clockwise, one after the other."""
 LONGEST_SIDES = 4
@@ -81,22 +83,30 @@ class StillSearch:
         scale = min(1.0, (STILL_PIXELS / whole_pixels) ** 0.5)
         view = turned_view(_scaled(luma, scale), degrees)
         found = self._detector.find(view.luma, upsample=doublings, least_score=CANDIDATE_SCORE)
-        if is_blurred(_scaled(luma, min(1.0, (SEARCH_PIXELS / whole_pixels) ** 0.5))):
+        blurred = is_blurred(_scaled(luma, min(1.0, (SEARCH_PIXELS / whole_pixels) ** 0.5)))
+        if blurred:
             found += self._detector.find_blurred(view.luma, upsample=doublings)
         if self._proposals is not None:
             found += self._proposals.find(view.luma)
         faces = without_doubles([seen for seen in found if self._is_face(view.luma, seen)])
         if not degrees or abs(degrees) % 90:
             covered = self._detector.find_covered(view.luma, upsample=doublings)
-            covered = [seen for seen in covered if all(seen.box.iou(face.box) < SAME_FACE_IOU for face in faces)]
-            faces += without_doubles([seen for seen in covered if self._is_face(view.luma, seen)])
+            least = math.inf if blurred else SMALL_COVERED_SCORE
+            covered = [
+                seen
+                for seen in covered
+                if (seen.box.width >= SMALLEST_COVERED_PX or seen.score >= least)
+                and all(seen.box.iou(face.box) < SAME_FACE_IOU for face in faces)
+            ]
+            faces += without_doubles(
+                [seen for seen in covered if is_face(view.luma, seen, self._detector, self._predictor)]
+            )
         return _by_size(
             [replace(seen, box=_enlarged(view.box_in_picture(seen.box), scale), turned_deg=-degrees) for seen in faces]
         )
 
     def _is_face(self, luma: NDArray[np.uint8], seen: Detection) -> bool:
-        least = NEW_FACE_SCORE if seen.treatment is Treatment.COVERED else 0
-        is_clear = seen.score >= least or seen.box.width >= SMALLEST_FACE_PX
+        is_clear = seen.score >= 0 or seen.box.width >= SMALLEST_FACE_PX
         return is_clear and is_face(luma, seen, self._detector, self._predictor)
 
 

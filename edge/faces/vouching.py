@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.faces.detector import NEW_FACE_SCORE, FaceDetector
-from edge.faces.landmarks import STEADY_SHIFT, LandmarkPredictor
+from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.quality import sharpened, smoothed
 from edge.faces.types import Detection, Treatment
 from edge.faces.views import View, face_view
@@ -16,9 +16,10 @@ LOOKS = ((82.0, False), (100.0, False), (90.0, True), (110.0, True))
 detector's cells of 8 px happen to lie; a face does not."""
 AGREED_SCORE = {Treatment.NONE: -0.25, Treatment.SMOOTHED: -0.25, Treatment.SHARPENED: -0.5}
 """Least mean score of the further looks. Measured: docs/faces.md."""
-COVERED_AGREED_SCORE = -0.2
-"""Least mean, for a covered face, of its detector's score plus half of dlib's. Measured: docs/faces.md."""
-COVERED_STEADY_SHIFT = 0.11
+COVERED_SHARE, COVERED_AGREED_SCORE = 4.0, -1.6
+"""For a covered face: the score of `edge.faces.covered` plus this many times that of its detector and the mean of
+dlib's must reach the second. Measured: docs/faces.md."""
+COVERED_STEADY_SHIFT = 0.09
 """Landmarks of a covered face, which see half of it, may move further."""
 MARGIN = 0.35
 """Shown around the box on each side, in widths of it."""
@@ -42,17 +43,26 @@ def is_face(
         return True
     if detection.treatment is Treatment.SMOOTHED:
         luma = smoothed(luma)
-    covered = detection.treatment is Treatment.COVERED
+    clear = _view(luma, detection, STEADY_FACE_PX)
+    box = clear.box_in_view(detection.box)
+    if detection.treatment is not Treatment.COVERED:
+        agreed = _further_looks(luma, detection, detector) >= AGREED_SCORE[detection.treatment]
+        return agreed and predictor.are_steady(clear.luma, box)
+    seen = detector.covered_score(clear.luma, predictor.points(clear.luma, box)) + COVERED_SHARE * detection.score
+    if seen < COVERED_AGREED_SCORE:  # dlib's detector seldom sees enough of a covered face to add anything
+        return False
+    seen += COVERED_SHARE * _further_looks(luma, detection, detector)
+    return seen >= COVERED_AGREED_SCORE and predictor.are_steady(clear.luma, box, within=COVERED_STEADY_SHIFT)
+
+
+def _further_looks(luma: NDArray[np.uint8], detection: Detection, detector: FaceDetector) -> float:
+    """Return the mean score of dlib's detector in the further looks."""
     total = 0.0
     for face_px, mirrored in LOOKS:
         view = _view(luma, detection, face_px)
         patch = np.ascontiguousarray(view.luma[:, ::-1]) if mirrored else view.luma
-        box = view.box_in_view(detection.box)
-        score = detector.score_of(patch, box)
-        total += detector.score_of(patch, box, covered=True) + score / 2 if covered else score
-    if total < len(LOOKS) * (COVERED_AGREED_SCORE if covered else AGREED_SCORE[detection.treatment]):
-        return False
-    return is_steady(luma, detection, predictor, within=COVERED_STEADY_SHIFT if covered else STEADY_SHIFT)
+        total += detector.score_of(patch, view.box_in_view(detection.box))
+    return total / len(LOOKS)
 
 
 def is_steady(luma: NDArray[np.uint8], detection: Detection, predictor: LandmarkPredictor, *, within: float) -> bool:

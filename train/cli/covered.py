@@ -18,7 +18,7 @@ def covered(
     threads: Annotated[int, typer.Option(min=1, help="Threads to train with.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the detector of masked and half covered faces, and measure it on a held-out fifth.
+    """Train the detector of masked and half covered faces, and measure it on held-out ones.
 
     For example:
 
@@ -34,4 +34,7 @@ def covered(
         print(json.dumps(manifest))
         return
     figures = manifest["held_out"]
-    say(f"{out}: {manifest['bytes'] / 1e3:.0f} kB; {figures['found']:.0%} of {figures['faces']} held-out faces found")
+    say(
+        f"{out}: {manifest['bytes'] / 1e3:.0f} kB; {figures['found']:.0%} of {figures['faces']} held-out faces found, "
+        f"{figures['false_alarms']} false alarms on {figures['pictures_without_faces']} pictures without a face"
+    )

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from edge.errors import LandmarkModelError
 from edge.faces.chip import anchor_points
+from edge.faces.covered import CoveredFaceModel
 from edge.faces.detector import FaceDetector, covered_face_detector
 from edge.faces.drawing import REGIONS, draw_face
 from edge.faces.landmarks import LandmarkPredictor
 from edge.faces.shipped import shipped
 from edge.faces.types import Box
+from edge.faces.vouching import is_face
 
 EYES_AND_MOUTH = np.array([(204, 101), (246, 102), (223, 145)])
 """Read off the photo by eye, pixels of 512."""
@@ -44,6 +46,33 @@ def test_region_finds_a_face_that_moved(photo: NDArray[Any], moved: tuple[int, i
     found = detector.find_near(photo, stale)
     assert found is not None
     assert found.box.iou(box) > 0.6
+
+
+@pytest.mark.parametrize("shade", [15, 120, 235])
+@pytest.mark.parametrize("from_point", [28, 30])
+def test_a_face_is_found_whatever_mask_covers_it(photo: NDArray[Any], shade: int, from_point: int) -> None:
+    detector, predictor = FaceDetector(), LandmarkPredictor()
+    box = detector.find(photo)[0].box
+    points = predictor.points(photo, box)
+    masked = photo.copy()
+    cv2.fillPoly(masked, [np.round(np.vstack([points[2:15], points[from_point]])).astype(np.int32)], shade)
+    seen = [one for one in detector.find_covered(masked) if is_face(masked, one, detector, predictor)]
+    assert len(seen) == 1
+    assert seen[0].box.iou(box) > 0.4
+
+
+def test_hidden_eyes_are_no_covered_face(photo: NDArray[Any]) -> None:
+    detector, predictor = FaceDetector(), LandmarkPredictor()
+    points = predictor.points(photo, detector.find(photo)[0].box)
+    (left, top), (right, bottom) = points[17:48].min(axis=0).astype(int) - 8, points[17:48].max(axis=0).astype(int) + 8
+    hidden = photo.copy()
+    hidden[top:bottom, left:right] = 120
+    assert not [one for one in detector.find_covered(hidden) if is_face(hidden, one, detector, predictor)]
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected 1297 weights"):
+        CoveredFaceModel(np.zeros(12, np.float32))
 
 
 def test_region_sees_no_face_where_there_is_none(photo: NDArray[Any]) -> None:
@@ -109,14 +138,20 @@ def test_a_damaged_predictor_of_ours_is_refused(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("missing", "said"),
-    [("covered.svm", "cannot be read: No such file"), ("manifest.json", "cannot be read"), ("", "damaged")],
+    [
+        ("covered.svm", "cannot be read: No such file"),
+        ("gradients.npy", "cannot be read: No such file"),
+        ("manifest.json", "cannot be read"),
+        ("", "damaged"),
+    ],
 )
 def test_a_missing_or_damaged_detector_of_covered_faces_is_refused(
     missing: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in shipped("covered").iterdir():
         if file.name != missing:
-            (tmp_path / file.name).write_bytes(file.read_bytes() + (b"." if file.suffix == ".svm" else b""))
+            damage = b"." if file.suffix == ".svm" and not missing else b""
+            (tmp_path / file.name).write_bytes(file.read_bytes() + damage)
     monkeypatch.setattr("edge.faces.detector.shipped", lambda _folder: tmp_path)
     with pytest.raises(LandmarkModelError, match=said):
         covered_face_detector()

@@ -51,7 +51,10 @@ class FakeDetector:
         least = 75 / region.scale / 2**region.upsample
         return [Detection(b, self.score) for b in self.there if b.width >= least and _share_inside(b, region.box) > 0.9]
 
-    def score_of(self, patch: NDArray[Any], box: Box, *, covered: bool = False) -> float:
+    def score_of(self, patch: NDArray[Any], box: Box) -> float:
+        return self.further_score
+
+    def covered_score(self, luma: NDArray[Any], landmarks: NDArray[np.float32]) -> float:
         return self.further_score
 
     def find_near(self, luma: NDArray[Any], box: Box, *, turned_deg: float = 0.0, **how: Any) -> Detection | None:
@@ -69,6 +72,9 @@ class FakePredictor:
 
     def are_steady(self, luma: NDArray[Any], box: Box, *, within: float = 0.06) -> bool:
         return self.steady
+
+    def points(self, luma: NDArray[Any], box: Box) -> NDArray[np.float32]:
+        return np.zeros((68, 2), np.float32)
 
     def points_of(self, luma: NDArray[Any], detection: Detection) -> NDArray[np.float32]:
         box = detection.box

@@ -31,11 +31,25 @@ def test_covering_hides_the_mouth_and_spares_the_eyes(faces: LandmarkData) -> No
 @pytest.mark.training
 def test_tiny_detector_of_covered_faces_is_written_with_its_figures(faces: LandmarkData, tmp_path: Path) -> None:
     out = tmp_path / "covered.svm"
-    empty = [np.random.default_rng(1).integers(0, 255, (120, 160)).astype(np.uint8)]
-    manifest = train_covered(faces, empty, out, CoveredSettings(copies=1, epsilon=0.5, threads=1))
+    rng = np.random.default_rng(1)
+    empty = [cv2.GaussianBlur(rng.integers(0, 255, (300, 300)).astype(np.uint8), (0, 0), 2) for _ in range(3)]
+    settings = CoveredSettings(copies=1, epsilon=0.5, threads=1)
+    manifest = train_covered(faces, empty, out, settings)
     assert json.loads(out.with_name("manifest.json").read_text()) == manifest
-    assert manifest["bytes"] == out.stat().st_size
-    assert manifest["held_out"]["found"] >= 0.5
+    assert manifest["bytes"] == sum(path.stat().st_size for path in (out, tmp_path / "gradients.npy"))
+    assert manifest["held_out"]["candidates"] >= 0.5
+    assert manifest["held_out"]["pictures_without_faces"] == 1
+    again = train_covered(faces, empty, tmp_path / "again/covered.svm", settings)
+    assert again["sha256"] == manifest["sha256"]
+
+
+def test_a_picture_in_two_sizes_is_read_once(tmp_path: Path) -> None:
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (400, 600)).astype(np.uint8), (0, 0), 20)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    cv2.imwrite(str(tmp_path / "b.png"), cv2.resize(picture, (300, 200), interpolation=cv2.INTER_AREA))
+    cv2.imwrite(str(tmp_path / "c.png"), picture[::-1])
+    assert [one.shape for one in load_empty(tmp_path)] == [(400, 600)] * 2
 
 
 def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
