@@ -18,7 +18,7 @@ from edge.faces.detector import (
 from edge.faces.landmarks import LandmarkPredictor, tilt_deg
 from edge.faces.quality import is_blurred
 from edge.faces.search import SEARCH_PIXELS
-from edge.faces.types import Box, Detection
+from edge.faces.types import Box, Detection, Treatment
 from edge.faces.views import angle_deg, turned_view
 from edge.faces.vouching import is_face
 
@@ -58,7 +58,8 @@ class StillSearch:
         """
         found = self._search(luma, 0, whole_pixels, most_doublings=2)
         upright = _best(found)  # the detectors see weak ones upside down, too
-        for degrees in () if upright >= TURNED_FACE_SCORE else _turns(luma.shape):
+        plain = _best([seen for seen in found if seen.treatment is not Treatment.COVERED])
+        for degrees in () if plain >= TURNED_FACE_SCORE else _turns(luma.shape):
             turned = self._search(luma, degrees, whole_pixels, most_doublings=1)
             if _best(turned) >= max(TURNED_FACE_SCORE, upright + CLEARLY_BETTER):
                 return self._with_tilted(luma, turned, whole_pixels)

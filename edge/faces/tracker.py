@@ -332,10 +332,8 @@ class FaceTracker:
         return track
 
     def _is_sure(self, detection: Detection, frame: Frame) -> bool:
-        # The detector of covered faces sees more of them upside down.
-        is_covered = detection.treatment is Treatment.COVERED
-        if detection.score < (RECOGNISED_SCORE if is_covered else NEW_FACE_SCORE):
-            return False
+        if detection.score < NEW_FACE_SCORE or detection.treatment is Treatment.COVERED:
+            return False  # the detector of covered faces sees many of them upside down
         if detection.score >= RECOGNISED_SCORE and detection.treatment is Treatment.NONE:
             return True
         return is_steady(frame.luma, detection, self._predictor, within=SURE_SHIFT)
