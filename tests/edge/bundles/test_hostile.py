@@ -39,7 +39,9 @@ class Trap:
         manifest["name"] = "small"
         for name in [name for name in manifest["files"] if name != "cnn.tflite"]:
             del manifest["files"][name]
-        manifest = {key: manifest[key] for key in manifest if key not in ("knn", "ensemble", "model_card")}
+        manifest = {
+            key: manifest[key] for key in manifest if key not in ("knn", "ensemble", "population", "model_card")
+        }
         manifest["files"]["cnn.tflite"] = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
         raw = msgspec.json.encode(manifest)
         keys = make_key_pair(folder)
