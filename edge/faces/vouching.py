@@ -19,6 +19,11 @@ AGREED_SCORE = {Treatment.NONE: -0.25, Treatment.SMOOTHED: -0.25, Treatment.SHAR
 COVERED_SHARE, COVERED_AGREED_SCORE = 4.0, -1.6
 """For a covered face: the score of `edge.faces.covered` plus this many times that of its detector and the mean of
 dlib's must reach the second. Measured: docs/faces.md."""
+SMALL_COVERED_PX, SEEN_AT_ALL_SCORE = 48, -0.95
+"""A covered face of fewer pixels must be seen by dlib's detector in a further look, however weakly: two brooches on a
+white blouse are a pair of eyes above a mask. A mean of -1 says that it was seen in none."""
+LEANING_SCORE = -0.5
+"""Least score of a face that leans: two beads of a necklace were one with -0.53."""
 COVERED_STEADY_SHIFT = 0.09
 """Landmarks of a covered face, which see half of it, may move further."""
 MARGIN = 0.35
@@ -41,6 +46,8 @@ def is_face(
         and not detection.turned_deg
     ):
         return True
+    if detection.leaning_deg and detection.score < LEANING_SCORE:
+        return False
     if detection.treatment is Treatment.SMOOTHED:
         luma = smoothed(luma)
     clear = _view(luma, detection, STEADY_FACE_PX)
@@ -51,7 +58,10 @@ def is_face(
     seen = detector.covered_score(clear.luma, predictor.points(clear.luma, box)) + COVERED_SHARE * detection.score
     if seen < COVERED_AGREED_SCORE:  # dlib's detector seldom sees enough of a covered face to add anything
         return False
-    seen += COVERED_SHARE * _further_looks(luma, detection, detector)
+    looks = _further_looks(luma, detection, detector)
+    if detection.box.width < SMALL_COVERED_PX and looks < SEEN_AT_ALL_SCORE:
+        return False
+    seen += COVERED_SHARE * looks
     return seen >= COVERED_AGREED_SCORE and predictor.are_steady(clear.luma, box, within=COVERED_STEADY_SHIFT)
 
 
