@@ -65,7 +65,13 @@ def main() -> None:
                         help="what `train prepare` wrote; by its validation part the floor is chosen")  # fmt: skip
     parser.add_argument("--fer", type=Path, default=Path.home() / ".cache/emotion-edge-fer", metavar="DIR")
     parser.add_argument("--no-fer", action="store_true", help="measure ours alone")
-    parser.add_argument("--only", nargs="*", default=["scenes", "chips", "daemon", "no-face"], metavar="TABLE")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=["scenes", "chips", "daemon", "floor", "no-face"],
+        default=["scenes", "chips", "daemon", "no-face"],
+        metavar="TABLE",
+    )
     parser.add_argument("--search", choices=("dlib", "blazeface"), default="dlib", help="setting faces.search")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of the scenes' missed faces here")
     arguments = parser.parse_args()
