@@ -89,6 +89,6 @@ class TrackedFace:
     landmarks: NDArray[np.float32]
     """[68, 2], x and y in pixels of the full frame, iBUG order"""
     chip: NDArray[np.uint8]
-    """[48, 48], what the network sees"""
+    """[48, 48], what the network sees, before its blur is undone"""
     scores: NDArray[np.float32]
     """[5], sum to 1, in the order of `EMOTIONS`: of this frame, not smoothed"""

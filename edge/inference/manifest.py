@@ -70,7 +70,7 @@ class Figure(_Strict, frozen=True, kw_only=True):
     recall: dict[Text, Share] = {}
     """by emotion; empty in bundles made before 2026-11-23"""
     calibration_error: Share | None = None
-    """mean distance of confidence and accuracy; null in bundles made before version 0.3"""
+    """mean distance of confidence and accuracy; null in bundles made before version 0.2"""
 
 
 class Accuracy(_Strict, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Accuracy(_Strict, frozen=True, kw_only=True):
     after: Figure
     """the file in this bundle"""
     mirrored: Figure | None = None
-    """the same, averaged over each picture and its mirror image; null in bundles made before version 0.3"""
+    """the same, averaged over each picture and its mirror image; null in bundles made before version 0.2"""
 
 
 class ConvertedAccuracy(Accuracy, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class ModelEntry(_Strict, frozen=True, kw_only=True):
     """share of validation pictures whose top emotion is that of the float network"""
     accuracy: ConvertedAccuracy
     origin: Text | None = None
-    """where its weights came from; null for a training from scratch, and in bundles made before version 0.3"""
+    """where its weights came from; null for a training from scratch, and in bundles made before version 0.2"""
 
 
 class KnnEntry(_Strict, frozen=True, kw_only=True):
@@ -166,7 +166,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     knn: KnnEntry | None = None
     ensemble: Ensemble | None = None
     population: Population | None = None
-    """null in bundles made before version 0.3, with which `smoothing.baseline` is not applied"""
+    """null in bundles made before version 0.2, with which `smoothing.baseline` is not applied"""
     model_card: str | None = None
     """a key of ``files``"""
 
